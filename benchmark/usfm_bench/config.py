@@ -1,0 +1,125 @@
+"""What a trial is: frozen, complete, hashable settings. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from usfm_bench.data.spec import DatasetSpec, Task
+
+__all__ = ["Settings", "SplitSpec", "Task", "TrainingSpec", "TrialSpec", "content_hash"]
+
+
+def content_hash(value: Any) -> str:
+    """sha256 of a JSON value, independent of key order, as 64 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Settings(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSpec(Settings):
+    """How a data set is divided. Drawn by its own seed, so every trial seed and model sees the same test cases."""
+
+    kind: Literal["holdout", "kfold"] = "holdout"
+    """`holdout`: 70 % training, 10 % validation, 20 % test. `kfold`: each case is tested once, in one of the folds."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the split, not of the trial."""
+    folds: int = Field(default=1, ge=1)
+    """Number of folds: 1 for a holdout."""
+
+    @model_validator(mode="after")
+    def _folds_fit_kind(self) -> SplitSpec:
+        if (self.kind == "holdout") != (self.folds == 1):
+            raise ValueError("a holdout has 1 fold, kfold has 2 or more")
+        return self
+
+
+class TrainingSpec(Settings):
+    """The recipe of one fine-tuning, as a profile states it for one task."""
+
+    image_size: int = Field(ge=16)
+    """Side of the square network input, in pixels."""
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+    warmup_epochs: float = Field(default=0, ge=0)
+    """Epochs of linear warm-up."""
+    batch_size: int = Field(ge=1)
+    """Images a step."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
+    warmup_lr: float = Field(default=0, ge=0)
+    """Learning rate at the first step of the warm-up."""
+    min_lr: float = Field(default=0, ge=0)
+    """Learning rate at the end of the cosine."""
+    lr_scale_batch: int | None = None
+    """The three learning rates are multiplied by batch_size / lr_scale_batch; None: taken as they are."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates."""
+    eps: float = 1e-8
+    """AdamW's epsilon."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's weight decay; biases, norms and position biases have none."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate from one backbone layer to the one below; 1: the same everywhere."""
+    clip_norm: float | None = Field(default=5.0, gt=0)
+    """Largest gradient norm; None: no clipping."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the device has it in hardware, else fp32."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth of transformer backbones."""
+    augment: tuple[Literal["hflip", "vflip", "rot90", "affine", "intensity"], ...] = ()
+    """Random changes to training images, each with probability 0.5."""
+    decoder: Literal["segvit", "upernet"] | None = None
+    """Segmentation decoder of backbones; None in classification."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Of the cross-entropy in classification."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: cross-entropy weights n / (classes * n_class), from the training split."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between validations; the checkpoint with the best validation score is kept, never judged on test images."""
+    threads: int | None = Field(default=None, ge=1)
+    """torch threads on a CPU; part of the recipe, since other counts give other bits. None on a GPU."""
+
+
+class TrialSpec(Settings):
+    """Everything that decides the result of one trial. Two equal specs on one CPU give the same bits."""
+
+    suite: str
+    table: str | None = None
+    """Table of the paper that the trial's rows belong to."""
+    task: Task
+    dataset: DatasetSpec
+    model: str
+    profile: str
+    training: TrainingSpec
+    split: SplitSpec
+    fold: int = Field(default=0, ge=0)
+    seed: int = Field(ge=0)
+    """Governs initialisation, order and augmentation, never the split."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the result: without the texts about the data set and where a table shows the row.
+
+        Where the data lies is left out too: the data hash in the record says what it was.
+        """
+        words = {"title", "path", "paper_label", "licence", "citation", "source", "size", "n_images", "checksum"}
+        return self.model_dump(mode="json", exclude={"table": True, "dataset": words})
+
+    @property
+    def hash(self) -> str:
+        """Content hash of `identity`, as 64 hex digits."""
+        return content_hash(self.identity)
+
+    @property
+    def label(self) -> str:
+        """How the trial is called in messages."""
+        return f"{self.dataset.name} / {self.model} / fold-{self.fold} / seed-{self.seed}"

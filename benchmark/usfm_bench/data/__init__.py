@@ -1,0 +1,1 @@
+"""Data sets: registry, readers, phantoms, groups, splits, loading."""

@@ -1,0 +1,67 @@
+"""Samples as tensors on the network's grid: resized once, kept as bytes, batched without worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from usfm_bench.data.dataset import Dataset
+from usfm_bench.data.sample import Image, Mask
+from usfm_bench.data.spec import Task
+
+
+@dataclass(frozen=True)
+class NetworkData:
+    """Images and targets of one side of a split, on the network's grid."""
+
+    images: Tensor
+    """(N, 1, S, S) uint8 grey levels."""
+    targets: Tensor
+    """(N, 1, S, S) uint8 masks in {0, 1}, or (N,) int64 labels."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, size: int, device: torch.device, order: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (images in [0, 1], targets) on the device, in the given order; the last may be smaller."""
+        for start in range(0, len(order), size):
+            rows = torch.from_numpy(order[start : start + size])
+            images = self.images[rows].to(device, non_blocking=True).float() / 255
+            targets = self.targets[rows].to(device, non_blocking=True)
+            yield images, targets.float() if targets.ndim == 4 else targets
+
+
+def network_data(dataset: Dataset, task: Task, size: int) -> NetworkData:
+    """Resize every sample to (size, size), without keeping the aspect ratio, as the published code does."""
+    images = np.stack([resize_image(sample.image, size) for sample in dataset.samples])
+    if task == "classification":
+        targets = torch.from_numpy(np.asarray(dataset.labels, dtype=np.int64))
+    else:
+        masks = np.stack([resize_mask(_mask(sample.mask, sample.case.case_id), size) for sample in dataset.samples])
+        targets = torch.from_numpy(masks.astype(np.uint8)).unsqueeze(1)
+    return NetworkData(torch.from_numpy(images).unsqueeze(1), targets)
+
+
+def resize_image(image: Image, size: int) -> Image:
+    """(H, W) grey levels -> (size, size); by area when shrinking (no aliasing), bicubic when enlarging."""
+    shrinks = image.shape[0] >= size and image.shape[1] >= size
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def resize_mask(mask: Mask, size: int) -> Mask:
+    """(H, W) bool -> (size, size) bool: pixels at least half covered."""
+    covered = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered >= 0.5)
+
+
+def _mask(mask: Mask | None, case_id: str) -> Mask:
+    if mask is None:
+        raise ValueError(f"case '{case_id}' has no mask; the plan should not have sent it to segmentation")
+    return mask

@@ -1,0 +1,5 @@
+"""One file per on-disk layout; importing this package registers them all."""
+
+from usfm_bench.data.readers.base import READERS, Reader
+
+__all__ = ["READERS", "Reader"]

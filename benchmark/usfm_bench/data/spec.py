@@ -1,0 +1,125 @@
+"""The data set registry: `datasets.yaml`, one entry a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from usfm_bench.errors import BenchError, unknown
+from usfm_bench.resources import load_yaml, resource
+
+Task = Literal["segmentation", "classification"]
+
+
+class DatasetSpec(BaseModel):
+    """One entry of `datasets.yaml`, with what it extends merged in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """Key of the entry; what `--datasets` takes."""
+    version: int = Field(ge=1)
+    """Raised whenever the entry selects other cases or groups than before."""
+    title: str
+    """One line for people."""
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    """What the data set can be used for."""
+    organ: str
+    """Organ or organs shown."""
+    layout: str
+    """Name of the reader in `data/readers/`."""
+    path: str = ""
+    """Folder or file, relative to --data-root; empty for simulated data."""
+    classes: tuple[str, ...] = ()
+    """Class names in label order; cases of other classes are left out."""
+    synthetic: bool = False
+    """True for simulated images; said in every table that shows them."""
+    paper_label: str | None = None
+    """Row label in the paper's tables that measured rows stand under, such as `BUSI`."""
+    n_images: int | None = None
+    """Published number of images, before `classes` and `exclude`."""
+    exclude: dict[str, str] = Field(default_factory=dict)
+    """Case id to the reason why the case is left out."""
+    groups: str | None = None
+    """File in `data/groups/` with the groups of near-duplicates, by pixel hash."""
+    licence: str = "unknown"
+    """Terms as the source states them."""
+    citation: str = ""
+    """How to cite the data set."""
+    source: str = ""
+    """Where to get it."""
+    size: str = ""
+    """Rough size on disk."""
+    checksum: str | None = None
+    """sha256 of the published archive, where published."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the reader."""
+
+
+def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
+    """All data sets: the shipped entries, then those of `datasets.yaml` here, or of the file `extra`.
+
+    An entry of the user's file with a shipped name replaces it. Entries may `extends:` another one.
+
+    Raises:
+        BenchError: a file that is not YAML or an entry that does not validate; all faults at once.
+    """
+    entries: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in _registry_files(extra):
+        content = load_yaml(path)
+        if not isinstance(content, dict):
+            raise BenchError(f"{path}: expected a mapping of data set names to entries")
+        entries |= {str(name): (path, dict(entry or {})) for name, entry in content.items()}
+    specs, faults = {}, []
+    for name, (path, _) in entries.items():
+        try:
+            specs[name] = DatasetSpec(**_merged(name, entries), name=name)
+        except ValidationError as error:
+            faults += [f"{path.name}: {name}.{_where(e['loc'])}: {e['msg']}" for e in error.errors()]
+        except BenchError as error:
+            faults.append(f"{path.name}: {name}: {error}")
+    if faults:
+        raise BenchError("\n".join(faults))
+    return specs
+
+
+def find_dataset(name: str, registry: dict[str, DatasetSpec]) -> DatasetSpec:
+    """The entry called `name`.
+
+    Raises:
+        BenchError: no such entry; the nearest name is suggested.
+    """
+    if name not in registry:
+        raise unknown("dataset", name, registry, hint="`usfm-bench data list` shows all.")
+    return registry[name]
+
+
+def _registry_files(extra: Path | None) -> list[Path]:
+    shipped = resource("datasets.yaml")
+    local = extra or Path("datasets.yaml")
+    if extra and not extra.is_file():
+        raise BenchError(f"Registry file '{extra}' does not exist.")
+    return [shipped] if not local.is_file() or local.samefile(shipped) else [shipped, local]
+
+
+def _merged(name: str, entries: dict[str, tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    chain: list[str] = []
+    merged: dict[str, Any] = {}
+    parent: str | None = name
+    while parent is not None:
+        if parent in chain:
+            raise BenchError(f"extends itself: {' -> '.join([*chain, parent])}")
+        if parent not in entries:
+            raise unknown("dataset", parent, entries)
+        chain.append(parent)
+        entry = entries[parent][1]
+        merged = {**entry, **merged, "options": {**entry.get("options", {}), **merged.get("options", {})}}
+        parent = entry.get("extends")
+    merged.pop("extends", None)
+    return merged
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

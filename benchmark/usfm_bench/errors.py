@@ -1,0 +1,39 @@
+"""The faults that a user can mend, and how they read: what, where, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A fault that the user can fix. Shown as one `error:` message, without a traceback; exit code 2."""
+
+
+class DataError(BenchError):
+    """A data set is missing, unreadable or contradicts its registry entry."""
+
+
+class WeightsError(BenchError):
+    """A checkpoint does not cover the model that it is loaded into, or is no checkpoint."""
+
+
+class WeightsMissingError(WeightsError):
+    """The weight file that a model name promises is not there. `run` skips the model and goes on."""
+
+
+class TrialError(BenchError):
+    """One trial cannot go on (a NaN loss, a full disk); the others can."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest known name, or nothing when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> BenchError:
+    """The error for a name that nothing is registered under: the nearest name and where to see all."""
+    known = sorted(known)
+    shown = hint or "Known: " + (", ".join(known) or "none") + "."
+    return BenchError(f"Unknown {kind} '{name}'.{did_you_mean(name, known)} {shown}")

@@ -1,0 +1,32 @@
+"""What became of a trial, and what its runner tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from usfm_bench.config import TrialSpec
+
+Status = Literal["done", "skipped", "failed", "busy"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended."""
+
+    spec: TrialSpec
+    status: Status
+    message: str = ""
+    """The headline score, or why it was skipped or failed. `busy`: another process holds the trial."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One epoch of a running trial has ended."""
+
+    spec: TrialSpec
+    row: dict[str, float]
+    """Row of the history: epoch, lr, loss, val_score."""
+
+
+Event = Outcome | Tick

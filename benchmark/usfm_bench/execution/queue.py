@@ -1,0 +1,36 @@
+"""Which trial comes next."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.execution.outcome import Outcome
+
+
+class TrialQueue:
+    """Trials still to run. A model without weights drops out; what another process holds comes last."""
+
+    def __init__(self, trials: Sequence[TrialSpec]) -> None:
+        self._waiting = deque((spec, False) for spec in trials)
+        self._without_weights: set[str] = set()
+
+    def next(self) -> tuple[TrialSpec, bool] | None:
+        """The next trial and whether to wait for a process that holds it; None when nothing is left."""
+        while self._waiting:
+            spec, wait = self._waiting.popleft()
+            if spec.model not in self._without_weights:
+                return spec, wait
+        return None
+
+    def settle(self, outcome: Outcome) -> bool:
+        """Take note of how a trial ended; False when there is nothing to tell: it comes again, or was said before."""
+        if outcome.status == "busy":
+            self._waiting.append((outcome.spec, True))
+            return False
+        if outcome.status == "skipped":
+            known = outcome.spec.model in self._without_weights
+            self._without_weights.add(outcome.spec.model)
+            return not known
+        return True

@@ -1,0 +1,147 @@
+"""`run`: check what lies there, run what is missing, count how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.errors import BenchError
+from usfm_bench.execution.local import Tell, run_here, run_in_workers
+from usfm_bench.execution.outcome import Event, Outcome
+from usfm_bench.execution.queue import TrialQueue
+from usfm_bench.execution.session import Session
+from usfm_bench.results.store import Store
+
+
+@dataclass
+class Tally:
+    """How the trials of one call ended."""
+
+    kept: list[TrialSpec] = field(default_factory=list)
+    """Already finished before, with the same settings and data."""
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def count(self, status: str) -> int:
+        """Number of outcomes of a status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """0: everything is done. 1: a trial failed or was skipped. 2: nothing could run."""
+        if not self.count("failed") and not self.count("skipped"):
+            return 0
+        return 1 if self.kept or self.count("done") else 2
+
+
+def sort_trials(trials: Sequence[TrialSpec], store: Store, *, fresh: bool) -> tuple[list[TrialSpec], list[TrialSpec]]:
+    """Divide trials into (finished with these settings, to do). With `fresh`, all are to do.
+
+    Raises:
+        BenchError: the store holds results of other settings; names every field that differs.
+    """
+    if fresh:
+        return [], list(trials)
+    changed = {spec.label: fields for spec in trials if (fields := store.changed_settings(spec))}
+    if changed:
+        raise settings_changed(changed, store.root)
+    kept = [spec for spec in trials if store.record(spec)]
+    return kept, [spec for spec in trials if spec not in kept]
+
+
+def settings_changed(changed: dict[str, list[str]], runs: Path) -> BenchError:
+    """The error for results of other settings or data: which fields differ, and what to do."""
+    by_fields: dict[tuple[str, ...], list[str]] = {}
+    for label, fields in changed.items():
+        by_fields.setdefault(tuple(fields), []).append(label)
+    lines = [f"{runs} holds results with other settings or data; nothing was overwritten."]
+    for fields, labels in by_fields.items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        lines += [f"  {labels[0]}{more}:", *(f"    {line}" for line in fields)]
+    lines.append("Run with --fresh to set the old results aside, or with --runs DIR to write elsewhere.")
+    return BenchError("\n".join(lines))
+
+
+def check_data(kept: Sequence[TrialSpec], store: Store, session: Session) -> None:
+    """Compare finished trials with the data as it is now.
+
+    Raises:
+        BenchError: a data set or a weight file has changed since.
+    """
+    changed = {}
+    for spec in kept:
+        record = store.record(spec)
+        if record is not None and record.data_hash != (now := session.dataset(spec).content_hash):
+            changed[spec.label] = [f"data_hash: {record.data_hash[:12]} -> {now[:12]}"]
+    if changed:
+        raise settings_changed(changed, store.root)
+
+
+def run_trials(
+    trials: Sequence[TrialSpec],
+    *,
+    data_root: Path,
+    runs: Path,
+    device: str,
+    workers: int,
+    fresh: bool,
+    tell: Tell,
+    say: Callable[[str], None],
+) -> Tally:
+    """Run every trial that the store does not hold yet.
+
+    Args:
+        trials: the grid.
+        data_root: where data set paths are resolved.
+        runs: the store.
+        device: `cpu` or `cuda`.
+        workers: trials at once.
+        fresh: set aside what is there and start over.
+        tell: told of every epoch and outcome.
+        say: told, in words, what is going on before the first trial.
+
+    Raises:
+        BenchError: results of other settings or data are in the way; nothing was run.
+    """
+    store, session = Store(runs), Session(data_root, runs, device)
+    kept, todo = sort_trials(trials, store, fresh=fresh)
+    tally = Tally(kept)
+
+    def note(event: Event) -> None:
+        if isinstance(event, Outcome):
+            tally.outcomes.append(event)
+        tell(event)
+
+    unusable = _open_datasets(trials, session, say)
+    for name, fault in unusable.items():
+        note(Outcome(next(spec for spec in trials if spec.dataset.name == name), "failed", fault))
+    check_data([spec for spec in kept if spec.dataset.name not in unusable], store, session)
+    todo = [spec for spec in todo if spec.dataset.name not in unusable]
+    if fresh:
+        for spec in todo:
+            store.set_aside(spec)
+    queue = TrialQueue(todo)
+    if workers > 1 and len(todo) > 1:
+        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device), note)
+    else:
+        run_here(queue, session, note)
+    return tally
+
+
+def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[[str], None]) -> dict[str, str]:
+    """Decode every data set; the faults of those that cannot be used, by name. Raises when none can."""
+    unusable = {}
+    by_name = {spec.dataset.name: spec for spec in trials}
+    for name, spec in by_name.items():
+        try:
+            dataset = session.dataset(spec)
+        except BenchError as error:
+            unusable[name] = str(error)
+            continue
+        say(f"{name}: {len(dataset.samples)} images")
+        for line in dataset.notes:
+            say(f"  {line}")
+    if len(unusable) == len(by_name):
+        raise BenchError("\n".join(unusable.values()))
+    return unusable

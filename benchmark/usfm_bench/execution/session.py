@@ -1,0 +1,80 @@
+"""Runs trials one after the other in one process, keeping decoded data sets, and turns faults into outcomes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.errors import BenchError, WeightsMissingError
+from usfm_bench.execution.outcome import Outcome, Tick
+from usfm_bench.results.record import Record
+from usfm_bench.results.store import Store
+
+
+class Session:
+    """One process's view of a run: where data is, where results go, on which device."""
+
+    def __init__(self, data_root: Path, runs: Path, device: str, device_index: int = 0) -> None:
+        self._data_root, self._store = data_root, Store(runs)
+        self._device, self._device_index = device, device_index
+        self._datasets: dict[str, Dataset] = {}
+
+    def dataset(self, spec: TrialSpec) -> Dataset:
+        """The trial's data set, decoded once."""
+        key = spec.dataset.model_dump_json()
+        if key not in self._datasets:
+            self._datasets[key] = open_dataset(spec.dataset, self._data_root)
+        return self._datasets[key]
+
+    def run(self, spec: TrialSpec, tell: Callable[[Tick], None], *, wait: bool) -> Outcome:
+        """Claim a trial and run it, unless another process has finished it meanwhile.
+
+        Args:
+            spec: the trial.
+            tell: told of every finished epoch.
+            wait: when another process holds the trial, wait for it; otherwise the outcome is `busy`.
+        """
+        try:
+            with self._store.lock(spec).acquire(timeout=-1 if wait else 0):
+                return self._attempt(spec, tell)
+        except filelock.Timeout:
+            return Outcome(spec, "busy")
+
+    def _attempt(self, spec: TrialSpec, tell: Callable[[Tick], None]) -> Outcome:
+        from usfm_bench.pipeline import run_one
+
+        try:
+            record = self._store.record(spec) or run_one(
+                spec,
+                self.dataset(spec),
+                self._store,
+                device=self._device,
+                device_index=self._device_index,
+                on_epoch=lambda row: tell(Tick(spec, row)),
+            )
+        except WeightsMissingError as error:
+            return Outcome(spec, "skipped", f"weights missing: {error}")
+        except BenchError as error:
+            return Outcome(spec, "failed", str(error))
+        except MemoryError:
+            return Outcome(spec, "failed", "out of memory")
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError":
+                return Outcome(spec, "failed", "out of GPU memory; free the device or use a smaller profile")
+            # Not the user's fault: the trace helps whoever mends it, and the other trials go on.
+            return Outcome(spec, "failed", traceback.format_exc())
+        return Outcome(spec, "done", headline(record))
+
+
+def headline(record: Record) -> str:
+    """The trial's own means in a few words, such as `DSC 71.2 %`."""
+    names = ("DSC",) if record.spec.task == "segmentation" else ("BACC", "F1")
+    shown = [f"{name} {100 * record.scores[name]:.1f} %" for name in names if record.scores.get(name) is not None]
+    return f"{'  '.join(shown)}  ({record.cost.wall_s:.0f} s)"
+
+

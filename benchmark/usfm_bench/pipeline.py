@@ -1,0 +1,95 @@
+"""One trial, from data to record. Read this first."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.data.dataset import Dataset
+from usfm_bench.data.loaders import network_data
+from usfm_bench.data.splits import split_dataset, split_hash
+from usfm_bench.data.transforms import Normalise
+from usfm_bench.environment import describe_environment, now
+from usfm_bench.models import build_model
+from usfm_bench.models.catalog import resolve
+from usfm_bench.results.record import Cost, Record
+from usfm_bench.results.store import Store
+from usfm_bench.scoring import score_cases, summarise
+from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
+from usfm_bench.training.finetune import OnEpoch, finetune
+from usfm_bench.training.losses import class_weights
+from usfm_bench.training.predict import predict
+from usfm_bench.training.seeding import Stream, torch_seeded
+
+
+def run_one(
+    spec: TrialSpec,
+    dataset: Dataset,
+    store: Store,
+    *,
+    device: str = "cpu",
+    device_index: int = 0,
+    on_epoch: OnEpoch = lambda row: None,
+) -> Record:
+    """Train one model with one seed, score it on the test cases of its fold and store the record.
+
+    Raises:
+        TrialError: the trial cannot go on; others can.
+        WeightsError: the model's weights are missing or do not fit.
+    """
+    clock = time.perf_counter
+    started = clock()
+    recipe = spec.training
+    split = split_dataset(dataset, spec.split, spec.fold, task=spec.task)
+    train, val, test = (dataset.subset(rows) for rows in split)
+    fabric = build_fabric(recipe, device, device_index)
+    reset_peak_memory(fabric)
+
+    weights = class_weights(train, recipe) if spec.task == "classification" else None
+    with torch_seeded(spec.seed, Stream.INITIALISATION):
+        model = build_model(
+            spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_weights=weights
+        )
+    normalise = fabric.to_device(Normalise(model.mean, model.std))
+    sides = [network_data(side, spec.task, recipe.image_size) for side in (train, val)]
+    before_s = clock() - started
+    fit = finetune(
+        model,
+        *sides,
+        recipe,
+        seed=spec.seed,
+        fabric=fabric,
+        normalise=normalise,
+        state=store.begin(spec) / "state.pt",
+        on_epoch=on_epoch,
+    )
+    started = clock()
+    predictions = predict(model, normalise, test, spec, fabric.device)
+    cases = score_cases(predictions, test)
+
+    done = fit.epochs * len(train)
+    record = Record(
+        spec=spec,
+        spec_hash=spec.hash,
+        data_hash=dataset.content_hash,
+        split_hash=split_hash(dataset, split),
+        weight_hash=model.weight_hash,
+        seen_in_pretraining=resolve(spec.model).seen_in_pretraining,
+        n_train=len(train),
+        n_val=len(val),
+        n_test=len(test),
+        n_test_groups=len(set(test.groups)),
+        notes=dataset.notes,
+        classes=dataset.classes,
+        **summarise(cases, spec.task, dataset.classes),
+        best_epoch=fit.best_epoch,
+        cost=Cost(
+            wall_s=before_s + fit.wall_s + clock() - started,
+            train_images_per_s=done / fit.train_s if fit.train_s else None,
+            peak_memory_mb=peak_memory_mb(fabric),
+            parameters=sum(p.numel() for p in model.parameters()),
+        ),
+        environment=describe_environment() | describe_device(fabric) | {"finished": now()},
+    )
+    return store.save(record, cases, predictions, fit.history)

@@ -1,0 +1,117 @@
+"""`predictions.npz`: what a model said, small enough to keep, so that any metric can be computed again.
+
+Masks of all cases stand one behind the other as packed bits; `shape` says where each ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.data.sample import Mask, Spacing
+from usfm_bench.errors import BenchError
+from usfm_bench.results.atomic import write_atomic
+
+
+@dataclass(frozen=True)
+class SegmentationPredictions:
+    """Predicted and reference masks of the test cases."""
+
+    case_ids: tuple[str, ...]
+    predictions: tuple[Mask, ...]
+    """(H, W) each, at native size."""
+    references: tuple[Mask, ...]
+    """(H, W) each, at native size."""
+    grid_predictions: NDArray[np.bool_]
+    """(N, S, S), on the network's grid."""
+    spacings: tuple[Spacing | None, ...]
+    """In millimetres."""
+
+
+@dataclass(frozen=True)
+class ClassificationPredictions:
+    """Logits and labels of the test cases."""
+
+    case_ids: tuple[str, ...]
+    logits: NDArray[np.float32]
+    """(N, C)."""
+    labels: NDArray[np.int64]
+    """(N,) indices into classes."""
+    classes: tuple[str, ...]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, C) softmax of the logits."""
+        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
+        odds = np.exp(shifted)
+        return odds / odds.sum(axis=1, keepdims=True)
+
+
+Predictions = SegmentationPredictions | ClassificationPredictions
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write `predictions.npz` atomically."""
+    arrays = _segmentation_arrays(predictions) if isinstance(predictions, SegmentationPredictions) else {
+        "case_id": np.array(predictions.case_ids),
+        "logits": predictions.logits,
+        "labels": predictions.labels,
+        "classes": np.array(predictions.classes),
+    }
+    write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read what `save_predictions` wrote.
+
+    Raises:
+        BenchError: missing or damaged file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _segmentation_from(arrays) if "shape" in arrays else ClassificationPredictions(
+                tuple(arrays["case_id"].tolist()), arrays["logits"], arrays["labels"], tuple(arrays["classes"].tolist())
+            )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
+
+
+def _segmentation_arrays(predictions: SegmentationPredictions) -> dict[str, NDArray[np.generic]]:
+    unknown = (float("nan"), float("nan"))
+    return {
+        "case_id": np.array(predictions.case_ids),
+        "shape": np.array([mask.shape for mask in predictions.references], dtype=np.int32).reshape(-1, 2),
+        "prediction": _pack(predictions.predictions),
+        "reference": _pack(predictions.references),
+        "grid_shape": np.array(predictions.grid_predictions.shape, dtype=np.int32),
+        "grid_prediction": np.packbits(predictions.grid_predictions),
+        "spacing": np.array([spacing or unknown for spacing in predictions.spacings], dtype=np.float64),
+    }
+
+
+def _segmentation_from(arrays: np.lib.npyio.NpzFile) -> SegmentationPredictions:
+    shapes = [(int(h), int(w)) for h, w in arrays["shape"]]
+    grid_shape = tuple(arrays["grid_shape"].tolist())
+    grid = np.unpackbits(arrays["grid_prediction"], count=int(np.prod(grid_shape))).astype(bool)
+    return SegmentationPredictions(
+        case_ids=tuple(arrays["case_id"].tolist()),
+        predictions=_unpack(arrays["prediction"], shapes),
+        references=_unpack(arrays["reference"], shapes),
+        grid_predictions=grid.reshape(grid_shape),
+        spacings=tuple(None if np.isnan(s).any() else Spacing(*map(float, s)) for s in arrays["spacing"]),
+    )
+
+
+def _pack(masks: Sequence[Mask]) -> NDArray[np.uint8]:
+    return np.packbits(np.concatenate([mask.ravel() for mask in masks]))
+
+
+def _unpack(bits: NDArray[np.uint8], shapes: list[tuple[int, int]]) -> tuple[Mask, ...]:
+    sizes = [h * w for h, w in shapes]
+    flat = np.unpackbits(bits, count=sum(sizes)).astype(bool)
+    parts = np.split(flat, np.cumsum(sizes)[:-1])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))

@@ -1,0 +1,61 @@
+"""One trial's record: everything needed to know what a number is and where it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from usfm_bench.config import Settings, TrialSpec
+
+SCHEMA_VERSION = 1
+
+
+class Cost(Settings):
+    """What the trial took."""
+
+    wall_s: float
+    """From opening the splits to the last score, in seconds, summed over resumed parts."""
+    train_images_per_s: float | None
+    """Images a second through training steps, forward and backward; None when nothing was left to train."""
+    peak_memory_mb: float
+    """Most memory held: on the GPU where one was used, else of the process, in MiB."""
+    parameters: int
+    """Parameters of the model."""
+
+
+class Record(Settings):
+    """Content of `record.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Raised when a reader of the older form would misread the newer."""
+    spec: TrialSpec
+    """The settings, complete."""
+    spec_hash: str
+    """`TrialSpec.hash` when the trial ran."""
+    data_hash: str
+    """Content hash of the data set: pixels, masks, labels, groups."""
+    split_hash: str
+    """Hash of the case ids on each side."""
+    weight_hash: str | None
+    """sha256 of the initial weights; None for a model from scratch."""
+    seen_in_pretraining: bool | None
+    """Whether the weights saw test images before; None: unknown."""
+    n_train: int
+    n_val: int
+    n_test: int
+    n_test_groups: int
+    """Groups (patients, near-duplicates) among the test cases."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers should know of the data, such as cases left out."""
+    classes: tuple[str, ...] = ()
+    """Class names in label order."""
+    definitions: dict[str, str]
+    """Metric -> versioned definition id."""
+    scores: dict[str, Any]
+    """The trial's own means, for a quick look; tables are made from cases.parquet."""
+    best_epoch: int
+    """Epoch of the checkpoint that validation chose, from 1."""
+    cost: Cost
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """Versions, commit, device, threads, precision, time."""

@@ -1,0 +1,178 @@
+"""The runs folder: one folder a trial, written atomically, claimed by a lock, resumable.
+
+A trial is done when its `record.json` is there; that file is written last.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import filelock
+import pandas as pd
+from pydantic import ValidationError
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.errors import BenchError
+from usfm_bench.results.atomic import write_atomic, write_text
+from usfm_bench.results.predictions import Predictions, save_predictions
+from usfm_bench.results.record import SCHEMA_VERSION, Record
+
+
+class Store:
+    """Trials under one runs folder: `<suite>/<dataset>/<model>/<profile>/fold-<k>/seed-<n>/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: TrialSpec) -> Path:
+        """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""
+        names = (spec.suite, spec.dataset.name, spec.model, spec.profile)
+        return self.root.joinpath(*map(encode_name, names), f"fold-{spec.fold}", f"seed-{spec.seed}")
+
+    def record(self, spec: TrialSpec) -> Record | None:
+        """The record of a finished trial, whatever its settings were; None when it is not finished."""
+        path = self.folder(spec) / "record.json"
+        return read_record(path) if path.exists() else None
+
+    def begin(self, spec: TrialSpec) -> Path:
+        """Note the settings before training, so that another run sees whose half-done work lies here."""
+        folder = self.folder(spec)
+        write_text(folder / "spec.json", json.dumps(spec.identity, indent=1))
+        return folder
+
+    def changed_settings(self, spec: TrialSpec) -> list[str]:
+        """The fields in which what lies in the trial's folder differs from `spec`, as `field: old -> new`."""
+        folder = self.folder(spec)
+        record = self.record(spec)
+        if record is not None:
+            return [] if record.spec_hash == spec.hash else differing_fields(record.spec.identity, spec.identity)
+        begun = folder / "spec.json"
+        return differing_fields(_read_json(begun), spec.identity) if begun.exists() else []
+
+    def set_aside(self, spec: TrialSpec) -> None:
+        """Rename what lies in the trial's folder to `<name>.stale-<hash>`; nothing is deleted."""
+        folder = self.folder(spec)
+        record = self.record(spec)
+        tag = record.spec_hash[:8] if record else "unfinished"
+        target, n = folder.with_name(f"{folder.name}.stale-{tag}"), 1
+        while target.exists():
+            n += 1
+            target = folder.with_name(f"{folder.name}.stale-{tag}-{n}")
+        if folder.exists():
+            folder.rename(target)
+
+    def lock(self, spec: TrialSpec) -> filelock.BaseFileLock:
+        """The lock that a running trial holds; the system frees it when the process dies."""
+        folder = self.folder(spec)
+        path = folder.with_name(f".{folder.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(path)
+
+    def save(
+        self, record: Record, cases: pd.DataFrame, predictions: Predictions, history: Sequence[Mapping[str, Any]]
+    ) -> Record:
+        """Write a finished trial; `record.json` lands last and makes it done.
+
+        Raises:
+            BenchError: the disk is full or not writable; the trial stays unfinished.
+        """
+        folder = self.folder(record.spec)
+        write_atomic(folder / "cases.parquet", lambda stream: cases.to_parquet(stream, index=False))
+        save_predictions(folder / "predictions.npz", predictions)
+        write_text(folder / "history.csv", _csv(history))
+        write_text(folder / "record.json", record.model_dump_json(indent=1))
+        self.tidy(record.spec)
+        return record
+
+    def tidy(self, spec: TrialSpec) -> None:
+        """Remove what only an unfinished trial needs."""
+        for name in ("state.pt", "spec.json"):
+            (self.folder(spec) / name).unlink(missing_ok=True)
+
+    def suites(self) -> list[str]:
+        """Suites with at least one finished trial."""
+        return sorted({path.relative_to(self.root).parts[0] for path in self._record_paths()})
+
+    def finished(self, suite: str, profile: str | None = None) -> Iterator[tuple[Path, Record]]:
+        """Every finished trial of a suite: its folder and record, in path order."""
+        for path in self._record_paths(encode_name(suite), encode_name(profile) if profile else "*"):
+            yield path.parent, read_record(path)
+
+    def profiles(self, suite: str) -> list[str]:
+        """Profiles with at least one finished trial of the suite."""
+        return sorted({path.parts[-4] for path in self._record_paths(encode_name(suite))})
+
+    def _record_paths(self, suite: str = "*", profile: str = "*") -> list[Path]:
+        # Folders set aside end in .stale-<hash> and do not match seed-<number>.
+        paths = self.root.glob(f"{suite}/*/*/{profile}/fold-*/seed-*/record.json")
+        return sorted(p for p in paths if re.fullmatch(r"seed-\d+", p.parent.name))
+
+
+def encode_name(name: str) -> str:
+    """A name as a folder: percent-encoded outside [A-Za-z0-9._-], and never `.` or `..`.
+
+    >>> encode_name("timm:resnet18@scratch")
+    'timm%3Aresnet18%40scratch'
+    """
+    encoded = quote(name, safe="").replace("~", "%7E")
+    return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
+
+
+def read_record(path: Path) -> Record:
+    """A `record.json`.
+
+    Raises:
+        BenchError: damaged, or of a schema that this version does not read.
+    """
+    content = _read_json(path)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise BenchError(f"{path}: schema_version is {version}, this usfm-bench reads {SCHEMA_VERSION}.")
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        raise BenchError(f"{path}: not a trial record: {error.errors()[0]['msg']}") from None
+
+
+def differing_fields(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Leaves in which two JSON values differ, as `a.b: old -> new`.
+
+    >>> differing_fields({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+    ['a.b: 1 -> 3']
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for k in keys for line in differing_fields(old.get(k), new.get(k), f"{prefix}{k}.")]
+    return [] if old == new else [f"{prefix[:-1]}: {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path}: cannot be read ({error}). Set the folder aside and run the trial again.") from None
+    if not isinstance(content, dict):
+        raise BenchError(f"{path}: expected a JSON object.")
+    return content
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

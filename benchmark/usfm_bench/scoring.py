@@ -1,0 +1,77 @@
+"""Predictions -> one row a case -> the trial's own means. Without torch, so that kept predictions can be scored again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from usfm_bench.config import Task
+from usfm_bench.data.dataset import Dataset
+from usfm_bench.metrics.classification import score_classification
+from usfm_bench.metrics.definitions import primary
+from usfm_bench.metrics.segmentation import score_segmentation
+from usfm_bench.results.predictions import Predictions, SegmentationPredictions
+
+PROBABILITY = "p_"
+"""Prefix of the columns of `cases.parquet` that hold class probabilities."""
+
+
+def score_cases(predictions: Predictions, test: Dataset) -> pd.DataFrame:
+    """`cases.parquet`: one row a test case, in the order of the predictions.
+
+    Segmentation: every metric of the case. Classification: the prediction and the probability of each class
+    (its metrics are not per case).
+    """
+    by_id = {sample.case.case_id: sample for sample in test.samples}
+    samples = [by_id[case_id] for case_id in predictions.case_ids]
+    who = pd.DataFrame(
+        {
+            "case_id": predictions.case_ids,
+            "group_id": [sample.group_id for sample in samples],
+            "class": [sample.case.label for sample in samples],
+        }
+    )
+    if isinstance(predictions, SegmentationPredictions):
+        scores = score_segmentation(
+            predictions.predictions, predictions.references, case_ids=predictions.case_ids
+        ).drop(columns="case_id")
+    else:
+        chosen = predictions.logits.argmax(axis=1)
+        scores = pd.DataFrame(
+            {
+                "label": predictions.labels,
+                "predicted": chosen,
+                "ACC": (chosen == predictions.labels).astype(np.float64),
+            }
+        )
+        for name, column in zip(predictions.classes, predictions.probabilities.T, strict=True):
+            scores[PROBABILITY + name] = column
+    return pd.concat([who, scores], axis=1)
+
+
+def probabilities_of(cases: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(N, C) class probabilities in the order of `classes`."""
+    return cases[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
+
+
+def summarise(cases: pd.DataFrame, task: Task, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The definition ids and the trial's own means, as the record's `definitions` and `scores`."""
+    definitions = {name: definition.id for name, definition in primary(task).items()}
+    if task == "classification":
+        scores = score_classification(probabilities_of(cases, classes), cases["label"].to_numpy(), classes)
+        return {"definitions": definitions, "scores": scores}
+    lesions = cases[cases["lesion"]]
+    scores = {name: _mean(lesions[name]) for name in definitions}
+    counts = {
+        "n_lesion_cases": len(lesions),
+        "n_missed": int(cases["missed"].sum()),
+        "n_false_alarms": int(cases["false_alarm"].sum()),
+    }
+    return {"definitions": definitions, "scores": scores | counts}
+
+
+def _mean(values: pd.Series[float]) -> float | None:
+    defined = values.dropna()
+    return float(defined.mean()) if len(defined) else None

@@ -1,0 +1,64 @@
+"""Device and precision of a trial, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from usfm_bench.config import TrainingSpec
+from usfm_bench.errors import BenchError
+
+
+def resolve_device(device: str) -> str:
+    """`auto` -> `cuda` where there is one, else `cpu`.
+
+    Raises:
+        BenchError: `cuda` is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise BenchError("--device cuda: torch sees no CUDA device. Use --device cpu, or install a CUDA build of torch.")
+    return ("cuda" if available else "cpu") if device == "auto" else device
+
+
+def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
+    """Fabric on one device: `cpu`, or the `index`-th GPU; sets the recipe's number of CPU threads."""
+    if device == "cpu":
+        if spec.threads is not None:
+            torch.set_num_threads(spec.threads)
+        return Fabric(accelerator="cpu", devices=1, precision=precision(spec, device))
+    return Fabric(accelerator="cuda", devices=[index], precision=precision(spec, device))
+
+
+def precision(spec: TrainingSpec, device: str) -> Any:
+    """Fabric's name of the precision: bf16 where the device has it in hardware and the recipe leaves it open."""
+    wants_bf16 = spec.precision == "bf16" or (
+        spec.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return "bf16-mixed" if wants_bf16 else "32-true"
+
+
+def describe_device(fabric: Any) -> dict[str, Any]:
+    """Name, threads and precision, for the record."""
+    cuda = fabric.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(fabric.device) if cuda else "cpu",
+        "threads": None if cuda else torch.get_num_threads(),
+        "precision": str(fabric._precision.precision),
+    }
+
+
+def reset_peak_memory(fabric: Any) -> None:
+    """Start counting `peak_memory_mb` anew, where the device allows it."""
+    if fabric.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(fabric.device)
+
+
+def peak_memory_mb(fabric: Any) -> float:
+    """Most memory held, in MiB: allocated on the GPU, or resident for the process."""
+    if fabric.device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(fabric.device) / 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

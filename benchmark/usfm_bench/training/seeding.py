@@ -1,0 +1,37 @@
+"""The only place where torch's global generators are touched: seeded, and put back as they were.
+
+Dropout, drop path and kornia's augmentations draw from the global generator and take no other.
+Seeds derive from (trial seed, stream, step), so an epoch's draws do not depend on the epochs before it, and a resumed
+trial needs no saved generator state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Stream(IntEnum):
+    """What a seed is for; streams of one trial are independent."""
+
+    INITIALISATION = 0
+    ORDER = 1
+    EPOCH = 2
+
+
+def generator(seed: int, stream: Stream, step: int = 0) -> np.random.Generator:
+    """A NumPy generator for one purpose of one trial."""
+    return np.random.default_rng(np.random.SeedSequence([seed, stream, step]))
+
+
+@contextmanager
+def torch_seeded(seed: int, stream: Stream, step: int = 0) -> Iterator[None]:
+    """Seed torch's generators, on every device, for one purpose of one trial; restore them afterwards."""
+    state = int(np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0])
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(state)
+        yield
