@@ -1,0 +1,127 @@
+"""A data set in memory: decoded once at native size, grouped, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.config import content_hash
+from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.readers import READERS, Reader
+from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Decoded cases of one registry entry, or of one side of a split."""
+
+    spec: DatasetSpec
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
+    """What was found and what was left out, in words."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order: the entry's, or else those found."""
+        found = {sample.case.label for sample in self.samples if sample.case.label is not None}
+        return self.spec.classes or tuple(sorted(found))
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) index into `classes`; -1 where a case has no label."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        return np.array([index.get(sample.case.label or "", -1) for sample in self.samples], dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """(N,) group ids."""
+        return [sample.group_id for sample in self.samples]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 over classes and every case's id, label, group, pixels, mask and spacing; order does not matter."""
+        rows = sorted(
+            [s.case.case_id, s.case.label, s.group_id, s.pixel_hash, _mask_hash(s), list(s.spacing or ())]
+            for s in self.samples
+        )
+        return content_hash([list(self.classes), rows])
+
+    def subset(self, rows: Iterable[int]) -> Dataset:
+        """The cases at these positions, with the same classes."""
+        spec = self.spec.model_copy(update={"classes": self.classes})
+        return Dataset(spec, tuple(self.samples[i] for i in rows), self.notes)
+
+
+def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
+    """Find, decode and group every case of a data set.
+
+    Raises:
+        DataError: the data is missing, a file is unreadable, a mask does not fit, a class is empty; every fault at once.
+    """
+    reader = open_reader(spec, data_root)
+    found = reader.cases()
+    cases = [case for case in found if case.case_id not in spec.exclude]
+    samples, faults = decode(reader, cases)
+    if faults:
+        raise DataError("\n".join(faults))
+    dataset = Dataset(spec, tuple(assign_groups(samples, spec)), tuple(_notes(spec, found)))
+    counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
+    if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
+        raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
+    return dataset
+
+
+def open_reader(spec: DatasetSpec, data_root: Path) -> Reader:
+    """The reader of the entry's layout, at its place under `data_root`.
+
+    Raises:
+        DataError: the entry's relative path leaves the data root.
+    """
+    root = data_root / spec.path
+    if not Path(spec.path).is_absolute() and not root.resolve().is_relative_to(data_root.resolve()):
+        raise DataError(f"Dataset '{spec.name}': path '{spec.path}' leaves the data root.")
+    return READERS[spec.layout](spec, root)
+
+
+def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
+    """The decodable cases and the faults of the others, on all cores (OpenCV decodes without the interpreter's lock)."""
+
+    def load(case: Case) -> Sample | str:
+        try:
+            return reader.load(case)
+        except DataError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(load, cases))
+    return [r for r in results if isinstance(r, Sample)], [r for r in results if isinstance(r, str)]
+
+
+def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
+    notes = []
+    if spec.n_images is not None:
+        published = f" of {spec.n_images} published" if len(found) <= spec.n_images else ""
+        which = f" of the classes {', '.join(spec.classes)}" if spec.classes else ""
+        notes.append(f"found {len(found)}{published} images{which}")
+    present = {case.case_id for case in found}
+    notes += [f"left out {case_id}: {reason}" for case_id, reason in spec.exclude.items() if case_id in present]
+    if spec.synthetic:
+        notes.append("synthetic: simulated, not from patients")
+    return notes
+
+
+def _mask_hash(sample: Sample) -> str | None:
+    return None if sample.mask is None else hashlib.sha256(np.packbits(sample.mask).tobytes()).hexdigest()

@@ -1,0 +1,40 @@
+"""Simulated images, drawn when they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
+from usfm_bench.data.readers.base import READERS
+from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import DataError
+
+
+@READERS.register("phantom")
+class PhantomReader:
+    """Cases of a `PhantomSpec`, whose fields are the entry's `options`."""
+
+    def __init__(self, spec: DatasetSpec, root: Path) -> None:
+        self._classes = spec.classes
+        try:
+            self._phantom = PhantomSpec(**spec.options)
+        except ValidationError as error:
+            where = f"Dataset '{spec.name}': options"
+            faults = [f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise DataError("\n".join(faults)) from None
+
+    def cases(self) -> list[Case]:
+        """Every index whose class the entry names."""
+        return [
+            Case(f"phantom-{index:05d}", label, index=index, organ=organ)
+            for index, (label, organ) in enumerate(draw_plan(self._phantom))
+            if not self._classes or label in self._classes
+        ]
+
+    def load(self, case: Case) -> Sample:
+        """The simulated image, its exact mask and its pixel spacing."""
+        phantom = render(self._phantom, case.index)
+        return Sample(case, phantom.image, phantom.mask, phantom.spacing)

@@ -1,0 +1,100 @@
+"""Splits: stratified by class, never a group on two sides, drawn by the suite's split seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from usfm_bench.config import SplitSpec, Task, content_hash
+from usfm_bench.data.dataset import Dataset
+from usfm_bench.errors import DataError
+
+Rows = NDArray[np.int64]
+_TENTHS = 10  # a holdout is seven tenths for training, one for validation, two for the test
+_MIN_GROUPS = 3
+
+
+class Split(NamedTuple):
+    """Sorted positions of the cases on each side."""
+
+    train: Rows
+    val: Rows
+    test: Rows
+
+
+def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) -> Split:
+    """Divide a data set by its classes, or by presence of a lesion where it has none.
+
+    Raises:
+        DataError: a class has too few groups to be on every side.
+    """
+    labelled = task == "classification" or (dataset.labels >= 0).all()
+    strata = (
+        [dataset.classes[i] for i in dataset.labels]
+        if labelled
+        else ["lesion" if s.mask is not None and s.mask.any() else "no lesion" for s in dataset.samples]
+    )
+    _check_groups(dataset.spec.name, strata, dataset.groups)
+    # Drawn over the cases in the order of their ids, so that the order of reading does not matter.
+    by_id = np.array(sorted(range(len(dataset)), key=lambda i: dataset.samples[i].case.case_id))
+    drawn = draw_split([strata[i] for i in by_id], [dataset.groups[i] for i in by_id], split, fold)
+    return Split(*(np.sort(by_id[side]) for side in drawn))
+
+
+def draw_split(strata: Sequence[str], groups: Sequence[str], split: SplitSpec, fold: int) -> Split:
+    """Draw a grouped, stratified split.
+
+    Args:
+        strata: (N,) what is balanced between the sides.
+        groups: (N,) what no two sides may share.
+        split: kind and seed.
+        fold: which fold is the test set; 0 for a holdout.
+    """
+    rows = np.arange(len(strata))
+    if split.kind == "holdout":
+        tenths = _parts(rows, strata, groups, _TENTHS, split.seed)
+        return _sides(rows, test=np.concatenate(tenths[:2]), val=tenths[2])
+    test = _parts(rows, strata, groups, split.folds, split.seed)[fold]
+    rest = np.setdiff1d(rows, test)
+    # Validation is a tenth of all cases, whatever the number of folds.
+    n_parts = max(2, round(len(rest) / (len(rows) / _TENTHS)))
+    return _sides(rows, test=test, val=_parts(rest, strata, groups, n_parts, split.seed)[0])
+
+
+def split_hash(dataset: Dataset, split: Split) -> str:
+    """Content hash of the case ids on each side."""
+    return content_hash([sorted(dataset.samples[i].case.case_id for i in side) for side in split])
+
+
+def shared_groups(groups: Sequence[str], split: Split) -> int:
+    """Number of groups that are on more than one side: 0 in every split drawn here."""
+    sides = [{groups[i] for i in side} for side in split]
+    return len(sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2])
+
+
+def _parts(rows: Rows, strata: Sequence[str], groups: Sequence[str], n_parts: int, seed: int) -> list[Rows]:
+    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
+    y, g = np.array([strata[i] for i in rows]), np.array([groups[i] for i in rows])
+    return [rows[test] for _, test in folds.split(rows, y, g)]
+
+
+def _sides(rows: Rows, *, test: Iterable[int], val: Iterable[int]) -> Split:
+    test, val = np.sort(np.fromiter(test, np.int64)), np.sort(np.fromiter(val, np.int64))
+    return Split(np.setdiff1d(rows, np.concatenate([test, val])), val, test)
+
+
+def _check_groups(name: str, strata: Sequence[str], groups: Sequence[str]) -> None:
+    pairs = set(zip(strata, groups, strict=True))
+    counts = {label: sum(s == label for s, _ in pairs) for label in sorted(set(strata))}
+    faults = [
+        f"Dataset '{name}': class '{label}' has {n} group{'s' * (n != 1)} (patients or near-duplicates); "
+        f"training, validation and test need one each at least. Add cases, or leave the class out."
+        for label, n in counts.items()
+        if n < _MIN_GROUPS
+    ]
+    if faults:
+        raise DataError("\n".join(faults))
