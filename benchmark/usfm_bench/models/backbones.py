@@ -1,0 +1,57 @@
+"""The published USFM architecture in four sizes, registered with timm: `timm.create_model("usfm_tiny_patch16_224")`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from timm.layers import LayerNorm
+from timm.models import register_model
+from timm.models.beit import Beit
+
+
+def build_usfm(**settings: Any) -> Beit:
+    """BEiT with one relative-position table shared by all blocks, LayerScale 0.1 and mean pooling (openmedlab/USFM)."""
+    fixed = {
+        "patch_size": 16,
+        "qkv_bias": True,
+        "init_values": 0.1,
+        "use_abs_pos_emb": False,
+        "global_pool": "avg",
+        "norm_layer": partial(LayerNorm, eps=1e-6),
+        "num_classes": 0,
+    }
+    if not settings.get("use_rel_pos_bias"):
+        fixed["use_shared_rel_pos_bias"] = True
+    return Beit(**(fixed | settings))
+
+
+def _create(settings: dict[str, Any], embed_dim: int, depth: int, num_heads: int) -> Beit:
+    # timm passes these to every constructor; `load_backbone` is the only way to weights.
+    ignored = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    kept = {key: value for key, value in settings.items() if key not in ignored}
+    return build_usfm(embed_dim=embed_dim, depth=depth, num_heads=num_heads, **kept)
+
+
+@register_model
+def usfm_base_patch16_224(**settings: Any) -> Beit:
+    """The published size: width 768, 12 blocks, 12 heads."""
+    return _create(settings, 768, 12, 12)
+
+
+@register_model
+def usfm_small_patch16_224(**settings: Any) -> Beit:
+    """Width 384, 12 blocks, 6 heads."""
+    return _create(settings, 384, 12, 6)
+
+
+@register_model
+def usfm_tiny_patch16_224(**settings: Any) -> Beit:
+    """Width 192, 12 blocks, 3 heads."""
+    return _create(settings, 192, 12, 3)
+
+
+@register_model
+def usfm_micro_patch16_224(**settings: Any) -> Beit:
+    """Width 96, 3 blocks, 3 heads: for tests and demonstrations."""
+    return _create(settings, 96, 3, 3)

@@ -1,0 +1,118 @@
+"""A model name and a recipe -> a network ready to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from usfm_bench.config import Task, TrainingSpec
+from usfm_bench.errors import BenchError, WeightsMissingError
+from usfm_bench.models.catalog import ModelEntry, file_sha256, resolve, weight_file
+from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
+from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
+from usfm_bench.models.weights import load_backbone
+
+# Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
+_SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)
+_UPERNET_BLOCKS = (1 / 3, 1 / 2, 2 / 3, 1.0)
+
+
+def build_model(
+    name: str, task: Task, *, n_classes: int, training: TrainingSpec, class_weights: Tensor | None = None
+) -> Network:
+    """The network called `name`, for one task and input size.
+
+    Args:
+        name: see `usfm-bench models list`.
+        task: segmentation (one logit a pixel) or classification.
+        n_classes: classes to tell apart in classification.
+        training: input size, decoder, drop path and label smoothing.
+        class_weights: (C,) of the cross-entropy.
+
+    Raises:
+        WeightsMissingError: the weights that the name promises cannot be had.
+        BenchError: the model does not fit the task or the input size.
+    """
+    entry = resolve(name)
+    if task not in entry.tasks:
+        raise BenchError(f"Model '{name}' does not do {task}.")
+    if entry.family == "unet":
+        network: Network = _from_hub(entry, lambda: UNet(entry.architecture, "imagenet" if entry.weights == "hub" else None))
+    elif task == "classification":
+        backbone = _backbone(entry, training)
+        backbone.reset_classifier(n_classes)
+        _scale_head(backbone)
+        network = Classifier(backbone, label_smoothing=training.label_smoothing, class_weights=class_weights)
+    else:
+        network = _segmenter(entry, training)
+    if entry.weights == "file":
+        network.weight_hash = file_sha256(weight_file(entry))
+    return network
+
+
+def _segmenter(entry: ModelEntry, training: TrainingSpec) -> Network:
+    size = training.image_size
+    if entry.family == "timm" and not _is_plain(entry):
+        features = _from_hub(
+            entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", features_only=True)
+        )
+        channels = feature_channels(features, size)[-4:]
+        return UPerNet(_Last(features), nn.Identity(), channels, None)
+    backbone = _backbone(entry, training)
+    if training.decoder == "segvit":
+        plain = PlainFeatures(backbone, _SEGVIT_BLOCKS)
+        return SegViT(plain, feature_channels(plain, size), backbone)
+    plain = PlainFeatures(backbone, _UPERNET_BLOCKS if len(backbone.blocks) > 3 else (1 / 3, 1 / 3, 2 / 3, 1.0))
+    pyramid = Pyramid(feature_channels(plain, size)[0])
+    return UPerNet(plain, pyramid, feature_channels(plain, size), backbone)
+
+
+class _Last(nn.Module):
+    """The last four maps of a backbone: strides 4 to 32."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self.features(images)[-4:])
+
+
+def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
+    size, drop_path = training.image_size, training.drop_path
+    if entry.family == "usfm" and size % 16:
+        raise BenchError(f"Model '{entry.name}': image_size {size} is not a multiple of its patch, 16.")
+    if entry.weights == "file":
+        return load_backbone(weight_file(entry), image_size=size, drop_path=drop_path)
+    settings: dict[str, Any] = {"drop_path_rate": drop_path}
+    if entry.family == "usfm" or _is_plain(entry):
+        settings["img_size"] = size
+    return _from_hub(
+        entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings)
+    )
+
+
+def _is_plain(entry: ModelEntry) -> bool:
+    """Whether a timm model is a transformer without stages, which takes `img_size` and has `blocks`."""
+    return entry.architecture.startswith(("vit_", "deit", "beit", "eva", "usfm_"))
+
+
+def _scale_head(backbone: Any) -> None:
+    # As published: the classifier starts close to zero, so that the first steps do not upset the encoder.
+    head = backbone.get_classifier()
+    head.weight.data.mul_(0.001)
+    head.bias.data.zero_()
+
+
+def _from_hub(entry: ModelEntry, build: Any) -> Any:
+    if entry.weights != "hub":
+        return build()
+    try:
+        return build()
+    except Exception as error:  # the hub's client raises many kinds
+        raise WeightsMissingError(
+            f"the pre-trained weights of '{entry.name}' could not be downloaded ({type(error).__name__}). Fetch them once "
+            "where there is a network (they are kept in the hub's cache), or use the same model from scratch."
+        ) from error

@@ -1,0 +1,131 @@
+"""What a model name means. Imports neither torch nor timm, so that planning and listing are quick."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from usfm_bench.data.spec import Task
+from usfm_bench.errors import WeightsMissingError, unknown
+from usfm_bench.registry import Registry
+from usfm_bench.resources import load_yaml, resource
+
+BOTH: tuple[Task, ...] = ("segmentation", "classification")
+SIZES = ("base", "small", "tiny", "micro")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that `--models` can name."""
+
+    name: str
+    family: Literal["usfm", "timm", "unet"]
+    architecture: str
+    """timm's name of the backbone, or smp's of the encoder."""
+    title: str
+    tasks: tuple[Task, ...] = BOTH
+    weights: Literal["file", "hub", "scratch"] = "scratch"
+    """`file`: a file under pretrained/ or given by path. `hub`: timm's or smp's ImageNet weights."""
+    weight_file: Path | None = None
+    source: str = ""
+    licence: str = ""
+    seen_in_pretraining: bool | None = False
+    """Whether the weights saw the benchmark's test images; None: unknown."""
+
+
+MODELS: Registry[ModelEntry] = Registry("model", hint="`usfm-bench models list` shows all.")
+
+
+def _register(entry: ModelEntry) -> None:
+    MODELS.register(entry.name)(entry)
+
+
+def pretrained_folder() -> Path:
+    """Where weight files lie: `pretrained/` here, or USFM_BENCH_PRETRAINED."""
+    return Path(os.environ.get("USFM_BENCH_PRETRAINED", "pretrained"))
+
+
+def _register_usfm() -> None:
+    files = load_yaml(resource("pretrained/registry.yaml"))
+    for size in SIZES:
+        short = "usfm" if size == "base" else f"usfm-{size}"
+        architecture = f"usfm_{size}_patch16_224"
+        _register(ModelEntry(f"{short}-scratch", "usfm", architecture, f"USFM encoder ({size}), random weights"))
+        facts: dict[str, Any] = files.get(short, {})
+        _register(
+            ModelEntry(
+                short,
+                "usfm",
+                architecture,
+                f"USFM encoder ({size}), pre-trained",
+                weights="file",
+                weight_file=pretrained_folder() / facts.get("file", f"usfm_{size}.pth"),
+                source=facts.get("source", f"no weights of this size are published; `{short}-scratch` needs none"),
+                licence=facts.get("licence", "yours"),
+                seen_in_pretraining=facts.get("seen_in_pretraining"),
+            )
+        )
+
+
+_register_usfm()
+_UNET = {"family": "unet", "architecture": "resnet18", "tasks": ("segmentation",)}
+_register(ModelEntry("unet-resnet18-scratch", title="U-Net, ResNet-18 encoder, random weights", **_UNET))  # type: ignore[arg-type]
+_register(
+    ModelEntry("unet-resnet18-imagenet", title="U-Net, ResNet-18 encoder from ImageNet", weights="hub", **_UNET)  # type: ignore[arg-type]
+)
+
+
+def resolve(name: str) -> ModelEntry:
+    """The entry of a model name: a registered one, `usfm:PATH`, `timm:NAME` or `timm:NAME@scratch`.
+
+    Raises:
+        BenchError: no such model; the nearest is suggested.
+    """
+    kind, colon, rest = name.partition(":")
+    if colon and kind == "usfm" and rest:
+        path = Path(rest)
+        return ModelEntry(name, "usfm", "", f"USFM format, {path.name}", weights="file", weight_file=path,
+                          source="given by path", licence="yours", seen_in_pretraining=None)
+    if colon and kind == "timm" and rest:
+        architecture, at, suffix = rest.partition("@")
+        if at and suffix != "scratch":
+            raise unknown("model", name, [f"timm:{architecture}@scratch"])
+        _check_timm(architecture)
+        if at:
+            return ModelEntry(name, "timm", architecture, f"timm's {architecture}, random weights")
+        return ModelEntry(name, "timm", architecture, f"timm's {architecture}, its pre-trained weights", weights="hub",
+                          source="the hub that timm names")
+    return MODELS[name]
+
+
+def weight_file(entry: ModelEntry) -> Path:
+    """The entry's weight file.
+
+    Raises:
+        WeightsMissingError: it is not there; says where it comes from, its licence and the path expected.
+    """
+    path = entry.weight_file
+    if path is None or not path.is_file():
+        raise WeightsMissingError(
+            f"'{entry.name}' needs the file '{path}'. Source: {entry.source}. Licence: {entry.licence}."
+        )
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_timm(architecture: str) -> None:
+    try:
+        import timm
+    except ModuleNotFoundError:
+        return  # an install for reporting: names of finished trials need no check
+    base = architecture.split(".")[0]
+    if not timm.is_model(base):
+        raise unknown("timm model", architecture, timm.list_models(), hint="`timm.list_models()` shows all.")

@@ -1,0 +1,146 @@
+"""Networks for both tasks: `forward` gives logits, `loss` what is minimised, `param_groups` what AdamW takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import segmentation_models_pytorch as smp
+from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
+
+_AUXILIARY_WEIGHT, _AUXILIARY_MAP = 0.4, 2
+
+
+class Network(nn.Module):
+    """What training needs of every model."""
+
+    mean: Sequence[float] = IMAGENET_DEFAULT_MEAN
+    std: Sequence[float] = IMAGENET_DEFAULT_STD
+    weight_hash: str | None = None
+    """sha256 of the weight file that the model started from."""
+    backbone: Any = None
+    """The timm model that layer-wise decay applies to; None: no decay by layer."""
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Scalar loss of a batch."""
+        raise AssertionError("every network defines its loss")
+
+    def param_groups(self, *, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        """AdamW groups: `lr_scale` falls by `layer_decay` a layer in the backbone and is 1 elsewhere.
+
+        Biases, norms, position tables and other vectors have no weight decay.
+        """
+        groups = []
+        if self.backbone is not None and layer_decay < 1:
+            skip = {n for n, _ in self.backbone.named_parameters() if _undecayed(n)}
+            groups = param_groups_layer_decay(self.backbone, weight_decay, skip, layer_decay)
+        taken = {id(p) for group in groups for p in group["params"]}
+        rest = [(n, p) for n, p in self.named_parameters() if id(p) not in taken and p.requires_grad]
+        plain = [p for n, p in rest if p.ndim < 2 or _undecayed(n)]
+        decayed = [p for n, p in rest if not (p.ndim < 2 or _undecayed(n))]
+        own = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return [*groups, *(group for group in own if group["params"])]
+
+
+def _undecayed(name: str) -> bool:
+    return name.endswith(("relative_position_bias_table", "cls_token", "pos_embed"))
+
+
+class Classifier(Network):
+    """A timm model with its own pooling and a linear head."""
+
+    def __init__(self, backbone: Any, *, label_smoothing: float, class_weights: Tensor | None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, C) logits."""
+        logits: Tensor = self.backbone(images)
+        return logits
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing against (B,) labels."""
+        weight: Any = self.class_weights
+        return F.cross_entropy(self(images).float(), targets, weight=weight, label_smoothing=self.label_smoothing)
+
+
+class UNet(Network):
+    """smp's U-Net; binary cross-entropy plus Dice loss."""
+
+    def __init__(self, encoder: str, weights: str | None) -> None:
+        super().__init__()
+        self.unet = smp.Unet(encoder, encoder_weights=weights, classes=1)
+        self.dice = smp.losses.DiceLoss("binary", from_logits=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 1, S, S) logits of lesion."""
+        logits: Tensor = self.unet(images)
+        return logits
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """BCE + Dice against (B, 1, S, S) masks."""
+        logits = self(images).float()
+        return F.binary_cross_entropy_with_logits(logits, targets) + self.dice(logits, targets)  # type: ignore[no-any-return]
+
+
+class UPerNet(Network):
+    """Backbone features at strides 4 to 32 and smp's UPerNet decoder, with an auxiliary FCN head; cross-entropy."""
+
+    def __init__(self, features: nn.Module, pyramid: nn.Module, channels: list[int], backbone: Any) -> None:
+        super().__init__()
+        self.features, self.pyramid, self.backbone = features, pyramid, backbone
+        width = min(768, max(64, channels[-1]))
+        self.decoder = UPerNetDecoder([0, 0, *channels], encoder_depth=5, decoder_channels=width)
+        self.head = nn.Conv2d(width, 1, 1)
+        auxiliary = channels[_AUXILIARY_MAP]
+        self.auxiliary = nn.Sequential(
+            nn.Conv2d(auxiliary, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 1, 1)
+        )
+
+    def _logits(self, images: Tensor) -> Iterator[Tensor]:
+        maps = self.pyramid(self.features(images))
+        # The decoder drops the first two maps (strides 1 and 2) and changes the list that it is given.
+        yield self.head(self.decoder([images, None, *maps]))
+        yield self.auxiliary(maps[_AUXILIARY_MAP])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 1, S, S) logits of lesion."""
+        return _resized(next(self._logits(images)), images)
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy + 0.4 x that of the auxiliary head, the published recipe."""
+        main, auxiliary = (
+            F.binary_cross_entropy_with_logits(_resized(logits, images).float(), targets)
+            for logits in self._logits(images)
+        )
+        return main + _AUXILIARY_WEIGHT * auxiliary
+
+
+class SegViT(Network):
+    """A plain transformer with SegViT's decoder."""
+
+    def __init__(self, features: nn.Module, channels: list[int], backbone: Any) -> None:
+        super().__init__()
+        self.features, self.backbone = features, backbone
+        self.decoder = SegViTDecoder(channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 1, S, S) log-odds of lesion against background."""
+        classes, masks = self.decoder(self.features(images))[-1]
+        return lesion_log_odds(classes.float(), masks.float(), images.shape[-1])
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """SegViT's loss over all stages."""
+        return segvit_loss(self.decoder(self.features(images)), targets)
+
+
+def _resized(logits: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)

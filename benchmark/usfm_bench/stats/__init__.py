@@ -1,0 +1,5 @@
+"""Intervals and comparisons. Never imports torch."""
+
+from usfm_bench.stats.intervals import Interval, classification_interval, crossed_interval, jackknife_interval
+
+__all__ = ["Interval", "classification_interval", "crossed_interval", "jackknife_interval"]

@@ -1,0 +1,142 @@
+"""Intervals over training seeds and test cases, given the training split (docs/method.md, Statistics)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, stdtrit
+
+from usfm_bench.errors import BenchError
+from usfm_bench.stats.delete_one import class_metric
+
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A mean and its interval; low and high are None where no interval exists."""
+
+    point: float
+    low: float | None
+    high: float | None
+    kind: str = "none"
+    """`seeds+cases`, `cases` (one seed: the spread over seeds is unknown), or `none`."""
+
+
+def crossed_interval(
+    scores: Floats,
+    *,
+    groups: Sequence[str] | None = None,
+    level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+) -> Interval:
+    """Interval of a mean over seeds and cases, both taken as random: crossed variance components.
+
+    With mean squares of seeds, cases and residual over S seeds and C cases, va = max(0, (MSs - MSe) / SC),
+    vb = MSc / SC, the variance is va + vb, and t is Cochran's weighted quantile.
+
+    Args:
+        scores: (S, C), no NaN.
+        groups: (C,) cases of one group vary together; the case component is then over group totals.
+        level: nominal coverage.
+        bounds: the metric's range; the interval is cut off there, which cannot lower its coverage.
+
+    Returns:
+        One seed: the case component alone. One case or one group: no interval. Scores without any spread: none
+        either, since a width of zero would claim certainty.
+
+    Raises:
+        BenchError: NaN, or not two-dimensional.
+    """
+    if scores.ndim != 2 or not scores.size:
+        raise BenchError(f"scores is of shape {scores.shape}; expected (seeds, cases).")
+    if np.isnan(scores).any():
+        raise BenchError(f"scores has {int(np.isnan(scores).sum())} NaN; leave undefined cases out and count them.")
+    n_seeds, n_cases = scores.shape
+    point = float(scores.mean())
+    totals = _group_totals(scores - scores.mean(axis=1, keepdims=True), groups)  # (S, G), deviations from seed means
+    n_groups = totals.shape[1]
+    if n_groups < 2:
+        return Interval(point, None, None)
+    vb = n_groups / (n_groups - 1) * float((totals.mean(axis=0) ** 2).sum()) / n_cases**2
+    va = 0.0
+    if n_seeds > 1:
+        residual = totals - totals.mean(axis=0)
+        # Mean square of the residual as a variance of the mean, on the same scale as the seeds' own spread.
+        noise = float((residual**2).sum()) / ((n_seeds - 1) * (n_groups - 1)) * n_groups / n_cases**2
+        va = max(0.0, float(scores.mean(axis=1).var(ddof=1)) - noise) / n_seeds
+    if va + vb == 0:
+        return Interval(point, None, None)
+    tail = (1 + level) / 2
+    t_cases = float(stdtrit(n_groups - 1, tail))
+    t_seeds = float(stdtrit(n_seeds - 1, tail)) if n_seeds > 1 else 0.0
+    half = (va * t_seeds + vb * t_cases) / (va + vb) * (va + vb) ** 0.5
+    low, high = bounds or (-np.inf, np.inf)
+    kind = "seeds+cases" if n_seeds > 1 else "cases"
+    return Interval(point, max(low, point - half), min(high, point + half), kind)
+
+
+def jackknife_interval(full: Floats, without: Floats, *, level: float = 0.95) -> Interval:
+    """Interval of a metric in (0, 1) that is not a mean over cases: delete-one jackknife plus a seed component.
+
+    Vc = (G-1)/G * sum over groups of (m without the group - their mean)^2, V = Vc + s^2/S, degrees of freedom by
+    Satterthwaite, t on the logit scale, with m kept off 0 and 1 by 1/(2G+2).
+
+    Args:
+        full: (S,) the metric of each seed.
+        without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then (the last case
+            of a class), which is left out.
+        level: nominal coverage.
+    """
+    point = float(full.mean())
+    values = without[~np.isnan(without)]
+    n, n_seeds = len(values), len(full)
+    if n < 2:
+        return Interval(point, None, None)
+    v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
+    v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
+    variance = v_cases + v_seeds
+    if variance == 0:
+        return Interval(point, None, None)
+    freedom = variance**2 / (v_cases**2 / (n - 1) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0))
+    centre = min(max(point, 1 / (2 * n + 2)), 1 - 1 / (2 * n + 2))
+    half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5 / (centre * (1 - centre))
+    low, high = expit(logit(centre) - half), expit(logit(centre) + half)
+    return Interval(point, min(float(low), point), max(float(high), point), "seeds+cases" if n_seeds > 1 else "cases")
+
+
+def classification_interval(
+    metric: str,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    *,
+    groups: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of ACC (a mean over cases) or of BACC, SEN, SPEC, PREC, F1, AUROC (macro; jackknife).
+
+    Args:
+        metric: its name.
+        probabilities: (S, N, C).
+        labels: (N,).
+        groups: (N,) deleted together.
+        level: nominal coverage.
+    """
+    if metric == "ACC":
+        correct = (probabilities.argmax(axis=2) == labels).astype(np.float64)
+        return crossed_interval(correct, groups=groups, level=level, bounds=(0.0, 1.0))
+    names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
+    pairs = [class_metric(metric, p, labels, names) for p in probabilities]
+    return jackknife_interval(np.array([f for f, _ in pairs]), np.mean([w for _, w in pairs], axis=0), level=level)
+
+
+def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:
+    """(S, C) -> (S, G) sums over the cases of each group."""
+    if groups is None:
+        return scores
+    index = np.unique(np.asarray(groups), return_inverse=True)[1]
+    totals = np.zeros((index.max() + 1, scores.shape[0]))
+    np.add.at(totals, index, scores.T)
+    return totals.T
