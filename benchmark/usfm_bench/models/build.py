@@ -64,7 +64,7 @@ def _segmenter(entry: ModelEntry, training: TrainingSpec) -> Network:
     if training.decoder == "segvit":
         plain = PlainFeatures(backbone, _SEGVIT_BLOCKS)
         return SegViT(plain, feature_channels(plain, size), backbone)
-    plain = PlainFeatures(backbone, _UPERNET_BLOCKS if len(backbone.blocks) > 3 else (1 / 3, 1 / 3, 2 / 3, 1.0))
+    plain = PlainFeatures(backbone, _UPERNET_BLOCKS)
     pyramid = Pyramid(feature_channels(plain, size)[0])
     return UPerNet(plain, pyramid, feature_channels(plain, size), backbone)
 

@@ -20,9 +20,9 @@ class PlainFeatures(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) -> one map a chosen block, from shallow to deep."""
         maps: list[Tensor] = self.backbone.forward_intermediates(
-            images, indices=self.indices, intermediates_only=True, output_fmt="NCHW"
+            images, indices=sorted(set(self.indices)), intermediates_only=True, output_fmt="NCHW"
         )
-        return maps
+        return [maps[sorted(set(self.indices)).index(i)] for i in self.indices]
 
 
 class Pyramid(nn.Module):
@@ -41,7 +41,7 @@ class Pyramid(nn.Module):
 
 
 def block_indices(depth: int, fractions: tuple[float, ...]) -> list[int]:
-    """The published choice of blocks, scaled to another depth; strictly increasing.
+    """The published choice of blocks, scaled to another depth; increasing, with the first repeated where blocks are few.
 
     >>> block_indices(12, (1 / 3, 1 / 2, 2 / 3, 1))
     [3, 5, 7, 11]

@@ -24,7 +24,7 @@ class Network(nn.Module):
     std: Sequence[float] = IMAGENET_DEFAULT_STD
     weight_hash: str | None = None
     """sha256 of the weight file that the model started from."""
-    backbone: Any = None
+    backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -77,6 +77,7 @@ class UNet(Network):
 
     def __init__(self, encoder: str, weights: str | None) -> None:
         super().__init__()
+        self.backbone = None
         self.unet = smp.Unet(encoder, encoder_weights=weights, classes=1)
         self.dice = smp.losses.DiceLoss("binary", from_logits=True)
 
@@ -97,7 +98,8 @@ class UPerNet(Network):
     def __init__(self, features: nn.Module, pyramid: nn.Module, channels: list[int], backbone: Any) -> None:
         super().__init__()
         self.features, self.pyramid, self.backbone = features, pyramid, backbone
-        width = min(768, max(64, channels[-1]))
+        # 768 as published for the base size; small backbones get a narrow decoder, or it would cost most of the time.
+        width = 768 if channels[-1] >= 768 else max(64, channels[-1] // 3)
         self.decoder = UPerNetDecoder([0, 0, *channels], encoder_depth=5, decoder_channels=width)
         self.head = nn.Conv2d(width, 1, 1)
         auxiliary = channels[_AUXILIARY_MAP]
