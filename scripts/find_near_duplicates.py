@@ -45,6 +45,7 @@ def hash_distances(images: list[np.ndarray]) -> np.ndarray:
 
 
 def main(name: str, data_root: str, out: str) -> None:
+    """Read the data set, group its images and write the file `out`."""
     reader = open_reader(find_dataset(name, load_registry()), Path(data_root))
     samples, faults = decode(reader, reader.cases())
     if faults:
@@ -62,8 +63,10 @@ def main(name: str, data_root: str, out: str) -> None:
         writer.writerows(sorted({(h, first[c]) for h, c in grouped}))
     labels = np.array([sample.case.label for sample in samples])
     crossing = near & (labels[:, None] != labels)
-    print(f"{near.sum() // 2} pairs ({crossing.sum() // 2} between classes), {(sizes > 1).sum()} groups, "
-          f"{len(grouped)} images, largest group {sizes.max()}")
+    print(
+        f"{near.sum() // 2} pairs ({crossing.sum() // 2} between classes), {(sizes > 1).sum()} groups, "
+        f"{len(grouped)} images, largest group {sizes.max()}"
+    )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class TrainingSpec(Settings):
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: cross-entropy weights n / (classes * n_class), from the training split."""
     validate_every: int = Field(default=1, ge=1)
-    """Epochs between validations; the checkpoint with the best validation score is kept, never judged on test images."""
+    """Epochs between validations. The checkpoint with the best validation score is kept; test images have no say."""
     threads: int | None = Field(default=None, ge=1)
     """torch threads on a CPU; part of the recipe, since other counts give other bits. None on a GPU."""
 

@@ -54,7 +54,9 @@ def _git(*arguments: str) -> str | None:
     if not (top / ".git").exists():
         return None
     try:
-        result = subprocess.run(["git", "-C", str(top), *arguments], capture_output=True, text=True, check=True, timeout=10)
+        result = subprocess.run(
+            ["git", "-C", str(top), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None

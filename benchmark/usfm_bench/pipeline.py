@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
+from usfm_bench.catalog import resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import network_data
@@ -12,10 +12,9 @@ from usfm_bench.data.splits import split_dataset, split_hash
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.environment import describe_environment, now
 from usfm_bench.models import build_model
-from usfm_bench.models.catalog import resolve
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import score_cases, summarise
+from usfm_bench.scoring import definition_ids, score_cases, summarise
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.finetune import OnEpoch, finetune
 from usfm_bench.training.losses import class_weights
@@ -52,23 +51,23 @@ def run_one(
             spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_weights=weights
         )
     normalise = fabric.to_device(Normalise(model.mean, model.std))
-    sides = [network_data(side, spec.task, recipe.image_size) for side in (train, val)]
+    train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
     before_s = clock() - started
     fit = finetune(
         model,
-        *sides,
+        train_net,
+        val_net,
         recipe,
         seed=spec.seed,
         fabric=fabric,
         normalise=normalise,
-        state=store.begin(spec) / "state.pt",
+        state=store.begin(spec, data_hash=dataset.content_hash, weight_hash=model.weight_hash) / "state.pt",
         on_epoch=on_epoch,
     )
     started = clock()
     predictions = predict(model, normalise, test, spec, fabric.device)
     cases = score_cases(predictions, test)
 
-    done = fit.epochs * len(train)
     record = Record(
         spec=spec,
         spec_hash=spec.hash,
@@ -82,11 +81,12 @@ def run_one(
         n_test_groups=len(set(test.groups)),
         notes=dataset.notes,
         classes=dataset.classes,
-        **summarise(cases, spec.task, dataset.classes),
+        definitions=definition_ids(spec.task),
+        scores=summarise(cases, spec.task, dataset.classes),
         best_epoch=fit.best_epoch,
         cost=Cost(
             wall_s=before_s + fit.wall_s + clock() - started,
-            train_images_per_s=done / fit.train_s if fit.train_s else None,
+            train_images_per_s=fit.train_images / fit.train_s if fit.train_s else None,
             peak_memory_mb=peak_memory_mb(fabric),
             parameters=sum(p.numel() for p in model.parameters()),
         ),

@@ -9,10 +9,10 @@ from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from usfm_bench.catalog import resolve
 from usfm_bench.config import Settings, SplitSpec, Task, TrainingSpec, TrialSpec
 from usfm_bench.data.spec import DatasetSpec, find_dataset
 from usfm_bench.errors import BenchError, unknown
-from usfm_bench.models.catalog import resolve
 from usfm_bench.resources import load_yaml
 
 ProfileName = Literal["paper", "quick", "smoke"]
@@ -102,9 +102,7 @@ def plan_suite(
     for part, names in zip(suite.parts, _datasets_per_part(suite, registry, datasets), strict=True):
         training = load_profile(profile, part.task)
         chosen = [m for m in models or _models_of(part, profile) if part.task in resolve(m).tasks]
-        for name, seed, model, fold in product(
-            names, seeds or range(suite.seeds), chosen, range(suite.split.folds)
-        ):
+        for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
             trials.append(
                 TrialSpec(
                     suite=suite.name,
@@ -164,7 +162,9 @@ def _check_names(
     for name in models:
         try:
             if not tasks & set(resolve(name).tasks):
-                faults.append(f"Model '{name}' is for {_join(resolve(name).tasks)}, suite '{suite.name}' for {_join(tasks)}.")
+                faults.append(
+                    f"Model '{name}' is for {_join(resolve(name).tasks)}, suite '{suite.name}' for {_join(tasks)}."
+                )
         except BenchError as error:
             faults.append(str(error))
     if faults:

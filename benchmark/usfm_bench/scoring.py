@@ -1,4 +1,4 @@
-"""Predictions -> one row a case -> the trial's own means. Without torch, so that kept predictions can be scored again."""
+"""Predictions -> one row a case -> the trial's own means. Without torch: kept predictions can be scored again."""
 
 from __future__ import annotations
 
@@ -56,20 +56,23 @@ def probabilities_of(cases: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarra
     return cases[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
 
 
-def summarise(cases: pd.DataFrame, task: Task, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The definition ids and the trial's own means, as the record's `definitions` and `scores`."""
-    definitions = {name: definition.id for name, definition in primary(task).items()}
+def definition_ids(task: Task) -> dict[str, str]:
+    """Metric -> versioned definition id of what `score_cases` computes."""
+    return {name: definition.id for name, definition in primary(task).items()}
+
+
+def summarise(cases: pd.DataFrame, task: Task, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The trial's own means: over lesion cases in segmentation; macro and per class in classification."""
     if task == "classification":
-        scores = score_classification(probabilities_of(cases, classes), cases["label"].to_numpy(), classes)
-        return {"definitions": definitions, "scores": scores}
+        return score_classification(probabilities_of(cases, classes), cases["label"].to_numpy(), classes)
     lesions = cases[cases["lesion"]]
-    scores = {name: _mean(lesions[name]) for name in definitions}
+    means = {name: _mean(lesions[name]) for name in primary(task)}
     counts = {
         "n_lesion_cases": len(lesions),
         "n_missed": int(cases["missed"].sum()),
         "n_false_alarms": int(cases["false_alarm"].sum()),
     }
-    return {"definitions": definitions, "scores": scores | counts}
+    return means | counts
 
 
 def _mean(values: pd.Series[float]) -> float | None:

@@ -52,7 +52,7 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over classes and every case's id, label, group, pixels, mask and spacing; order does not matter."""
+        """sha256 over classes and each case's id, label, group, pixels, mask and spacing."""
         rows = sorted(
             [s.case.case_id, s.case.label, s.group_id, s.pixel_hash, _mask_hash(s), list(s.spacing or ())]
             for s in self.samples
@@ -97,7 +97,7 @@ def open_reader(spec: DatasetSpec, data_root: Path) -> Reader:
 
 
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
-    """The decodable cases and the faults of the others, on all cores (OpenCV decodes without the interpreter's lock)."""
+    """The decodable cases and the faults of the others, on all cores: OpenCV decodes without the interpreter's lock."""
 
     def load(case: Case) -> Sample | str:
         try:

@@ -48,7 +48,9 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
         # The strongest key names the group, so that its id does not depend on which other cases are present.
         name = max(case_keys, key=lambda key: (key.startswith("patient"), key.startswith("listed"), key))
         names[index] = max(names.get(index, ""), name, key=lambda key: (key.startswith("patient"), key))
-    ids = {i: hashlib.sha256(f"{spec.groups or spec.name} {name}".encode()).hexdigest()[:12] for i, name in names.items()}
+    ids = {
+        i: hashlib.sha256(f"{spec.groups or spec.name} {name}".encode()).hexdigest()[:12] for i, name in names.items()
+    }
     return [
         replace(sample, pixel_hash=h, group_id=ids[index])
         for sample, h, index in zip(samples, hashes, component, strict=True)

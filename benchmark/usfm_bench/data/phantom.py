@@ -139,7 +139,7 @@ def render(spec: PhantomSpec, index: int) -> Phantom:
 def _grid(size: int) -> Grid:
     line = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(2 * line - 1, line)
-    return Grid(x, y)
+    return Grid(np.asarray(x, np.float32), np.asarray(y, np.float32))
 
 
 # ---- from echogenicity to image ------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _envelope(echo: Floats, rng: np.random.Generator, probe: Probe) -> Floats:
     lateral, axial = _transfer(size, probe)
     blurred = fft.ifft(fft.fft(scatterers, axis=1) * lateral, axis=1)
     blurred = fft.ifft(fft.fft(blurred, axis=0) * axial, axis=0)
-    return np.abs(blurred)
+    return np.asarray(np.abs(blurred), np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ def build_augmentation(names: Sequence[str], *, with_masks: bool) -> K.Augmentat
 
 
 class Normalise(nn.Module):
-    """Grey levels in [0, 1], (B, 1, H, W) -> the three equal channels that backbones expect, normalised (B, 3, H, W)."""
+    """Grey levels in [0, 1], (B, 1, H, W) -> three equal channels, normalised (B, 3, H, W)."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

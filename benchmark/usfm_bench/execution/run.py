@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from usfm_bench.catalog import file_sha256, resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
-from usfm_bench.results.store import Store
+from usfm_bench.results.store import Store, differing_fields
 
 
 @dataclass
@@ -50,11 +52,11 @@ def sort_trials(trials: Sequence[TrialSpec], store: Store, *, fresh: bool) -> tu
     return kept, [spec for spec in trials if spec not in kept]
 
 
-def settings_changed(changed: dict[str, list[str]], runs: Path) -> BenchError:
+def settings_changed(changed: Mapping[str, Sequence[str]], runs: Path) -> BenchError:
     """The error for results of other settings or data: which fields differ, and what to do."""
     by_fields: dict[tuple[str, ...], list[str]] = {}
-    for label, fields in changed.items():
-        by_fields.setdefault(tuple(fields), []).append(label)
+    for label, differing in changed.items():
+        by_fields.setdefault(tuple(differing), []).append(label)
     lines = [f"{runs} holds results with other settings or data; nothing was overwritten."]
     for fields, labels in by_fields.items():
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
@@ -70,12 +72,26 @@ def check_data(kept: Sequence[TrialSpec], store: Store, session: Session) -> Non
         BenchError: a data set or a weight file has changed since.
     """
     changed = {}
+    weight_hash = cache(_weight_hash)
     for spec in kept:
         record = store.record(spec)
-        if record is not None and record.data_hash != (now := session.dataset(spec).content_hash):
-            changed[spec.label] = [f"data_hash: {record.data_hash[:12]} -> {now[:12]}"]
+        if record is None:
+            continue
+        now = {"data_hash": session.dataset(spec).content_hash, "weight_hash": weight_hash(spec.model)}
+        # A weight file that is no longer here says nothing about the results that were made with it.
+        if now["weight_hash"] is None:
+            now["weight_hash"] = record.weight_hash
+        then = {"data_hash": record.data_hash, "weight_hash": record.weight_hash}
+        if now != then:
+            changed[spec.label] = differing_fields(then, now)
     if changed:
         raise settings_changed(changed, store.root)
+
+
+def _weight_hash(model: str) -> str | None:
+    entry = resolve(model)
+    path = entry.weight_file
+    return file_sha256(path) if path is not None and path.is_file() else None
 
 
 def run_trials(
@@ -88,6 +104,7 @@ def run_trials(
     fresh: bool,
     tell: Tell,
     say: Callable[[str], None],
+    keep: Callable[[Sequence[TrialSpec]], None],
 ) -> Tally:
     """Run every trial that the store does not hold yet.
 
@@ -100,6 +117,7 @@ def run_trials(
         fresh: set aside what is there and start over.
         tell: told of every epoch and outcome.
         say: told, in words, what is going on before the first trial.
+        keep: told which trials were finished before.
 
     Raises:
         BenchError: results of other settings or data are in the way; nothing was run.
@@ -117,6 +135,7 @@ def run_trials(
     for name, fault in unusable.items():
         note(Outcome(next(spec for spec in trials if spec.dataset.name == name), "failed", fault))
     check_data([spec for spec in kept if spec.dataset.name not in unusable], store, session)
+    keep(kept)
     todo = [spec for spec in todo if spec.dataset.name not in unusable]
     if fresh:
         for spec in todo:

@@ -44,12 +44,14 @@ class Session:
                 return self._attempt(spec, tell)
         except filelock.Timeout:
             return Outcome(spec, "busy")
+        except BenchError as error:
+            return Outcome(spec, "failed", str(error))
 
     def _attempt(self, spec: TrialSpec, tell: Callable[[Tick], None]) -> Outcome:
         from usfm_bench.pipeline import run_one
 
         try:
-            record = self._store.record(spec) or run_one(
+            record = self._finished_meanwhile(spec) or run_one(
                 spec,
                 self.dataset(spec),
                 self._store,
@@ -70,11 +72,15 @@ class Session:
             return Outcome(spec, "failed", traceback.format_exc())
         return Outcome(spec, "done", headline(record))
 
+    def _finished_meanwhile(self, spec: TrialSpec) -> Record | None:
+        record = self._store.record(spec)
+        if record is not None and record.spec_hash != spec.hash:
+            raise BenchError("another process has finished this trial with other settings; nothing was overwritten.")
+        return record
+
 
 def headline(record: Record) -> str:
     """The trial's own means in a few words, such as `DSC 71.2 %`."""
     names = ("DSC",) if record.spec.task == "segmentation" else ("BACC", "F1")
     shown = [f"{name} {100 * record.scores[name]:.1f} %" for name in names if record.scores.get(name) is not None]
     return f"{'  '.join(shown)}  ({record.cost.wall_s:.0f} s)"
-
-

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from timm.layers import LayerNorm
-from timm.models import register_model
+from timm.models import register_model as _register_model
 from timm.models.beit import Beit
+
+# timm's decorator has no types.
+register_model: Callable[[Callable[..., Beit]], Callable[..., Beit]] = _register_model
 
 
 def build_usfm(**settings: Any) -> Beit:

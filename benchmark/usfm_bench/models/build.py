@@ -7,9 +7,9 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+from usfm_bench.catalog import ModelEntry, file_sha256, resolve, weight_file
 from usfm_bench.config import Task, TrainingSpec
 from usfm_bench.errors import BenchError, WeightsMissingError
-from usfm_bench.models.catalog import ModelEntry, file_sha256, resolve, weight_file
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
 from usfm_bench.models.weights import load_backbone
@@ -39,7 +39,9 @@ def build_model(
     if task not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task}.")
     if entry.family == "unet":
-        network: Network = _from_hub(entry, lambda: UNet(entry.architecture, "imagenet" if entry.weights == "hub" else None))
+        network: Network = _from_hub(
+            entry, lambda: UNet(entry.architecture, "imagenet" if entry.weights == "hub" else None)
+        )
     elif task == "classification":
         backbone = _backbone(entry, training)
         backbone.reset_classifier(n_classes)
@@ -90,7 +92,8 @@ def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
     if entry.family == "usfm" or _is_plain(entry):
         settings["img_size"] = size
     return _from_hub(
-        entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings)
+        entry,
+        lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings),
     )
 
 
@@ -113,6 +116,7 @@ def _from_hub(entry: ModelEntry, build: Any) -> Any:
         return build()
     except Exception as error:  # the hub's client raises many kinds
         raise WeightsMissingError(
-            f"the pre-trained weights of '{entry.name}' could not be downloaded ({type(error).__name__}). Fetch them once "
-            "where there is a network (they are kept in the hub's cache), or use the same model from scratch."
+            f"the pre-trained weights of '{entry.name}' could not be downloaded "
+            f"({type(error).__name__}). Fetch them once where there is a network (the hub's cache keeps them), "
+            "or use the same model from scratch."
         ) from error

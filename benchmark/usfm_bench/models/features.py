@@ -31,7 +31,10 @@ class Pyramid(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         up = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 2, 2), nn.BatchNorm2d(width), nn.GELU(), nn.ConvTranspose2d(width, width, 2, 2)
+            nn.ConvTranspose2d(width, width, 2, 2),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+            nn.ConvTranspose2d(width, width, 2, 2),
         )
         self.scales = nn.ModuleList([up, nn.ConvTranspose2d(width, width, 2, 2), nn.Identity(), nn.MaxPool2d(2, 2)])
 
@@ -41,7 +44,7 @@ class Pyramid(nn.Module):
 
 
 def block_indices(depth: int, fractions: tuple[float, ...]) -> list[int]:
-    """The published choice of blocks, scaled to another depth; increasing, with the first repeated where blocks are few.
+    """The published choice of blocks, scaled to another depth; where blocks are few the first repeats.
 
     >>> block_indices(12, (1 / 3, 1 / 2, 2 / 3, 1))
     [3, 5, 7, 11]

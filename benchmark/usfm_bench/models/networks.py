@@ -104,7 +104,10 @@ class UPerNet(Network):
         self.head = nn.Conv2d(width, 1, 1)
         auxiliary = channels[_AUXILIARY_MAP]
         self.auxiliary = nn.Sequential(
-            nn.Conv2d(auxiliary, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 1, 1)
+            nn.Conv2d(auxiliary, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 1, 1),
         )
 
     def _logits(self, images: Tensor) -> Iterator[Tensor]:

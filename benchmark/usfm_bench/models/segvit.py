@@ -63,21 +63,24 @@ class SegViTDecoder(nn.Module):
         width = min(384, channels[-1])
         heads = max(1, width // 32)
         self.tokens = nn.Parameter(torch.randn(_CLASSES, width) * 0.02)
-        self.projections = nn.ModuleList(nn.Sequential(nn.Linear(c, width), nn.LayerNorm(width)) for c in channels[::-1])
-        self.stages = nn.ModuleList(nn.ModuleList(Layer(width, heads) for _ in range(layers)) for _ in channels)
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(c, width), nn.LayerNorm(width)) for c in channels[::-1]
+        )
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers * len(channels)))
+        self.per_stage = layers
         self.classify = nn.Linear(width, _CLASSES + 1)
 
     def forward(self, maps: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Maps from shallow to deep -> for each stage class logits (B, K, K+1) and mask logits (B, K, h, w)."""
         tokens = self.tokens.expand(len(maps[0]), -1, -1)
         outputs: list[tuple[Tensor, Tensor]] = []
-        total: Tensor | float = 0.0
-        for feature, projection, layers in zip(maps[::-1], self.projections, self.stages, strict=True):
+        total = torch.zeros(())
+        for stage, (feature, projection) in enumerate(zip(maps[::-1], self.projections, strict=True)):
             patches = projection(feature.flatten(2).transpose(1, 2))  # (B, h*w, D)
             masks = torch.empty(0)
-            for layer in layers:  # type: ignore[union-attr]
+            for layer in self.layers[stage * self.per_stage : (stage + 1) * self.per_stage]:
                 tokens, masks = layer(tokens, patches)
-            total = total + masks.unflatten(-1, feature.shape[-2:])
+            total = total.to(masks) + masks.reshape(*masks.shape[:2], *feature.shape[-2:])
             outputs.append((self.classify(tokens), total))
         return outputs
 

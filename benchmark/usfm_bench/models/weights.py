@@ -1,4 +1,4 @@
-"""The only place that loads checkpoints: everything the backbone needs is there, or it is an error that names the keys."""
+"""The only place that loads checkpoints: all that the backbone needs is there, or the error names the keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from timm.layers import resize_rel_pos_bias_table
 from timm.models.beit import Beit
 from torch import Tensor
 
+from usfm_bench.catalog import resolve, weight_file
 from usfm_bench.errors import WeightsError
 from usfm_bench.models.backbones import build_usfm
-from usfm_bench.models.catalog import resolve, weight_file
 
 _WRAPPINGS = ("model", "state_dict", "module")
 _PREFIXES = ("module.", "model.", "backbone.")

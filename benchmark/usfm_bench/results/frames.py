@@ -84,7 +84,7 @@ def _gather(trials: Sequence[tuple[Path, Record]]) -> ModelResults:
 def _read_cases(folder: Path, record: Record) -> pd.DataFrame:
     path = folder / "cases.parquet"
     try:
-        cases = pq.read_table(path).to_pandas()
+        cases: pd.DataFrame = pq.read_table(path).to_pandas()
     except (OSError, ValueError) as error:
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
     cases.insert(0, "seed", record.spec.seed)

@@ -48,7 +48,7 @@ class ClassificationPredictions:
         """(N, C) softmax of the logits."""
         shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
         odds = np.exp(shifted)
-        return odds / odds.sum(axis=1, keepdims=True)
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 Predictions = SegmentationPredictions | ClassificationPredictions
@@ -56,13 +56,17 @@ Predictions = SegmentationPredictions | ClassificationPredictions
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write `predictions.npz` atomically."""
-    arrays = _segmentation_arrays(predictions) if isinstance(predictions, SegmentationPredictions) else {
-        "case_id": np.array(predictions.case_ids),
-        "logits": predictions.logits,
-        "labels": predictions.labels,
-        "classes": np.array(predictions.classes),
-    }
-    write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+    arrays = (
+        _segmentation_arrays(predictions)
+        if isinstance(predictions, SegmentationPredictions)
+        else {
+            "case_id": np.array(predictions.case_ids),
+            "logits": predictions.logits,
+            "labels": predictions.labels,
+            "classes": np.array(predictions.classes),
+        }
+    )
+    write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -73,8 +77,15 @@ def load_predictions(path: Path) -> Predictions:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return _segmentation_from(arrays) if "shape" in arrays else ClassificationPredictions(
-                tuple(arrays["case_id"].tolist()), arrays["logits"], arrays["labels"], tuple(arrays["classes"].tolist())
+            return (
+                _segmentation_from(arrays)
+                if "shape" in arrays
+                else ClassificationPredictions(
+                    tuple(arrays["case_id"].tolist()),
+                    arrays["logits"],
+                    arrays["labels"],
+                    tuple(arrays["classes"].tolist()),
+                )
             )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None

@@ -41,10 +41,17 @@ class Store:
         path = self.folder(spec) / "record.json"
         return read_record(path) if path.exists() else None
 
-    def begin(self, spec: TrialSpec) -> Path:
-        """Note the settings before training, so that another run sees whose half-done work lies here."""
+    def begin(self, spec: TrialSpec, *, data_hash: str, weight_hash: str | None) -> Path:
+        """Note settings and inputs before training, so that another run sees whose half-done work lies here.
+
+        Half-done work on other data or other weights is not continued but removed.
+        """
         folder = self.folder(spec)
-        write_text(folder / "spec.json", json.dumps(spec.identity, indent=1))
+        content = {"settings": spec.identity, "data_hash": data_hash, "weight_hash": weight_hash}
+        path = folder / "spec.json"
+        if not path.exists() or _read_json(path) != content:
+            (folder / "state.pt").unlink(missing_ok=True)
+        write_text(path, json.dumps(content, indent=1))
         return folder
 
     def changed_settings(self, spec: TrialSpec) -> list[str]:
@@ -54,7 +61,7 @@ class Store:
         if record is not None:
             return [] if record.spec_hash == spec.hash else differing_fields(record.spec.identity, spec.identity)
         begun = folder / "spec.json"
-        return differing_fields(_read_json(begun), spec.identity) if begun.exists() else []
+        return differing_fields(_read_json(begun).get("settings"), spec.identity) if begun.exists() else []
 
     def set_aside(self, spec: TrialSpec) -> None:
         """Rename what lies in the trial's folder to `<name>.stale-<hash>`; nothing is deleted."""
@@ -72,7 +79,11 @@ class Store:
         """The lock that a running trial holds; the system frees it when the process dies."""
         folder = self.folder(spec)
         path = folder.with_name(f".{folder.name}.lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
         return filelock.FileLock(path)
 
     def save(

@@ -9,19 +9,22 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def class_metric(metric: str, probabilities: Floats, labels: Ints, groups: Ints) -> tuple[float, Floats]:
-    """A macro metric over the classes present, as (value, (G,) values without each group).
+def class_metric(
+    metric: str, probabilities: Floats, labels: Ints, groups: Ints, *, only: int | None = None
+) -> tuple[float, Floats]:
+    """A macro metric over the classes present, or that of one class, as (value, (G,) values without each group).
 
     Args:
         metric: BACC, SEN, SPEC, PREC, F1 or AUROC.
         probabilities: (N, C).
         labels: (N,).
         groups: (N,) group numbers 0..G-1.
+        only: the class, one against the rest; None: the plain mean over the classes present.
 
     Returns:
         NaN without a group that holds all cases of a class.
     """
-    present = np.unique(labels)
+    present = np.unique(labels) if only is None else [only]
     one = _auroc if metric == "AUROC" else _rate
     pairs = [one(metric, probabilities, labels, int(k), groups) for k in present]
     return float(np.mean([full for full, _ in pairs])), np.mean([without for _, without in pairs], axis=0)
@@ -33,7 +36,10 @@ def _rate(metric: str, probabilities: Floats, labels: Ints, k: int, groups: Ints
     cells = {"tp": said & true, "fp": said & ~true, "fn": ~said & true, "tn": ~said & ~true}
     totals = {name: float(cell.sum()) for name, cell in cells.items()}
     size = groups.max() + 1
-    left = {name: totals[name] - np.bincount(groups, weights=cell, minlength=size) for name, cell in cells.items()}
+    left: dict[str, Floats] = {
+        name: np.asarray(totals[name] - np.bincount(groups, weights=cell, minlength=size), np.float64)
+        for name, cell in cells.items()
+    }
     full = _quotient(metric, {name: np.array([value]) for name, value in totals.items()})
     return float(full[0]), np.where(left["tp"] + left["fn"] > 0, _quotient(metric, left), np.nan)
 

@@ -113,6 +113,7 @@ def classification_interval(
     labels: NDArray[np.int64],
     *,
     groups: Sequence[str] | None = None,
+    only: int | None = None,
     level: float = 0.95,
 ) -> Interval:
     """Interval of ACC (a mean over cases) or of BACC, SEN, SPEC, PREC, F1, AUROC (macro; jackknife).
@@ -122,13 +123,14 @@ def classification_interval(
         probabilities: (S, N, C).
         labels: (N,).
         groups: (N,) deleted together.
+        only: the metric of this class, one against the rest, instead of the macro mean.
         level: nominal coverage.
     """
     if metric == "ACC":
         correct = (probabilities.argmax(axis=2) == labels).astype(np.float64)
         return crossed_interval(correct, groups=groups, level=level, bounds=(0.0, 1.0))
     names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
-    pairs = [class_metric(metric, p, labels, names) for p in probabilities]
+    pairs = [class_metric(metric, p, labels, names, only=only) for p in probabilities]
     return jackknife_interval(np.array([f for f, _ in pairs]), np.mean([w for _, w in pairs], axis=0), level=level)
 
 

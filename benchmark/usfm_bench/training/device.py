@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import sys
 from typing import Any
 
 import torch
@@ -10,6 +12,8 @@ from lightning_fabric import Fabric
 
 from usfm_bench.config import TrainingSpec
 from usfm_bench.errors import BenchError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def resolve_device(device: str) -> str:
@@ -20,17 +24,33 @@ def resolve_device(device: str) -> str:
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise BenchError("--device cuda: torch sees no CUDA device. Use --device cpu, or install a CUDA build of torch.")
+        raise BenchError(
+            "--device cuda: torch sees no CUDA device. Use --device cpu, or install a CUDA build of torch."
+        )
     return ("cuda" if available else "cpu") if device == "auto" else device
 
 
 def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
     """Fabric on one device: `cpu`, or the `index`-th GPU; sets the recipe's number of CPU threads."""
     if device == "cpu":
+        _keep_freed_memory()
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
         return Fabric(accelerator="cpu", devices=1, precision=precision(spec, device))
     return Fabric(accelerator="cuda", devices=[index], precision=precision(spec, device))
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed activations instead of giving them back to the system and faulting them in at each step.
+
+    Measured at 13 to 27 % of a training step on two cores; the numbers computed are the same.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(parameter, 2**31 - 1)
 
 
 def precision(spec: TrainingSpec, device: str) -> Any:

@@ -35,6 +35,8 @@ class Progress:
     best_epoch: int = 0
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
+    train_images: int = 0
+    """Images put through training steps."""
     train_s: float = 0.0
     """Seconds in training steps."""
     wall_s: float = 0.0
@@ -91,6 +93,7 @@ def finetune(
                 images, targets = _augmented(augment, images, targets)
                 losses.append(_step(net, optimizer, fabric, spec, normalise(images), targets))
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[-1]["lr"], "loss": _finite_mean(losses, epoch)}
+        progress.train_images += len(order)
         progress.train_s += time.perf_counter() - started
 
         if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:

@@ -16,7 +16,7 @@ def build_optimizer(model: Any, spec: TrainingSpec) -> AdamW:
     lr = spec.lr * lr_factor(spec)
     for group in groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
-    return AdamW(groups, lr=lr, betas=spec.betas, eps=spec.eps)
+    return AdamW(groups, lr=lr, betas=spec.betas, eps=spec.eps, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, spec: TrainingSpec, steps_per_epoch: int) -> CosineLRScheduler:
@@ -35,4 +35,3 @@ def build_schedule(optimizer: Optimizer, spec: TrainingSpec, steps_per_epoch: in
 def lr_factor(spec: TrainingSpec) -> float:
     """What learning rates are multiplied by: linear scaling with the batch, where the recipe asks for it."""
     return spec.batch_size / spec.lr_scale_batch if spec.lr_scale_batch else 1.0
-

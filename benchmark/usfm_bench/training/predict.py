@@ -20,7 +20,9 @@ from usfm_bench.results.predictions import ClassificationPredictions, Prediction
 
 
 @torch.inference_mode()
-def predict_logits(model: Any, normalise: Normalise, data: NetworkData, batch_size: int, device: torch.device) -> Tensor:
+def predict_logits(
+    model: Any, normalise: Normalise, data: NetworkData, batch_size: int, device: torch.device
+) -> Tensor:
     """Logits of every image, on the CPU in float32: (N, 1, S, S) for segmentation, (N, C) for classification."""
     model.eval()
     order = np.arange(len(data))
@@ -71,5 +73,3 @@ def to_native(probability: NDArray[np.float32], shape: tuple[int, ...]) -> Mask:
 
 def _reference(mask: Mask | None) -> Mask:
     return np.zeros((0, 0), bool) if mask is None else mask
-
-

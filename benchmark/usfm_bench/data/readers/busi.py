@@ -29,7 +29,9 @@ class BusiReader:
             found = self._cases_of(label)
             if not found:
                 faults.append(f"{self._root / label}: no images; the class '{label}' would be empty.")
-            faults += [f"{case.image}: has no mask file ('{case.case_id}_mask.png')." for case in found if not case.masks]
+            faults += [
+                f"{case.image}: has no mask file ('{case.case_id}_mask.png')." for case in found if not case.masks
+            ]
             cases += found
         if faults:
             raise DataError("\n".join(faults))

@@ -29,7 +29,9 @@ class ManifestReader:
         faults = [
             f"{self._list.name}, row {i + 2}: {fault}" for i, row in enumerate(rows) for fault in self._faults(row)
         ]
-        faults += [f"{self._list.name}: '{path}' is listed twice." for path in table["path"][table["path"].duplicated()]]
+        faults += [
+            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][table["path"].duplicated()]
+        ]
         if faults:
             raise DataError("\n".join(faults))
         return [self._case(row) for row in rows]
@@ -46,11 +48,15 @@ class ManifestReader:
             raise DataError(missing_folder(self._spec, self._list))
         parquet = self._list.suffix.lower() == ".parquet"
         try:
-            table = pd.read_parquet(self._list) if parquet else pd.read_csv(self._list, dtype=str, keep_default_na=False)
+            table = (
+                pd.read_parquet(self._list) if parquet else pd.read_csv(self._list, dtype=str, keep_default_na=False)
+            )
         except ValueError as error:
             raise DataError(f"{self._list}: cannot be read as a table: {error}") from None
         if missing := {"path", "label"} - set(table.columns):
-            raise DataError(f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}.")
+            raise DataError(
+                f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}."
+            )
         return table.fillna("").astype(str)
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
@@ -66,17 +72,20 @@ class ManifestReader:
                 faults.append(f"{column} '{name}' does not exist.")
         if self._spec.classes and row["label"] not in self._spec.classes:
             faults.append(f"label '{row['label']}' is not one of {', '.join(self._spec.classes)}.")
-        for column in ("spacing_y", "spacing_x"):
-            if row.get(column) and not _positive(row[column]):
-                faults.append(f"{column} '{row[column]}' is not a positive number of millimetres.")
-        return faults
+        return faults + [
+            f"{column} '{row[column]}' is not a positive number of millimetres."
+            for column in ("spacing_y", "spacing_x")
+            if row.get(column) and not _positive(row[column])
+        ]
 
     def _case(self, row: dict[Any, str]) -> Case:
         folder, name = self._list.parent, row["path"]
         if row.get("spacing_y") and row.get("spacing_x"):
             self._spacing[name] = Spacing(float(row["spacing_y"]), float(row["spacing_x"]))
         masks = (folder / row["mask"],) if row.get("mask") else ()
-        return Case(name, row["label"], folder / name, masks, patient=row.get("patient") or None, organ=self._spec.organ)
+        return Case(
+            name, row["label"], folder / name, masks, patient=row.get("patient") or None, organ=self._spec.organ
+        )
 
 
 def _positive(text: str) -> bool:

@@ -87,8 +87,17 @@ def resolve(name: str) -> ModelEntry:
     kind, colon, rest = name.partition(":")
     if colon and kind == "usfm" and rest:
         path = Path(rest)
-        return ModelEntry(name, "usfm", "", f"USFM format, {path.name}", weights="file", weight_file=path,
-                          source="given by path", licence="yours", seen_in_pretraining=None)
+        return ModelEntry(
+            name,
+            "usfm",
+            "",
+            f"USFM format, {path.name}",
+            weights="file",
+            weight_file=path,
+            source="given by path",
+            licence="yours",
+            seen_in_pretraining=None,
+        )
     if colon and kind == "timm" and rest:
         architecture, at, suffix = rest.partition("@")
         if at and suffix != "scratch":
@@ -96,8 +105,14 @@ def resolve(name: str) -> ModelEntry:
         _check_timm(architecture)
         if at:
             return ModelEntry(name, "timm", architecture, f"timm's {architecture}, random weights")
-        return ModelEntry(name, "timm", architecture, f"timm's {architecture}, its pre-trained weights", weights="hub",
-                          source="the hub that timm names")
+        return ModelEntry(
+            name,
+            "timm",
+            architecture,
+            f"timm's {architecture}, its pre-trained weights",
+            weights="hub",
+            source="the hub that timm names",
+        )
     return MODELS[name]
 
 

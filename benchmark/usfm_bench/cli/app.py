@@ -1,0 +1,42 @@
+"""`usfm-bench`: the commands, and how a user's fault is shown."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from usfm_bench import __version__
+from usfm_bench.cli import data, models, report, run
+from usfm_bench.errors import BenchError
+
+app = typer.Typer(
+    name="usfm-bench",
+    help="An honest benchmark of ultrasound foundation models: defined metrics, no leaks, intervals that cover.",
+    epilog="Start with `usfm-bench run --suite demo`, then `usfm-bench report --suite demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", is_eager=True, help="Show the version and exit."),
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line. A fault that the user can mend is one message on stderr and exit code 2."""
+    try:
+        app()
+    except BenchError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)

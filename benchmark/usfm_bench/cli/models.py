@@ -1,0 +1,79 @@
+"""`usfm-bench models`: what `--models` can name, and what a weight file holds."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from usfm_bench.cli.facts import print_facts
+from usfm_bench.cli.options import TextFormat
+
+if TYPE_CHECKING:
+    from usfm_bench.catalog import ModelEntry
+
+app = typer.Typer(help="What --models can name, and what a weight file holds.", no_args_is_help=True)
+FormatOption = Annotated[TextFormat, typer.Option("--format", help="How to print.")]
+
+
+@app.command("list", epilog="Example: `usfm-bench models list 'usfm*'`")
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Only names that match, with * and ?.")] = "*",
+    form: FormatOption = TextFormat.text,
+) -> None:
+    """Every named model and whether its weights are here."""
+    from usfm_bench.catalog import MODELS
+
+    entries = [entry for name, entry in MODELS.items() if fnmatch(name, pattern)]
+    if form is TextFormat.json:
+        print_facts([_facts(entry) for entry in entries], form)
+        return
+    width = max((len(entry.name) for entry in entries), default=0)
+    for entry in entries:
+        typer.echo(f"{entry.name:<{width}}  {entry.title}; {_state(entry)}")
+    typer.echo("Also: usfm:PATH (any file in USFM's format), timm:NAME (its weights) and timm:NAME@scratch.", err=True)
+
+
+@app.command("show", epilog="Example: `usfm-bench models show usfm`")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model name.")], form: FormatOption = TextFormat.text
+) -> None:
+    """What a model name stands for: architecture, weights, source, licence."""
+    from usfm_bench.catalog import resolve
+
+    print_facts(_facts(resolve(name)), form)
+
+
+@app.command("inspect", epilog="Example: `usfm-bench models inspect pretrained/USFM_latest.pth`")
+def inspect_file(
+    file: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.")], form: FormatOption = TextFormat.text
+) -> None:
+    """What a weight file holds, and whether it covers the USFM encoder."""
+    from usfm_bench.models.weights import inspect_checkpoint
+
+    print_facts(inspect_checkpoint(file), form)
+
+
+def _facts(entry: ModelEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "architecture": entry.architecture or "read from the file",
+        "tasks": list(entry.tasks),
+        "weights": _state(entry),
+        "file": str(entry.weight_file) if entry.weight_file else None,
+        "source": entry.source or None,
+        "licence": entry.licence or None,
+        "test images seen in pre-training": {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining],
+    }
+
+
+def _state(entry: ModelEntry) -> str:
+    if entry.weights == "scratch":
+        return "random weights"
+    if entry.weights == "hub":
+        return "weights from a hub, downloaded when first used"
+    here = entry.weight_file is not None and entry.weight_file.is_file()
+    return "weights here" if here else f"weights missing, expected at {entry.weight_file}"

@@ -1,0 +1,89 @@
+"""What a person sees while trials run: a bar for all of them and one for each that is running. On stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.execution.outcome import Event, Outcome, Tick
+
+_STYLES = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]", "failed": "[bold red]failed[/]"}
+
+
+class RunProgress:
+    """Bars in a terminal; plain lines elsewhere. The overall bar counts epochs, for a useful time left."""
+
+    def __init__(self, trials: Sequence[TrialSpec]) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._total, self._ended = len(trials), 0
+        self._left = {spec.label: spec.training.epochs for spec in trials}
+        self._overall = self._bars.add_task("all trials", total=sum(self._left.values()), state="")
+        self._running: dict[str, TaskID] = {}
+
+    def __enter__(self) -> RunProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(escape(text))
+
+    def keep(self, trials: Sequence[TrialSpec]) -> None:
+        """Trials that were finished before."""
+        for spec in trials:
+            self._end(spec)
+        if trials:
+            self.say(f"{len(trials)} of {self._total} trials are already done.")
+
+    def tell(self, event: Event) -> None:
+        """Show an epoch, or how a trial ended."""
+        if isinstance(event, Tick):
+            self._show_epoch(event)
+            return
+        self._end(event.spec)
+        self._bars.console.print(
+            f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {escape(self._name(event))}  "
+            f"{escape(event.message)}"
+        )
+
+    @staticmethod
+    def _name(outcome: Outcome) -> str:
+        # Missing weights concern every seed of a model.
+        return outcome.spec.model if outcome.status == "skipped" else outcome.spec.label
+
+    def _show_epoch(self, tick: Tick) -> None:
+        label, epochs = tick.spec.label, tick.spec.training.epochs
+        done = int(tick.row["epoch"])
+        if label not in self._running:
+            self._running[label] = self._bars.add_task(f"  {escape(label)}", total=epochs, state="")
+        score = tick.row["val_score"]
+        state = f"epoch {done}/{epochs}  loss {tick.row['loss']:.3f}" + ("" if score != score else f"  val {score:.3f}")
+        self._bars.update(self._running[label], completed=done, state=state)
+        self._advance(label, epochs - done)
+
+    def _end(self, spec: TrialSpec) -> None:
+        self._ended += 1
+        self._advance(spec.label, 0)
+        if (task := self._running.pop(spec.label, None)) is not None:
+            self._bars.remove_task(task)
+
+    def _advance(self, label: str, left: int) -> None:
+        self._bars.update(self._overall, advance=self._left[label] - left, state=f"{self._ended}/{self._total} ended")
+        self._left[label] = left

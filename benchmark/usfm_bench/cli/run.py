@@ -1,0 +1,148 @@
+"""`usfm-bench run`: fine-tune and score every trial of a suite that is not finished yet."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, RegistryFile, RunsFolder, parse_seeds, split_names
+from usfm_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from usfm_bench.config import TrialSpec
+    from usfm_bench.execution.run import Tally
+
+EXAMPLES = (
+    "Examples: `usfm-bench run --suite demo` · `usfm-bench run --suite busi-seg --profile quick --seeds 3 "
+    "--data-root ~/data` · `usfm-bench run --suite busi-cls --models usfm-tiny-scratch,timm:resnet18@scratch --dry-run`"
+)
+_WHAT, _HOW = "What to run", "How to run it"
+
+
+class Profile(StrEnum):
+    """Training recipes."""
+
+    paper = "paper"
+    quick = "quick"
+    smoke = "smoke"
+
+
+class Device(StrEnum):
+    """Where tensors live."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def run(
+    suite: Annotated[str, typer.Option(help="Suite to run, such as demo or busi-seg.", rich_help_panel=_WHAT)],
+    profile: Annotated[
+        Profile | None, typer.Option(help="Training recipe; the suite's own when not given.", rich_help_panel=_WHAT)
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Models instead of the suite's, as a,b.", rich_help_panel=_WHAT)
+    ] = None,
+    datasets: Annotated[
+        str | None, typer.Option(help="Data sets instead of the suite's, as a,b.", rich_help_panel=_WHAT)
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="5 means seeds 0 to 4; 0,3,7 means these.", rich_help_panel=_WHAT)
+    ] = None,
+    data_root: DataRoot = DATA_ROOT,
+    registry: RegistryFile = None,
+    runs: RunsFolder = RUNS,
+    device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
+        Device.auto
+    ),
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Trials at once: one GPU each, or processes sharing the cores.", rich_help_panel=_HOW),
+    ] = 1,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Set earlier results of these trials aside and start over.", rich_help_panel=_HOW),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is done and what is to do.", rich_help_panel=_HOW)
+    ] = False,
+) -> None:
+    """Fine-tune and score every trial of a suite that is not finished yet; run it again to continue."""
+    from usfm_bench.data.spec import load_registry
+    from usfm_bench.plan import load_suite, plan_suite
+
+    trials = plan_suite(
+        load_suite(suite),
+        load_registry(registry),
+        profile=profile.value if profile else None,
+        models=split_names(models),
+        datasets=split_names(datasets),
+        seeds=parse_seeds(seeds),
+    )
+    if dry_run:
+        _show_plan(trials, runs, fresh=fresh)
+        return
+    raise typer.Exit(_run(trials, data_root, runs, device.value, workers, fresh=fresh))
+
+
+def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, workers: int, *, fresh: bool) -> int:
+    from usfm_bench.cli.progress import RunProgress
+
+    with RunProgress(trials) as progress:
+        progress.say(f"{len(trials)} trials: suite {trials[0].suite}, profile {trials[0].profile}. Loading torch ...")
+        _require_training()
+        from usfm_bench.execution.run import run_trials
+        from usfm_bench.training.device import resolve_device
+
+        try:
+            tally = run_trials(
+                trials,
+                data_root=data_root,
+                runs=runs,
+                device=resolve_device(device),
+                workers=workers,
+                fresh=fresh,
+                tell=progress.tell,
+                say=progress.say,
+                keep=progress.keep,
+            )
+        except KeyboardInterrupt:
+            progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
+            return 1
+    _print_summary(tally, trials[0].suite, trials[0].profile)
+    return tally.exit_code
+
+
+def _require_training() -> None:
+    try:
+        import usfm_bench.models  # noqa: F401 - asks whether it can be
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            f"Training needs '{error.name}', which is not installed: pip install 'usfm-bench[train]'. "
+            "Reports and scores need nothing more."
+        ) from None
+
+
+def _print_summary(tally: Tally, suite: str, profile: str) -> None:
+    counts = {"done": tally.count("done"), "kept from before": len(tally.kept)}
+    counts |= {status: tally.count(status) for status in ("skipped", "failed")}
+    typer.echo(", ".join(f"{n} {what}" for what, n in counts.items() if n) + ".")
+    if tally.kept or tally.count("done"):
+        typer.echo(f"Tables: usfm-bench report --suite {suite} --profile {profile}")
+
+
+def _show_plan(trials: list[TrialSpec], runs: Path, *, fresh: bool) -> None:
+    from usfm_bench.results.store import Store
+
+    store = Store(runs)
+    for spec in trials:
+        if fresh:
+            state = "to do (fresh)"
+        elif changed := store.changed_settings(spec):
+            state = "settings differ: " + "; ".join(changed)
+        else:
+            state = "done" if store.record(spec) else "to do"
+        typer.echo(f"{spec.label}  [{spec.profile}]  {state}")

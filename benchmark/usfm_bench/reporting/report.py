@@ -1,0 +1,96 @@
+"""A suite's finished trials of one profile, with the paper's rows above them and what a reader must know below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from usfm_bench.errors import BenchError, did_you_mean
+from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
+from usfm_bench.results.frames import ModelResults, load_results
+from usfm_bench.results.store import Store
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a table, a file or a page shows of one suite and profile."""
+
+    suite: str
+    profile: str
+    rows: tuple[Row, ...]
+    """In the order of display: by table, the paper's rows of a data set above the measured ones."""
+    results: tuple[ModelResults, ...]
+    """What the measured rows were computed from."""
+    notes: tuple[str, ...]
+    """What was left out, in words."""
+
+
+def build_report(store: Store, suite: str, profile: str | None = None) -> Report:
+    """Rows for everything that is finished.
+
+    Raises:
+        BenchError: nothing is finished, or several profiles are and none is chosen; names them.
+    """
+    profile = _choose_profile(store, suite, profile)
+    results = load_results(store, suite, profile)
+    rows = [row for table in _tables(results) for row in _table_rows(table, results)]
+    return Report(suite, profile, tuple(rows), tuple(results), tuple(_notes(results)))
+
+
+def definitions_of(report: Report) -> list[Definition]:
+    """The definitions behind the measured rows, in the order of the columns."""
+    tasks = {results.first.spec.task for results in report.results}
+    return [d for task in ("segmentation", "classification") if task in tasks for d in primary(task).values()]
+
+
+def _choose_profile(store: Store, suite: str, profile: str | None) -> str:
+    finished = store.profiles(suite)
+    if profile in finished:
+        return profile
+    if not finished:
+        known = store.suites()
+        has = f" It has {', '.join(known)}.{did_you_mean(suite, known)}" if known else ""
+        raise BenchError(
+            f"No finished trial of suite '{suite}' in '{store.root}'.{has} `usfm-bench run --suite {suite}` makes them."
+        )
+    if profile is not None:
+        raise BenchError(f"Suite '{suite}' has no finished trial of profile '{profile}'; it has {', '.join(finished)}.")
+    if len(finished) > 1:
+        raise BenchError(
+            f"Suite '{suite}' has finished trials of several profiles, which no table mixes: {', '.join(finished)}. "
+            f"Choose one with --profile."
+        )
+    return finished[0]
+
+
+def _tables(results: Sequence[ModelResults]) -> list[str | None]:
+    tables = {r.first.spec.table for r in results}
+    return sorted(tables, key=lambda table: (table is None, table))
+
+
+def _table_rows(table: str | None, results: Sequence[ModelResults]) -> list[Row]:
+    """Reported rows of a data set above the measured rows that stand for it; measured rows of other data sets last."""
+    reported = reported_rows(table) if table else []
+    measured = [r for r in results if r.first.spec.table == table]
+    labels = list(dict.fromkeys(row.dataset for row in reported))
+    stand_for = [r.first.spec.dataset.paper_label for r in measured]
+    rows: list[Row] = []
+    for label in labels:
+        # Data of the user's own stands for no row of the paper; then all of the table's rows are shown.
+        if label in stand_for or None in stand_for:
+            rows += [row for row in reported if row.dataset == label]
+        rows += [row for r, own in zip(measured, stand_for, strict=True) if own == label for row in measured_rows(r)]
+    rows += [row for r, own in zip(measured, stand_for, strict=True) if own not in labels for row in measured_rows(r)]
+    return rows
+
+
+def _notes(results: Sequence[ModelResults]) -> list[str]:
+    notes: dict[str, None] = {}
+    for r in results:
+        spec = r.first.spec
+        notes |= {f"{spec.dataset.name}: {note}": None for note in r.first.notes}
+        notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
+        if absent := r.first.scores.get("absent"):
+            notes |= {f"{spec.dataset.name}: no test case of class {', '.join(absent)}": None}
+    return list(notes)
