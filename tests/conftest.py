@@ -1,11 +1,20 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from invented import invent_store
+from usfm_bench.results.store import Store
+
 PROJECT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files of tests/golden")
 
 
 def _find(name: str, *roots: Path) -> Path:
@@ -26,3 +35,47 @@ def busi_root() -> Path:
 def usfm_fixtures() -> Path:
     """Folder with usfm_format_tiny.pth and what the published architecture computes from it."""
     return _find("usfm_format_tiny.pth", PROJECT.parent / "shared" / "fixtures")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with a file of tests/golden, byte for byte; --update-golden rewrites the file."""
+
+    def compare(name: str, text: str) -> None:
+        path = PROJECT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
+
+
+TINY = """
+tiny:
+  extends: phantom
+  tasks: [classification]
+  options: {n: 36, size: 64}
+tiny-lesion:
+  extends: phantom-lesion
+  tasks: [segmentation]
+  options: {n: 36, size: 64}
+tiny-clinical:
+  extends: phantom-clinical
+  tasks: [classification]
+  options: {n: 60, size: 64}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry file with phantoms small enough for a trial to take a second."""
+    path = tmp_path_factory.mktemp("registry") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def make_store(tmp_path: Path, tiny_registry: Path) -> Callable[..., Store]:
+    """Builds a store of finished trials whose predictions are invented."""
+    return partial(invent_store, tmp_path, tiny_registry)

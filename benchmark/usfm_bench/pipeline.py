@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from usfm_bench.catalog import resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset
@@ -49,7 +51,7 @@ def run_one(
     with torch_seeded(spec.seed, Stream.INITIALISATION):
         model = build_model(
             spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_weights=weights
-        )
+        ).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
     before_s = clock() - started

@@ -158,7 +158,7 @@ def _check_names(
             if not tasks & set(found.tasks):
                 faults.append(f"Dataset '{name}' is for {_join(found.tasks)}, suite '{suite.name}' for {_join(tasks)}.")
         except BenchError as error:
-            faults.append(_own_data_hint(name) or str(error))
+            faults.append(_own_data_hint(name, suite) or str(error))
     for name in models:
         try:
             if not tasks & set(resolve(name).tasks):
@@ -171,11 +171,11 @@ def _check_names(
         raise BenchError("\n".join(faults))
 
 
-def _own_data_hint(name: str) -> str:
-    if name != "clinical":
+def _own_data_hint(name: str, suite: Suite) -> str:
+    if name != "clinical" or not any(name in part.datasets for part in suite.parts):
         return ""
     return (
-        "Suite 'clinical-cls' runs on your own images, and no data set 'clinical' is registered. "
+        f"Suite '{suite.name}' runs on your own images, and no data set 'clinical' is registered. "
         "Write an entry `clinical` (layout imagefolder or manifest) in a datasets.yaml here, as docs/adding.md shows, "
         "or try the simulated stand-in: --datasets phantom-clinical"
     )

@@ -12,7 +12,7 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import primary
 from usfm_bench.metrics.segmentation import score_segmentation
-from usfm_bench.results.predictions import Predictions, SegmentationPredictions
+from usfm_bench.predictions import Predictions, SegmentationPredictions
 
 PROBABILITY = "p_"
 """Prefix of the columns of `cases.parquet` that hold class probabilities."""

@@ -36,8 +36,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="File to write instead of the screen.")] = None,
 ) -> None:
     """Tables 1 and 2 of the paper for finished trials, with intervals over seeds and cases."""
+    from usfm_bench.atomic import write_text
     from usfm_bench.reporting import build_report, render
-    from usfm_bench.results.atomic import write_text
     from usfm_bench.results.store import Store
 
     store = Store(runs)

@@ -40,7 +40,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         return report
     samples, faults = decode(reader, cases)
     samples = assign_groups(samples, spec) if samples else []
-    report.faults += faults
+    report.faults += [*reader.faults, *faults]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
     report.facts = {
         "images found": len(cases),

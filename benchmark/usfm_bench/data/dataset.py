@@ -52,7 +52,7 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over classes and each case's id, label, group, pixels, mask and spacing."""
+        """sha256 over classes and each case's id, label, group, pixels, mask, spacing."""
         rows = sorted(
             [s.case.case_id, s.case.label, s.group_id, s.pixel_hash, _mask_hash(s), list(s.spacing or ())]
             for s in self.samples
@@ -69,12 +69,15 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     """Find, decode and group every case of a data set.
 
     Raises:
-        DataError: the data is missing, a file is unreadable, a mask does not fit, a class is empty; every fault at once.
+        DataError: data missing, a file unreadable, a mask that does not fit, a class empty; every fault at once.
     """
     reader = open_reader(spec, data_root)
     found = reader.cases()
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults = decode(reader, cases)
+    faults = [*reader.faults, *faults]
+    if not cases and not faults:
+        faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
     dataset = Dataset(spec, tuple(assign_groups(samples, spec)), tuple(_notes(spec, found)))
@@ -91,7 +94,8 @@ def open_reader(spec: DatasetSpec, data_root: Path) -> Reader:
         DataError: the entry's relative path leaves the data root.
     """
     root = data_root / spec.path
-    if not Path(spec.path).is_absolute() and not root.resolve().is_relative_to(data_root.resolve()):
+    # By name alone: a folder here may well be a link to a larger disk.
+    if not Path(spec.path).is_absolute() and Path(os.path.normpath(spec.path)).parts[:1] == (os.pardir,):
         raise DataError(f"Dataset '{spec.name}': path '{spec.path}' leaves the data root.")
     return READERS[spec.layout](spec, root)
 
@@ -118,8 +122,6 @@ def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
         notes.append(f"found {len(found)}{published} images{which}")
     present = {case.case_id for case in found}
     notes += [f"left out {case_id}: {reason}" for case_id, reason in spec.exclude.items() if case_id in present]
-    if spec.synthetic:
-        notes.append("synthetic: simulated, not from patients")
     return notes
 
 

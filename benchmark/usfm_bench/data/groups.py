@@ -32,7 +32,7 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     """Give every sample its pixel hash and group id.
 
     Two cases share a group when they share a patient, are listed as near-duplicates, or have equal pixels, or when
-    a chain of such pairs joins them. Ids are hashes: no patient identifier can be read from them.
+    a chain of such pairs joins them. Ids are made from pixels: no patient identifier can be guessed from them.
     """
     hashes = [pixel_hash(sample.image) for sample in samples]
     listed = near_duplicate_groups(spec)
@@ -44,13 +44,11 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     ]
     component = _components(keys)
     names: dict[int, str] = {}
-    for index, case_keys in zip(component, keys, strict=True):
-        # The strongest key names the group, so that its id does not depend on which other cases are present.
-        name = max(case_keys, key=lambda key: (key.startswith("patient"), key.startswith("listed"), key))
-        names[index] = max(names.get(index, ""), name, key=lambda key: (key.startswith("patient"), key))
-    ids = {
-        i: hashlib.sha256(f"{spec.groups or spec.name} {name}".encode()).hexdigest()[:12] for i, name in names.items()
-    }
+    for index, h in zip(component, hashes, strict=True):
+        # "listed" comes first, so that a listed group keeps its id in a partial copy of the data.
+        name = f"listed {listed[h]}" if h in listed else f"pixels {h}"
+        names[index] = min(names.get(index, name), name)
+    ids = {index: hashlib.sha256(name.encode()).hexdigest()[:12] for index, name in names.items()}
     return [
         replace(sample, pixel_hash=h, group_id=ids[index])
         for sample, h, index in zip(samples, hashes, component, strict=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.sample import Image, Mask
 from usfm_bench.data.spec import Task
+from usfm_bench.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -63,5 +64,5 @@ def resize_mask(mask: Mask, size: int) -> Mask:
 
 def _mask(mask: Mask | None, case_id: str) -> Mask:
     if mask is None:
-        raise ValueError(f"case '{case_id}' has no mask; the plan should not have sent it to segmentation")
+        raise DataError(f"case '{case_id}' has no mask; segmentation needs one for every image, empty or not.")
     return mask

@@ -36,7 +36,7 @@ class PhantomSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
-    """Image i depends on (seed, i) and these settings alone."""
+    """Image i depends on i and these settings alone."""
     n: int = Field(default=300, ge=3)
     """Number of images."""
     size: int = Field(default=128, ge=32, le=1024)
@@ -288,7 +288,7 @@ ANATOMY: dict[str, Callable[[Grid, np.random.Generator], Floats]] = {
 
 
 class LesionRanges(NamedTuple):
-    """Uniform ranges that a lesion's look is drawn from; those of the two kinds overlap."""
+    """Uniform ranges that a lesion's look is drawn from. Height and echo of the two kinds overlap, the rest adjoin."""
 
     height_to_width: tuple[float, float]
     """Orientation: benign lesions are wider than tall."""
@@ -312,7 +312,7 @@ def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant
     """The lesion's region (1 inside) and the echo with the lesion and what it casts behind it."""
     look = MALIGNANT if malignant else BENIGN
     ratio, rough, margin, level, texture, behind = (rng.uniform(*r) for r in look)
-    area = rng.uniform(0.02, 0.1)  # of the probe's grid
+    area = rng.uniform(0.02, 0.1)  # in units of half the probe's grid, which is 2 wide and 1 deep
     rx, ry = np.sqrt(4 * area / (np.pi * ratio * 2)), np.sqrt(area * ratio / (np.pi * 2)) * 1.0
     cx, cy = rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.62)
     dx, dy = (grid.x - cx) / rx, (grid.y - cy) / ry

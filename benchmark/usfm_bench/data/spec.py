@@ -71,11 +71,11 @@ def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
         content = load_yaml(path)
         if not isinstance(content, dict):
             raise BenchError(f"{path}: expected a mapping of data set names to entries")
-        entries |= {str(name): (path, dict(entry or {})) for name, entry in content.items()}
+        entries |= {str(name): (path, {} if entry is None else entry) for name, entry in content.items()}
     specs, faults = {}, []
     for name, (path, _) in entries.items():
         try:
-            specs[name] = DatasetSpec(**_merged(name, entries), name=name)
+            specs[name] = DatasetSpec.model_validate({**_merged(name, entries), "name": name})
         except ValidationError as error:
             faults += [f"{path.name}: {name}.{_where(e['loc'])}: {e['msg']}" for e in error.errors()]
         except BenchError as error:
@@ -115,10 +115,23 @@ def _merged(name: str, entries: dict[str, tuple[Path, dict[str, Any]]]) -> dict[
             raise unknown("dataset", parent, entries)
         chain.append(parent)
         entry = entries[parent][1]
+        _check_form(entry)
         merged = {**entry, **merged, "options": {**entry.get("options", {}), **merged.get("options", {})}}
         parent = entry.get("extends")
     merged.pop("extends", None)
     return merged
+
+
+def _check_form(entry: Any) -> None:
+    """An entry, or one that it extends, has the form that merging needs; the values are the model's to check."""
+    if not isinstance(entry, dict) or not all(isinstance(key, str) for key in entry):
+        raise BenchError("expected a mapping of keys to values")
+    if "name" in entry:
+        raise BenchError("the key `name` is not needed: the entry's own key is its name")
+    if not isinstance(entry.get("options", {}), dict):
+        raise BenchError("options: expected a mapping")
+    if not isinstance(entry.get("extends", ""), str):
+        raise BenchError("extends: expected the name of one entry")
 
 
 def _where(location: tuple[int | str, ...]) -> str:

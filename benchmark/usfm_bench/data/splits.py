@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from usfm_bench.errors import DataError
 Rows = NDArray[np.int64]
 _TENTHS = 10  # a holdout is seven tenths for training, one for validation, two for the test
 _MIN_GROUPS = 3
+_DRAWS, _SEED_STEP = 50, 1_000_003
 
 
 class Split(NamedTuple):
@@ -38,11 +41,42 @@ def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) 
         if labelled
         else ["lesion" if s.mask is not None and s.mask.any() else "no lesion" for s in dataset.samples]
     )
-    _check_groups(dataset.spec.name, strata, dataset.groups)
+    _check_groups(dataset.spec.name, strata, dataset.groups, max(_MIN_GROUPS, split.folds))
     # Drawn over the cases in the order of their ids, so that the order of reading does not matter.
     by_id = np.array(sorted(range(len(dataset)), key=lambda i: dataset.samples[i].case.case_id))
-    drawn = draw_split([strata[i] for i in by_id], [dataset.groups[i] for i in by_id], split, fold)
+    ordered = [strata[i] for i in by_id]
+    try:
+        drawn = _draw_complete(ordered, [dataset.groups[i] for i in by_id], split)[fold]
+    except DataError as error:
+        raise DataError(f"Dataset '{dataset.spec.name}': {error}") from None
     return Split(*(np.sort(by_id[side]) for side in drawn))
+
+
+def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
+    """All folds of the first of several draws in which every class is on every side; rare classes may need some."""
+    faults: list[str] = []
+    for draw in range(_DRAWS):
+        seeded = split.model_copy(update={"seed": split.seed + draw * _SEED_STEP})
+        folds = []
+        for sides in _draw_folds(strata, groups, seeded):
+            folds.append(sides)
+            if faults := absent_classes(strata, sides):
+                break
+        else:
+            return folds
+    raise DataError(
+        f"in {_DRAWS} draws a class was always missing on a side, at last {'; '.join(faults)}. It has too few groups "
+        "(patients or near-duplicates), or one of them is too large. Add cases, or leave the class out."
+    )
+
+
+def absent_classes(strata: Sequence[str], split: Split) -> list[str]:
+    """`class 'x' on the test side` for each class that a side lacks."""
+    return [
+        f"class '{label}' on the {side} side"
+        for side, rows in split._asdict().items()
+        for label in sorted(set(strata) - {strata[i] for i in rows})
+    ]
 
 
 def draw_split(strata: Sequence[str], groups: Sequence[str], split: SplitSpec, fold: int) -> Split:
@@ -54,15 +88,20 @@ def draw_split(strata: Sequence[str], groups: Sequence[str], split: SplitSpec, f
         split: kind and seed.
         fold: which fold is the test set; 0 for a holdout.
     """
+    return next(islice(_draw_folds(strata, groups, split), fold, None))
+
+
+def _draw_folds(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> Iterator[Split]:
     rows = np.arange(len(strata))
     if split.kind == "holdout":
         tenths = _parts(rows, strata, groups, _TENTHS, split.seed)
-        return _sides(rows, test=np.concatenate(tenths[:2]), val=tenths[2])
-    test = _parts(rows, strata, groups, split.folds, split.seed)[fold]
-    rest = np.setdiff1d(rows, test)
-    # Validation is a tenth of all cases, whatever the number of folds.
-    n_parts = max(2, round(len(rest) / (len(rows) / _TENTHS)))
-    return _sides(rows, test=test, val=_parts(rest, strata, groups, n_parts, split.seed)[0])
+        yield _sides(rows, test=np.concatenate(tenths[:2]), val=tenths[2])
+        return
+    for test in _parts(rows, strata, groups, split.folds, split.seed):
+        rest = np.setdiff1d(rows, test)
+        # Validation is a tenth of all cases, whatever the number of folds.
+        n_parts = max(2, round(len(rest) / (len(rows) / _TENTHS)))
+        yield _sides(rows, test=test, val=_parts(rest, strata, groups, n_parts, split.seed)[0])
 
 
 def split_hash(dataset: Dataset, split: Split) -> str:
@@ -79,7 +118,12 @@ def shared_groups(groups: Sequence[str], split: Split) -> int:
 def _parts(rows: Rows, strata: Sequence[str], groups: Sequence[str], n_parts: int, seed: int) -> list[Rows]:
     folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
     y, g = np.array([strata[i] for i in rows]), np.array([groups[i] for i in rows])
-    return [rows[test] for _, test in folds.split(rows, y, g)]
+    if (n := len(set(g))) < n_parts or np.unique(y, return_counts=True)[1].max() < n_parts:
+        raise DataError(f"{n} groups in {len(rows)} cases are too few to divide into {n_parts} parts.")
+    with warnings.catch_warnings():
+        # A class with fewer cases than parts is legal here: `_draw_complete` judges the result.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        return [rows[test] for _, test in folds.split(rows, y, g)]
 
 
 def _sides(rows: Rows, *, test: Iterable[int], val: Iterable[int]) -> Split:
@@ -87,14 +131,14 @@ def _sides(rows: Rows, *, test: Iterable[int], val: Iterable[int]) -> Split:
     return Split(np.setdiff1d(rows, np.concatenate([test, val])), val, test)
 
 
-def _check_groups(name: str, strata: Sequence[str], groups: Sequence[str]) -> None:
+def _check_groups(name: str, strata: Sequence[str], groups: Sequence[str], least: int) -> None:
     pairs = set(zip(strata, groups, strict=True))
     counts = {label: sum(s == label for s, _ in pairs) for label in sorted(set(strata))}
     faults = [
         f"Dataset '{name}': class '{label}' has {n} group{'s' * (n != 1)} (patients or near-duplicates); "
-        f"training, validation and test need one each at least. Add cases, or leave the class out."
+        f"this split needs {least} at least, to have it on every side. Add cases, or leave the class out."
         for label, n in counts.items()
-        if n < _MIN_GROUPS
+        if n < least
     ]
     if faults:
         raise DataError("\n".join(faults))

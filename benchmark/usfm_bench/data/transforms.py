@@ -36,5 +36,6 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
-        """(B, 1, H, W) -> (B, 3, H, W)."""
-        return (grey - self.mean) / self.std  # type: ignore[operator]
+        """(B, 1, H, W) -> (B, 3, H, W), channels last in memory, which convolutions run faster on."""
+        colour: Tensor = (grey - self.mean) / self.std  # type: ignore[operator]
+        return colour.contiguous(memory_format=torch.channels_last)

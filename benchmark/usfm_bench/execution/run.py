@@ -158,7 +158,8 @@ def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[
         except BenchError as error:
             unusable[name] = str(error)
             continue
-        say(f"{name}: {len(dataset.samples)} images")
+        simulated = ", simulated and not from patients" if spec.dataset.synthetic else ""
+        say(f"{name}: {len(dataset.samples)} images{simulated}")
         for line in dataset.notes:
             say(f"  {line}")
     if len(unusable) == len(by_name):

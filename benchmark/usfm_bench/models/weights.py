@@ -64,6 +64,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file.") from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
         why = str(error).split("\n")[0]
         raise WeightsError(f"{path}: not a readable checkpoint of plain tensors ({why}). Download it again.") from None

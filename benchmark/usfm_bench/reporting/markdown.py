@@ -94,12 +94,11 @@ def _dataset(name: str, row: Row) -> str:
 
 def _cell(row: Row) -> str:
     """`71.2 [66.0, 76.4]` with an interval; `84.3 ± 0.17` as published; `n/a` where there is no figure."""
+    if row.printed is not None:
+        return row.printed
     if row.mean is None:
         return _NONE
     scale = 100 if row.unit == "fraction" else 1
-    if row.source == "reported":
-        printed = f"{row.mean * scale:.6g}"
-        return printed if row.spread is None else f"{printed} ± {row.spread * scale:.6g}"
     if row.ci_low is None or row.ci_high is None:
         return f"{row.mean * scale:.1f} [{_NONE}]"
     return f"{row.mean * scale:.1f} [{row.ci_low * scale:.1f}, {row.ci_high * scale:.1f}]"

@@ -54,8 +54,8 @@ class Row:
     citation: str | None = None
     label: str | None = None
     """The class that the metric is of, one against the rest; None: over all cases or classes."""
-    spread: float | None = None
-    """What a publication prints behind its plus-minus sign."""
+    printed: str | None = None
+    """A reported value as its source prints it, with its decimals and whatever stands behind the plus-minus sign."""
 
 
 def reported_rows(table: str) -> list[Row]:
@@ -77,7 +77,7 @@ def reported_rows(table: str) -> list[Row]:
                     unit=unit,
                     source="reported",
                     mean=float(text) * scale,
-                    spread=float(spreads[metric]) * scale if metric in spreads else None,
+                    printed=f"{text} ± {spreads[metric]}" if metric in spreads else text,
                     citation=entry["citation"],
                 )
             )

@@ -6,52 +6,15 @@ Masks of all cases stand one behind the other as packed bits; `shape` says where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.atomic import write_atomic
 from usfm_bench.data.sample import Mask, Spacing
 from usfm_bench.errors import BenchError
-from usfm_bench.results.atomic import write_atomic
-
-
-@dataclass(frozen=True)
-class SegmentationPredictions:
-    """Predicted and reference masks of the test cases."""
-
-    case_ids: tuple[str, ...]
-    predictions: tuple[Mask, ...]
-    """(H, W) each, at native size."""
-    references: tuple[Mask, ...]
-    """(H, W) each, at native size."""
-    grid_predictions: NDArray[np.bool_]
-    """(N, S, S), on the network's grid."""
-    spacings: tuple[Spacing | None, ...]
-    """In millimetres."""
-
-
-@dataclass(frozen=True)
-class ClassificationPredictions:
-    """Logits and labels of the test cases."""
-
-    case_ids: tuple[str, ...]
-    logits: NDArray[np.float32]
-    """(N, C)."""
-    labels: NDArray[np.int64]
-    """(N,) indices into classes."""
-    classes: tuple[str, ...]
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """(N, C) softmax of the logits."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        odds = np.exp(shifted)
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
-
-
-Predictions = SegmentationPredictions | ClassificationPredictions
+from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:

@@ -18,10 +18,11 @@ import filelock
 import pandas as pd
 from pydantic import ValidationError
 
+from usfm_bench.atomic import write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError
-from usfm_bench.results.atomic import write_atomic, write_text
-from usfm_bench.results.predictions import Predictions, save_predictions
+from usfm_bench.predictions import Predictions
+from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
 
 

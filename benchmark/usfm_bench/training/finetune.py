@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from usfm_bench.atomic import write_atomic
 from usfm_bench.config import TrainingSpec
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.errors import BenchError, TrialError
-from usfm_bench.results.atomic import write_atomic
 from usfm_bench.training.optim import build_optimizer, build_schedule
 from usfm_bench.training.predict import predict_logits, validation_score
 from usfm_bench.training.seeding import Stream, generator, torch_seeded

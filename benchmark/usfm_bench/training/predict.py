@@ -16,7 +16,7 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import NetworkData, network_data
 from usfm_bench.data.sample import Mask
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.results.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
+from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 
 
 @torch.inference_mode()

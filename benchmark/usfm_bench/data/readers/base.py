@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +18,15 @@ from usfm_bench.registry import Registry
 class Reader(Protocol):
     """Lists the cases of one on-disk layout and decodes them, one at a time."""
 
+    @property
+    def faults(self) -> Sequence[str]:
+        """What `cases` found wrong; reported together with the faults of the files."""
+
     def cases(self) -> list[Case]:
-        """Every case found, in a stable order, without decoding pixels.
+        """Every case found, in a stable order, without decoding pixels; what is wrong with them goes to `faults`.
 
         Raises:
-            DataError: the folder is missing or not of this layout; every fault in one message.
+            DataError: the folder is missing or not of this layout.
         """
 
     def load(self, case: Case) -> Sample:
@@ -47,7 +51,10 @@ def read_grey(path: Path) -> Image:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    except cv2.error:  # such as a header that claims more pixels than OpenCV accepts
+        pixels = None
     if pixels is None:
         raise DataError(f"{path}: truncated, or not an image. Copy it again from the source.")
     if pixels.dtype == np.uint16:

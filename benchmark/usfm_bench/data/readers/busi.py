@@ -19,6 +19,7 @@ class BusiReader:
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._spec, self._root = spec, root
+        self.faults: list[str] = []
 
     def cases(self) -> list[Case]:
         """Every image of the data set's classes, by class and number."""
@@ -32,13 +33,12 @@ class BusiReader:
             faults += [
                 f"{case.image}: has no mask file ('{case.case_id}_mask.png')." for case in found if not case.masks
             ]
-            cases += found
-        if faults:
-            raise DataError("\n".join(faults))
+            cases += [case for case in found if case.masks]
+        self.faults = faults
         return cases
 
     def _cases_of(self, label: str) -> list[Case]:
-        files = [p for p in (self._root / label).glob("*") if p.suffix.lower() == ".png"]
+        files = [p for p in (self._root / label).glob("*") if p.suffix.lower() == ".png" and not p.name.startswith(".")]
         masks: dict[str, list[Path]] = {}
         for path in sorted(files):
             if match := _MASK.fullmatch(path.stem):

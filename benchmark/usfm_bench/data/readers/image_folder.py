@@ -13,9 +13,16 @@ from usfm_bench.errors import DataError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image; macOS leaves `._x.png` beside `x.png`."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 @READERS.register("imagefolder")
 class ImageFolderReader:
     """`ROOT/<class>/**/*.png` and the like; classes are the entry's, or else the folders found."""
+
+    faults: tuple[str, ...] = ()
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._spec, self._root = spec, root
@@ -27,7 +34,7 @@ class ImageFolderReader:
         classes = self._spec.classes or sorted(p.name for p in self._root.iterdir() if p.is_dir())
         cases, faults = [], []
         for label in classes:
-            images = sorted(p for p in (self._root / label).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            images = sorted(p for p in (self._root / label).rglob("*") if is_image(p))
             if not images:
                 faults.append(f"{self._root / label}: no images ({', '.join(sorted(SUFFIXES))}) for class '{label}'.")
             cases += [Case(p.relative_to(self._root).as_posix(), label, p, organ=self._spec.organ) for p in images]

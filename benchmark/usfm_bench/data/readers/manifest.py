@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from usfm_bench.errors import DataError
 class ManifestReader:
     """Paths are relative to the list's folder and may not leave it."""
 
+    faults: tuple[str, ...] = ()
+
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._spec, self._list = spec, root
         self._spacing: dict[str, Spacing] = {}
@@ -29,9 +32,7 @@ class ManifestReader:
         faults = [
             f"{self._list.name}, row {i + 2}: {fault}" for i, row in enumerate(rows) for fault in self._faults(row)
         ]
-        faults += [
-            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][table["path"].duplicated()]
-        ]
+        faults += [f"{self._list.name}: '{path}' is listed twice." for path in table["path"][_same_file(table["path"])]]
         if faults:
             raise DataError("\n".join(faults))
         return [self._case(row) for row in rows]
@@ -57,7 +58,8 @@ class ManifestReader:
             raise DataError(
                 f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}."
             )
-        return table.fillna("").astype(str)
+        text: pd.DataFrame = table.astype(str).where(table.notna(), "")
+        return text.map(str.strip)
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
         faults = []
@@ -66,11 +68,17 @@ class ManifestReader:
             if not name and column == "mask":
                 continue
             path = self._list.parent / name
-            if Path(name).is_absolute() or not path.resolve().is_relative_to(self._list.parent.resolve()):
+            if not name or "\0" in name:
+                faults.append(f"{column} is empty.")
+            elif Path(name).is_absolute() or not path.resolve().is_relative_to(self._list.parent.resolve()):
                 faults.append(f"{column} '{name}' leaves the list's folder.")
             elif not path.is_file():
                 faults.append(f"{column} '{name}' does not exist.")
-        if self._spec.classes and row["label"] not in self._spec.classes:
+        if bool(row.get("spacing_y")) != bool(row.get("spacing_x")):
+            faults.append("spacing_y and spacing_x belong together; one is empty.")
+        if not row["label"] and "classification" in self._spec.tasks:
+            faults.append("label is empty.")
+        elif self._spec.classes and row["label"] not in self._spec.classes:
             faults.append(f"label '{row['label']}' is not one of {', '.join(self._spec.classes)}.")
         return faults + [
             f"{column} '{row[column]}' is not a positive number of millimetres."
@@ -86,6 +94,10 @@ class ManifestReader:
         return Case(
             name, row["label"], folder / name, masks, patient=row.get("patient") or None, organ=self._spec.organ
         )
+
+
+def _same_file(paths: pd.Series[str]) -> pd.Series[bool]:
+    return paths.map(posixpath.normpath).duplicated()
 
 
 def _positive(text: str) -> bool:

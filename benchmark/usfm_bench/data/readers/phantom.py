@@ -17,6 +17,8 @@ from usfm_bench.errors import DataError
 class PhantomReader:
     """Cases of a `PhantomSpec`, whose fields are the entry's `options`."""
 
+    faults: tuple[str, ...] = ()
+
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._classes = spec.classes
         try:

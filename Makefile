@@ -1,0 +1,41 @@
+# Everything a newcomer needs is `make demo` and `make test`; both install what they need into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help venv demo test test-slow bench check wheel clean-demo
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(READY) ## Create .venv with everything installed
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); this takes one to three minutes ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+demo: venv ## Fine-tune, score and tabulate on simulated images: Tables 1 and 2 in minutes, without a GPU or a download
+	@$(BIN)/usfm-bench run --suite demo
+	@$(BIN)/usfm-bench report --suite demo --format markdown
+
+test: venv ## Run the tests
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: venv ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -q -m slow
+
+bench: venv ## Time the parts that must be fast, beside what a user would pick instead
+	$(BIN)/python -m pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only --benchmark-columns=min,median,rounds
+
+check: venv ## Lint, format, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/typos
+
+wheel: venv ## Build the wheel and try it in an environment without torch
+	PYTHON=$(BIN)/python scripts/try_wheel.sh

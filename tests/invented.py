@@ -1,0 +1,79 @@
+"""A store of finished trials whose predictions come from a seeded generator instead of a network."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.spec import load_registry
+from usfm_bench.plan import load_suite, plan_suite
+from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
+from usfm_bench.results.record import Cost, Record
+from usfm_bench.results.store import Store
+from usfm_bench.scoring import definition_ids, score_cases, summarise
+
+ALL = ("usfm-micro-scratch", "unet-resnet18-scratch", "timm:resnet18@scratch")
+
+
+def invent_store(
+    folder: Path,
+    registry: Path,
+    models: Sequence[str] = ALL,
+    datasets: Sequence[str] = ("tiny-lesion",),
+    seeds: int = 3,
+    suite: str = "demo",
+) -> Store:
+    """Finished trials of a suite under `folder`/runs."""
+    store = Store(folder / "runs")
+    trials = plan_suite(
+        load_suite(suite), load_registry(registry), models=models, datasets=datasets, seeds=range(seeds)
+    )
+    open_once = cache(lambda name: open_dataset(load_registry(registry)[name], folder))
+    for spec in trials:
+        dataset = open_once(spec.dataset.name)
+        predictions = invent_predictions(spec, dataset)
+        cases = score_cases(predictions, dataset)
+        store.save(invent_record(spec, dataset, cases), cases, predictions, [{"epoch": 1, "loss": 0.5}])
+    return store
+
+
+def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
+    """Shifted references, or noisy labels; another model errs more."""
+    rng = np.random.default_rng([spec.seed, *spec.model.encode()])
+    case_ids = tuple(sample.case.case_id for sample in dataset.samples)
+    if spec.task == "classification":
+        logits = rng.normal(size=(len(dataset), len(dataset.classes))).astype(np.float32)
+        logits[np.arange(len(dataset)), dataset.labels] += 1.5
+        return ClassificationPredictions(case_ids, logits, dataset.labels, dataset.classes)
+    masks = tuple(sample.mask for sample in dataset.samples if sample.mask is not None)
+    shifted = tuple(np.roll(mask, tuple(rng.integers(-4, 5, size=2)), axis=(0, 1)) for mask in masks)
+    shifted = (np.zeros_like(shifted[0]), *shifted[1:])  # the first lesion is missed
+    if not masks[1].any():
+        shifted[1][:8, :8] = True
+    grid = np.zeros((len(masks), 8, 8), dtype=bool)
+    return SegmentationPredictions(case_ids, shifted, masks, grid, tuple(s.spacing for s in dataset.samples))
+
+
+def invent_record(spec: TrialSpec, dataset: Dataset, cases) -> Record:
+    """A record around invented predictions."""
+    return Record(
+        spec=spec,
+        spec_hash=spec.hash,
+        data_hash=dataset.content_hash,
+        split_hash="0" * 64,
+        weight_hash=None,
+        seen_in_pretraining=False,
+        n_train=1,
+        n_val=1,
+        n_test=len(dataset),
+        n_test_groups=len(set(dataset.groups)),
+        notes=dataset.notes,
+        classes=dataset.classes,
+        definitions=definition_ids(spec.task),
+        scores=summarise(cases, spec.task, dataset.classes),
+        best_epoch=1,
+        cost=Cost(wall_s=1.0, train_images_per_s=10.0, peak_memory_mb=100.0, parameters=1000),
+    )

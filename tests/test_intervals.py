@@ -1,0 +1,368 @@
+"""Intervals: by hand, by the formulas of docs/method.md written a second time, and by how often they cover."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from sklearn import metrics as sk
+
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.classification import score_classification
+from usfm_bench.stats import classification_interval, crossed_interval, jackknife_interval
+from usfm_bench.stats.delete_one import class_metric
+
+FEW = settings(max_examples=60, deadline=None)
+METRICS = ["BACC", "SEN", "SPEC", "PREC", "F1", "AUROC"]
+
+
+def t_quantile(level, freedom):
+    return stats.t.ppf((1 + level) / 2, freedom)
+
+
+def by_mean_squares(x, level=0.95):
+    """Half the width of the crossed interval, from the mean squares of a two-way layout; seeds x cases."""
+    (s, c), grand = x.shape, x.mean()
+    seeds, cases = x.mean(axis=1, keepdims=True), x.mean(axis=0, keepdims=True)
+    ms_seeds = c * ((seeds - grand) ** 2).sum() / (s - 1)
+    ms_cases = s * ((cases - grand) ** 2).sum() / (c - 1)
+    ms_rest = ((x - seeds - cases + grand) ** 2).sum() / ((s - 1) * (c - 1))
+    va, vb = max(0, (ms_seeds - ms_rest) / (s * c)), ms_cases / (s * c)
+    t = (va * t_quantile(level, s - 1) + vb * t_quantile(level, c - 1)) / (va + vb)
+    return t * np.sqrt(va + vb)
+
+
+def some_scores(seeds=3, cases=8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.2, 0.9, cases) + rng.normal(0, 0.05, (seeds, 1)) + rng.normal(0, 0.05, (seeds, cases))
+
+
+def half_width(interval):
+    assert interval.point - interval.low == pytest.approx(interval.high - interval.point)
+    return (interval.high - interval.low) / 2
+
+
+def assert_same(interval, expected):
+    assert interval.kind == expected.kind
+    assert interval[: 1 if expected.low is None else 3] == pytest.approx(expected[: 1 if expected.low is None else 3])
+
+
+matrices = arrays(
+    float, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.integers(0, 20).map(lambda i: i / 20)
+)
+
+
+def test_the_crossed_interval_by_hand():
+    # Row means 0.6, 0.8; column means 0.55, 0.85; every residual is 0.05 in size.
+    va, vb = (2 * 0.02 - 4 * 0.05**2) / 4, 2 * 2 * 0.15**2 / 4
+    interval = crossed_interval(np.array([[0.5, 0.7], [0.6, 1.0]]))
+    assert interval.point == pytest.approx(0.7)
+    assert half_width(interval) == pytest.approx(12.7062047 * (va + vb) ** 0.5)  # t of 1 degree of freedom
+    assert interval.kind == "seeds+cases"
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 8), (5, 40), (10, 3)])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_crossed_interval_equals_the_formula_of_mean_squares(shape, level):
+    x = some_scores(*shape)
+    assert half_width(crossed_interval(x, level=level)) == pytest.approx(by_mean_squares(x, level))
+
+
+def test_seeds_that_agree_better_than_chance_add_no_variance():
+    x = np.array([[0.1, 0.5, 0.9], [0.5, 0.1, 0.9], [0.9, 0.1, 0.5]])  # equal seed means
+    expected = t_quantile(0.95, 2) * x.mean(axis=0).std(ddof=1) / np.sqrt(3)
+    assert half_width(crossed_interval(x)) == pytest.approx(expected)
+
+
+def test_one_seed_gives_the_interval_of_a_mean_over_cases_and_says_so():
+    x = some_scores(seeds=1)
+    interval = crossed_interval(x)
+    assert interval[1:3] == pytest.approx(stats.t.interval(0.95, 7, x.mean(), stats.sem(x[0])))
+    assert interval.kind == "cases"
+
+
+def test_groups_of_one_case_equal_no_groups():
+    x = some_scores()
+    assert_same(crossed_interval(x, groups=list("abcdefgh")), crossed_interval(x))
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_groups_of_equal_size_count_as_their_means(seeds):
+    x = some_scores(seeds, 12)
+    grouped = crossed_interval(x, groups=list("abcabcabcabc"))
+    means = np.stack([x[:, k::3].mean(axis=1) for k in range(3)], axis=1)
+    assert_same(grouped, crossed_interval(means))
+
+
+def test_groups_of_unequal_size_weigh_by_their_cases():
+    # Deviations from the mean 0.5 add up to 0.9, -0.5 and -0.4 in the groups.
+    x = np.array([[1.0, 0.9, 0.0, 0.2, 0.4]])
+    interval = crossed_interval(x, groups=["a", "a", "b", "c", "c"])
+    variance = 3 / 2 * (0.9**2 + 0.5**2 + 0.4**2) / 5**2
+    assert interval.point == pytest.approx(0.5)
+    assert half_width(interval) == pytest.approx(t_quantile(0.95, 2) * variance**0.5)
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((3, 1), None), ((1, 1), None), ((3, 4), ["a"] * 4)])
+def test_one_case_or_one_group_has_no_interval(shape, groups):
+    x = some_scores(*shape)
+    assert crossed_interval(x, groups=groups) == (pytest.approx(x.mean()), None, None, "none")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.7, 1.0])
+@pytest.mark.parametrize("shape", [(1, 3), (3, 78)])
+def test_scores_without_spread_have_no_interval_rather_than_one_of_no_width(value, shape):
+    assert crossed_interval(np.full(shape, value)) == (pytest.approx(value), None, None, "none")
+
+
+def test_means_without_spread_have_no_interval_however_the_rest_varies():
+    assert crossed_interval(np.array([[0.1, 0.3], [0.3, 0.1]])).kind == "none"
+
+
+def test_an_undefined_score_is_an_error():
+    x = some_scores()
+    x[1, 2] = np.nan
+    with pytest.raises(BenchError, match="1 NaN"):
+        crossed_interval(x)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (3, 0)])
+def test_scores_that_are_no_matrix_are_an_error_that_gives_the_shape(shape):
+    with pytest.raises(BenchError, match=r"expected \(seeds, cases\)"):
+        crossed_interval(np.zeros(shape))
+
+
+def test_bounds_cut_the_interval_off_and_leave_the_rest():
+    x = np.array([[1.0, 1.0, 1.0, 0.9]])
+    free, cut = crossed_interval(x), crossed_interval(x, bounds=(0.0, 1.0))
+    assert free.high > 1
+    assert cut == free._replace(high=1.0)
+
+
+@FEW
+@given(matrices, st.randoms(use_true_random=False))
+def test_the_order_of_seeds_and_cases_changes_nothing(x, random):
+    seeds, cases = (random.sample(range(n), n) for n in x.shape)
+    groups = [f"patient {random.randrange(3)}" for _ in range(x.shape[1])]
+    for given_groups in (None, groups):
+        shuffled = given_groups and [groups[i] for i in cases]
+        interval = crossed_interval(x, groups=given_groups)
+        assert_same(crossed_interval(x[seeds][:, cases], groups=shuffled), interval)
+
+
+@FEW
+@given(matrices, st.floats(0.1, 10), st.floats(-5, 5))
+def test_scale_and_shift_of_the_scores_carry_over(x, scale, shift):
+    interval, moved = crossed_interval(x), crossed_interval(scale * x + shift)
+    assume(interval.low is not None and interval.high - interval.low > 1e-6)
+    assert moved[:3] == pytest.approx([scale * value + shift for value in interval[:3]], abs=1e-9)
+
+
+@pytest.mark.parametrize(("seeds", "cases"), [(3, 78), (5, 20), (1, 78)])
+def test_the_95_percent_crossed_interval_covers_about_95_percent(seeds, cases):
+    rng = np.random.default_rng(7)
+    draws, seed_sd = 2000, 0.02 if seeds > 1 else 0.0
+    x = rng.normal(0, seed_sd, (draws, seeds, 1)) + rng.normal(0, 0.2, (draws, 1, cases))
+    x += rng.normal(0, 0.08, (draws, seeds, cases))
+    intervals = np.array([crossed_interval(scores)[1:3] for scores in x])
+    covered = ((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0)).mean()
+    assert 0.935 <= covered <= 0.968
+
+
+def by_jackknife(full, without, level=0.95):
+    """Centre and half width on the logit scale, by the formulas of docs/method.md."""
+    s, c = len(full), len(without)
+    v_cases = (c - 1) / c * sum((value - np.mean(without)) ** 2 for value in without)
+    v_seeds = np.var(full, ddof=1) / s if s > 1 else 0.0
+    v = v_cases + v_seeds
+    freedom = v**2 / (v_cases**2 / (c - 1) + (v_seeds**2 / (s - 1) if s > 1 else 0))
+    m = np.clip(np.mean(full), 1 / (2 * c + 2), 1 - 1 / (2 * c + 2))
+    return np.log(m / (1 - m)), t_quantile(level, freedom) * v**0.5 / (m * (1 - m))
+
+
+def test_the_jackknife_interval_by_hand():
+    # Vc = 2/3 * (0.1^2 + 0^2 + 0.1^2) with 2 degrees of freedom; t is 4.302653.
+    low, point, high = 0.8, np.log(0.8 / 0.2), 4.302653 * (0.04 / 3) ** 0.5 / (0.8 * 0.2)
+    interval = jackknife_interval(np.array([low]), np.array([0.7, 0.8, 0.9]))
+    assert interval.point == 0.8
+    assert interval[1:3] == pytest.approx([1 / (1 + np.exp(-(point + sign * high))) for sign in (-1, 1)])
+    assert interval.kind == "cases"
+
+
+@pytest.mark.parametrize("full", [[0.7, 0.9], [0.6, 0.65, 0.9], [0.99, 1.0]])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_jackknife_interval_equals_the_formula(full, level):
+    without = np.mean(full) - np.array([0.01, 0.0, -0.002, 0.03])
+    interval = jackknife_interval(np.array(full), without, level=level)
+    centre, half = by_jackknife(full, without, level)
+    expected = 1 / (1 + np.exp(-centre + half)), 1 / (1 + np.exp(-centre - half))
+    assert interval[1:3] == pytest.approx((min(expected[0], np.mean(full)), max(expected[1], np.mean(full))))
+    assert interval.kind == "seeds+cases"
+
+
+def test_groups_that_hold_a_whole_class_are_left_out_of_the_jackknife():
+    full, without = np.array([0.7, 0.8]), np.array([0.7, 0.75, 0.8])
+    with_gap = jackknife_interval(full, np.array([0.7, np.nan, 0.75, 0.8]))
+    assert with_gap == jackknife_interval(full, without)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 0.9, 1.0])
+@pytest.mark.parametrize(("seeds", "groups"), [(1, 7), (3, 50), (3, 1)])
+def test_a_metric_without_spread_has_no_interval(value, seeds, groups):
+    interval = jackknife_interval(np.full(seeds, value), np.full(groups, value))
+    assert interval == (pytest.approx(value), None, None, "none")
+
+
+def hundredths(n):
+    return arrays(float, n, elements=st.integers(0, 100).map(lambda i: i / 100))
+
+
+@FEW
+@given(hundredths(st.integers(1, 5)), hundredths(st.integers(2, 9)))
+def test_the_jackknife_interval_holds_its_point_and_stays_inside_0_and_1(full, without):
+    interval = jackknife_interval(full, without)
+    assume(interval.low is not None)
+    assert 0 <= interval.low <= interval.point <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
+def test_a_perfect_score_has_no_interval_of_no_width(metric):
+    probabilities = np.tile(np.eye(3)[np.arange(12) % 3], (3, 1, 1))
+    assert classification_interval(metric, probabilities, np.arange(12) % 3) == (1.0, None, None, "none")
+
+
+def draw_case(seed, n, n_classes, n_groups):
+    """Probabilities with ties, labels, and group numbers without gaps."""
+    rng = np.random.default_rng(seed)
+    probabilities = np.round(rng.dirichlet(np.ones(n_classes), size=n), 1)
+    groups = np.unique(rng.integers(0, n_groups, size=n), return_inverse=True)[1]
+    return probabilities, rng.integers(0, n_classes, size=n), groups
+
+
+cases = st.builds(draw_case, st.integers(0, 2**32), st.integers(2, 30), st.integers(2, 4), st.integers(1, 12))
+
+
+def of_one_class(metric, probabilities, labels, k):
+    true, said = labels == k, probabilities.argmax(axis=1) == k
+    if not true.any() or (metric in ("SPEC", "AUROC") and true.all()):
+        return np.nan
+    return {
+        "SEN": lambda: sk.recall_score(true, said),
+        "BACC": lambda: sk.recall_score(true, said),
+        "SPEC": lambda: sk.recall_score(~true, ~said),
+        "PREC": lambda: sk.precision_score(true, said, zero_division=0),
+        "F1": lambda: sk.f1_score(true, said),
+        "AUROC": lambda: sk.roc_auc_score(true, probabilities[:, k]),
+    }[metric]()
+
+
+def by_brute_force(metric, probabilities, labels, groups, classes):
+    """The metric with all cases, and again without each group."""
+    kept = [np.ones(len(labels), bool)] + [groups != g for g in range(groups.max() + 1)]
+    values = [
+        np.mean([of_one_class(metric, probabilities[rows], labels[rows], k) for k in classes]) if rows.any() else np.nan
+        for rows in kept
+    ]
+    return values[0], values[1:]
+
+
+def check_delete_one(metric, drawn, *, only=None):
+    full, without = class_metric(metric, *drawn, only=only)
+    classes = np.unique(drawn[1]) if only is None else [only]
+    expected_full, expected_without = by_brute_force(metric, *drawn, classes)
+    assert full == pytest.approx(expected_full, nan_ok=True)
+    np.testing.assert_allclose(without, expected_without, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=25, deadline=None)
+@given(cases)
+def test_a_macro_metric_without_a_group_equals_its_recomputation(metric, drawn):
+    assume(len(np.unique(drawn[1])) > 1)
+    check_delete_one(metric, drawn)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=25, deadline=None)
+@given(cases, st.integers(0, 3))
+def test_a_metric_of_one_class_without_a_group_equals_its_recomputation(metric, drawn, k):
+    labels, groups = drawn[1:]
+    # Two groups with cases of other classes: one of them always remains.
+    assume((labels == k).any() and len(np.unique(groups[labels != k])) > 1)
+    check_delete_one(metric, drawn, only=k)
+
+
+TWO = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_is_undefined_without_the_only_group_of_a_class(metric):
+    _, without = class_metric(metric, TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2]))
+    assert np.isnan(without).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("metric", ["SPEC", "AUROC"])
+def test_a_class_without_cases_of_others_has_neither_specificity_nor_auroc(metric):
+    check_delete_one(metric, (TWO, np.zeros(4, int), np.arange(4)))
+    check_delete_one(metric, (TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2])), only=0)
+
+
+def noisy_predictions(seeds=3, n=40, n_classes=3):
+    rng = np.random.default_rng(5)
+    labels = np.arange(n) % n_classes
+    logits = rng.normal(0, 1, (n, n_classes)) + 1.2 * np.eye(n_classes)[labels]
+    odds = np.exp(logits + rng.normal(0, 0.5, (seeds, n, n_classes)))
+    return odds / odds.sum(axis=2, keepdims=True), labels
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
+def test_the_point_of_an_interval_is_the_mean_over_seeds_of_the_metric(metric):
+    probabilities, labels = noisy_predictions()
+    interval = classification_interval(metric, probabilities, labels)
+    assert interval.point == pytest.approx(
+        np.mean([score_classification(p, labels, "abc")[metric] for p in probabilities])
+    )
+    assert 0 < interval.low < interval.point < interval.high < 1
+    assert interval.kind == "seeds+cases"
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
+def test_groups_of_one_case_do_not_change_a_classification_interval(metric):
+    probabilities, labels = noisy_predictions()
+    alone = classification_interval(metric, probabilities, labels, groups=[f"g{i:02}" for i in range(40)])
+    assert_same(alone, classification_interval(metric, probabilities, labels))
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
+def test_doubled_cases_in_groups_do_not_narrow_an_interval(metric):
+    probabilities, labels = noisy_predictions()
+    once = classification_interval(metric, probabilities, labels)
+    groups = [f"g{i:02}" for i in range(40)] * 2
+    twice = classification_interval(metric, np.tile(probabilities, (1, 2, 1)), np.tile(labels, 2), groups=groups)
+    assert_same(twice, once)
+
+
+def test_the_interval_of_one_class_differs_from_the_macro_interval():
+    probabilities, labels = noisy_predictions()
+    of_classes = [classification_interval("F1", probabilities, labels, only=k) for k in range(3)]
+    assert np.mean([i.point for i in of_classes]) == pytest.approx(
+        classification_interval("F1", probabilities, labels).point
+    )
+    assert len({i.point for i in of_classes}) == 3
+
+
+def test_the_jackknife_interval_of_auroc_covers_about_95_percent():
+    rng, draws, seeds, n = np.random.default_rng(11), 800, 3, 78
+    shift_sd, case_sd, rest_sd = 0.15, 0.9, 0.5
+    # A positive outscores a negative with probability Phi(1 / sd of their difference), averaged over seeds.
+    truth = stats.norm.cdf(1 / np.sqrt(2 * (case_sd**2 + rest_sd**2) + shift_sd**2))
+    covered = 0
+    for _ in range(draws):
+        labels = (rng.random(n) < 0.4).astype(int)
+        score = labels * (1 + rng.normal(0, shift_sd, (seeds, 1))) + rng.normal(0, case_sd, n)
+        score += rng.normal(0, rest_sd, (seeds, n))
+        interval = classification_interval("AUROC", np.stack([-score, score], axis=2), labels, only=1)
+        covered += interval.low <= truth <= interval.high
+    assert 0.925 <= covered / draws <= 0.976

@@ -1,0 +1,154 @@
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from invented import invent_store
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.definitions import primary
+from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.rows import Row, reported_rows
+
+MIXED = ("tiny-lesion", "tiny", "tiny-clinical")
+KEYS = {
+    *("table", "dataset", "model", "metric", "definition", "unit", "source", "mean", "ci_low", "ci_high", "interval"),
+    *("sd_cases", "n_seeds", "n_cases", "n_groups", "n_missed", "n_false_alarms", "synthetic", "seen_in_pretraining"),
+    "citation",
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, tiny_registry):
+    return build_report(invent_store(tmp_path_factory.mktemp("store"), tiny_registry, datasets=MIXED), "demo")
+
+
+def main_table(text: str, title: str) -> list[list[str]]:
+    lines = text.split(f"**{title}")[1].split("\n")
+    table = [line for line in lines[2:] if line.startswith("|")][: lines[2:].index("")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def test_markdown_is_as_it_was(report, golden):
+    golden("report.md", render([report], "markdown"))
+
+
+def test_json_is_as_it_was(report, golden):
+    golden("report.json", render([report], "json"))
+
+
+def test_json_rows_have_the_contracted_keys(report):
+    content = json.loads(render([report], "json"))
+    assert (content["schema_version"], content["suite"], content["profile"]) == (1, "demo", "smoke")
+    for row in content["rows"]:
+        assert set(row) >= KEYS
+        assert row["source"] in {"measured", "reported"}
+
+
+def test_several_suites_are_a_json_list(report):
+    assert [r["suite"] for r in json.loads(render([report, report], "json"))] == ["demo", "demo"]
+
+
+def test_csv_holds_the_same_numbers_as_json(report):
+    frame = pd.read_csv(io.StringIO(render([report], "csv")), dtype={"table": str})
+    rows = json.loads(render([report], "json"))["rows"]
+    assert len(frame) == len(rows)
+    assert frame["mean"].tolist() == pytest.approx([row["mean"] for row in rows], nan_ok=True)
+    assert set(frame["suite"]) == {"demo"}
+
+
+def test_rates_are_fractions_in_json_and_percent_in_markdown(report):
+    [row] = [r for r in report.rows if (r.model, r.metric, r.source) == ("unet-resnet18-scratch", "DSC", "measured")]
+    assert 0 < row.mean < 1
+    assert f"{100 * row.mean:.1f} [" in render([report], "markdown")
+
+
+def test_reported_rows_stand_above_and_keep_their_own_label(report):
+    rows = main_table(render([report], "markdown"), "Table 1")
+    assert rows[2][:3] == ["BUSI", "USFM (reported)", "84.3 ± 0.17"]
+    assert rows[3][:4] == ["BUSI", "ours (reported)", "92", "18.05"]
+    assert rows[4][0] == "tiny-lesion (synthetic)"
+
+
+def test_reported_values_are_the_papers():
+    values = {(t, r.dataset, r.model, r.metric): r.mean for t in "12" for r in reported_rows(t)}
+    assert values["1", "BUSI", "USFM", "DSC"] == pytest.approx(0.843)
+    assert values["1", "BUSI", "ours", "HD95"] == 18.05
+    assert values["2", "Clinical", "ours", "F1"] == pytest.approx(0.480)
+    assert len(values) == 5 * 4
+
+
+def test_measured_rows_say_what_they_are(report):
+    measured = [r for r in report.rows if r.source == "measured"]
+    ids = {d.id for task in ("segmentation", "classification") for d in primary(task).values()}
+    assert {r.definition for r in measured if r.label is None} == ids
+    assert all(r.n_seeds == 3 and r.synthetic is True and r.seen_in_pretraining is False for r in measured)
+    assert all(r.ci_low <= r.mean <= r.ci_high for r in measured if r.ci_low is not None)
+
+
+def test_a_missed_lesion_is_counted_for_every_seed(report):
+    rows = [r for r in report.rows if r.metric == "HD95" and r.source == "measured"]
+    assert [r.n_missed for r in rows] == [3, 3, 3]
+    assert [r.n_false_alarms for r in rows] == [None, None, None]
+
+
+def test_false_alarms_on_normals_have_a_column_and_no_part_in_the_means(make_store):
+    store = make_store(datasets=["phantom"], models=["unet-resnet18-scratch"], suite="busi-seg-all", seeds=1)
+    report = build_report(store, "busi-seg-all")
+    row = next(r for r in report.rows if r.metric == "DSC" and r.source == "measured")
+    assert row.n_cases == 200
+    assert row.n_false_alarms is not None
+    header = main_table(render([report], "markdown"), "Table 1")[0]
+    assert header[-2:] == ["Missed", "False alarms"]
+
+
+def test_one_seed_is_marked(make_store):
+    report = build_report(make_store(seeds=1), "demo")
+    assert {r.interval for r in report.rows if r.source == "measured" and r.interval} == {"cases"}
+    assert "one seed" in render([report], "markdown")
+
+
+def test_nothing_finished_is_an_error_that_names_what_is_there(make_store):
+    store = make_store(seeds=1)
+    with pytest.raises(BenchError, match=r"No finished trial of suite 'demos'.*It has demo\. Did you mean 'demo'\?"):
+        build_report(store, "demos")
+    with pytest.raises(BenchError, match="no finished trial of profile 'paper'; it has smoke"):
+        build_report(store, "demo", "paper")
+
+
+def test_profiles_are_never_mixed(make_store):
+    store = make_store(seeds=1)
+    [(_, record), *_] = store.finished("demo")
+    other = record.model_copy(update={"spec": record.spec.model_copy(update={"profile": "quick"})})
+    target = store.folder(other.spec)
+    target.mkdir(parents=True)
+    (target / "record.json").write_text(other.model_dump_json())
+    with pytest.raises(BenchError, match="several profiles, which no table mixes: quick, smoke"):
+        build_report(store, "demo")
+
+
+def test_trials_of_different_recipes_never_share_a_row(make_store):
+    store = make_store(seeds=2, models=["usfm-micro-scratch"])
+    [_, (folder, record)] = store.finished("demo")
+    training = record.spec.training.model_copy(update={"lr": 0.5})
+    changed = record.model_copy(update={"spec": record.spec.model_copy(update={"training": training})})
+    (folder / "record.json").write_text(changed.model_dump_json())
+    with pytest.raises(BenchError, match="differ in settings, data or weights"):
+        build_report(store, "demo")
+
+
+def test_names_are_shown_as_text(make_store):
+    store = make_store(seeds=1, models=["usfm-micro-scratch"])
+    [(folder, record)] = store.finished("demo")
+    dataset = record.spec.dataset.model_copy(update={"name": "<img src=x>|b"})
+    changed = record.model_copy(update={"spec": record.spec.model_copy(update={"dataset": dataset})})
+    (folder / "record.json").write_text(changed.model_dump_json())
+    text = render([build_report(store, "demo")], "markdown")
+    assert "<img" not in text
+    assert "&lt;img src=x>\\|b" in text
+
+
+def test_an_absent_figure_is_null():
+    row = Row(table=None, dataset="d", model="m", metric="DSC", source="measured", mean=None)
+    assert row.ci_low is None
+    assert row.sd_cases is None
