@@ -190,7 +190,7 @@ def test_the_jackknife_interval_by_hand():
     assert interval.kind == "cases"
 
 
-@pytest.mark.parametrize("full", [[0.7, 0.9], [0.6, 0.65, 0.9], [0.99, 1.0]])
+@pytest.mark.parametrize("full", [[0.7, 0.9], [0.6, 0.65, 0.9], [0.99, 1.0], [0.0, 0.02], [1.0] * 3])
 @pytest.mark.parametrize("level", [0.5, 0.95])
 def test_the_jackknife_interval_equals_the_formula(full, level):
     without = np.mean(full) - np.array([0.01, 0.0, -0.002, 0.03])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -94,6 +95,8 @@ class _Worker:
 
 
 def _work(pipe: Connection, data_root: Path, runs: Path, device: str, index: int) -> None:
+    # Waiting threads of several processes would otherwise spin on the cores that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     session = Session(data_root, runs, device, index)
     try:
         while True:
