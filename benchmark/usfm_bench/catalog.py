@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usfm_bench.data.spec import Task
-from usfm_bench.errors import WeightsMissingError, unknown
+from usfm_bench.errors import WeightsError, WeightsMissingError, unknown
 from usfm_bench.registry import Registry
 from usfm_bench.resources import load_yaml, resource
 
@@ -123,7 +123,9 @@ def weight_file(entry: ModelEntry) -> Path:
         WeightsMissingError: it is not there; says where it comes from, its licence and the path expected.
     """
     path = entry.weight_file
-    if path is None or not path.is_file():
+    if path is None:
+        raise WeightsError(f"'{entry.name}' stands for no weight file; `usfm-bench models list` shows which names do.")
+    if not path.is_file():
         raise WeightsMissingError(
             f"'{entry.name}' needs the file '{path}'. Source: {entry.source}. Licence: {entry.licence}."
         )

@@ -148,12 +148,16 @@ def _grid(size: int) -> Grid:
 def _envelope(echo: Floats, rng: np.random.Generator, probe: Probe) -> Floats:
     """(S, S) echo amplitude -> magnitude of blurred complex scatterers; mean/std is 1.91 where the echo is even."""
     size = len(echo)
-    field = rng.standard_normal((2, size, size), dtype=np.float32)
-    scatterers = (field[0] + 1j * field[1]) * echo
+    scatterers = rng.standard_normal((size, 2 * size), dtype=np.float32).view(np.complex64)
+    scatterers *= echo
     lateral, axial = _transfer(size, probe)
-    blurred = fft.ifft(fft.fft(scatterers, axis=1) * lateral, axis=1)
-    blurred = fft.ifft(fft.fft(blurred, axis=0) * axial, axis=0)
-    return np.asarray(np.abs(blurred), np.float32)
+    spectrum = fft.fft(scatterers, axis=1, overwrite_x=True)
+    spectrum *= lateral
+    blurred = fft.ifft(spectrum, axis=1, overwrite_x=True)
+    spectrum = fft.fft(blurred, axis=0, overwrite_x=True)
+    spectrum *= axial
+    blurred = fft.ifft(spectrum, axis=0, overwrite_x=True)
+    return _radius(blurred.real, blurred.imag)
 
 
 @lru_cache(maxsize=8)
@@ -171,7 +175,7 @@ def _transfer(size: int, probe: Probe) -> tuple[Floats, Floats]:
 
 def _compress(envelope: Floats, grid: Grid, probe: Probe, rng: np.random.Generator) -> Image:
     """Attenuation, noise, gain, log compression -> grey levels."""
-    loss = 10 ** (-probe.attenuation_db * grid.y / 20)
+    loss = 10 ** (-probe.attenuation_db * grid.y[:, :1] / 20)
     noise = probe.noise * np.abs(rng.standard_normal(envelope.shape, dtype=np.float32))
     gain_db = rng.uniform(-4, 4)
     decibel = 20 * np.log10(envelope * loss + noise + 1e-6) + gain_db
@@ -200,16 +204,23 @@ def _sector(size: int, opening_deg: float) -> tuple[Floats, Floats]:
 
 def _ellipse(grid: Grid, cx: float, cy: float, rx: float, ry: float) -> Floats:
     """Below 1 inside an ellipse, 1 on it."""
-    return np.asarray(np.hypot((grid.x - cx) / rx, (grid.y - cy) / ry))
+    return _radius((grid.x - cx) / rx, (grid.y - cy) / ry)
+
+
+def _radius(x: Floats, y: Floats) -> Floats:
+    """As np.hypot, which guards against overflow at ten times the price."""
+    return np.asarray(np.sqrt(x * x + y * y))
 
 
 def _waves(grid: Grid, rng: np.random.Generator, count: int, scale: float) -> Floats:
     """A smooth random field with values around 0: a sum of plane waves."""
-    total = np.zeros_like(grid.x)
-    for _ in range(count):
-        fx, fy, phase = rng.normal(0, scale), rng.normal(0, 2 * scale), rng.uniform(0, 2 * np.pi)
-        total += np.sin(fx * grid.x + fy * grid.y + phase).astype(np.float32)
-    return np.asarray(total / np.sqrt(count))
+    fx, fy = rng.normal(0, scale, count), rng.normal(0, 2 * scale, count)
+    phase = rng.uniform(0, 2 * np.pi, count)
+    # sin(a + b) = sin a cos b + cos a sin b: sines of the two axes instead of the whole grid.
+    across = np.outer(grid.x[0], fx)
+    down = np.outer(grid.y[:, 0], fy) + phase
+    total = np.cos(down) @ np.sin(across).T + np.sin(down) @ np.cos(across).T
+    return np.asarray(total / np.sqrt(count), dtype=np.float32)
 
 
 def _soft(value: Any, width: float) -> Floats:
@@ -308,6 +319,9 @@ BENIGN = LesionRanges((0.5, 0.85), (0.0, 0.06), (0.01, 0.04), (0.06, 0.3), (0.0,
 MALIGNANT = LesionRanges((0.8, 1.5), (0.1, 0.3), (0.04, 0.15), (0.12, 0.4), (0.2, 0.6), (0.2, 0.7))
 
 
+_DIRECTIONS = 1024
+
+
 def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant: bool) -> tuple[Floats, Floats]:
     """The lesion's region (1 inside) and the echo with the lesion and what it casts behind it."""
     look = MALIGNANT if malignant else BENIGN
@@ -316,7 +330,7 @@ def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant
     rx, ry = np.sqrt(4 * area / (np.pi * ratio * 2)), np.sqrt(area * ratio / (np.pi * 2)) * 1.0
     cx, cy = rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.62)
     dx, dy = (grid.x - cx) / rx, (grid.y - cy) / ry
-    radius = np.hypot(dx, dy) * (1 + _border(np.arctan2(dy, dx), rng, rough))
+    radius = _radius(dx, dy) * (1 + _border(dx, dy, rng, rough))
     inside = (radius < 1).astype(np.float32)
     blend = _soft(radius - 1, margin)
     filling = level * np.maximum(0.2, 1 + texture * _waves(grid, rng, 6, 25.0))
@@ -325,8 +339,11 @@ def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant
     return inside, np.asarray(echo * (1 - blend) + filling * blend, dtype=np.float32)
 
 
-def _border(angle: Floats, rng: np.random.Generator, rough: float) -> Floats:
-    """Relative change of the radius along the border: lobes, and spicules where it is rough."""
+def _border(dx: Floats, dy: Floats, rng: np.random.Generator, rough: float) -> Floats:
+    """Relative change of the radius in each direction: lobes, and spicules where the border is rough."""
+    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1, dtype=np.float32)
     lobes = sum(rng.normal() * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5)) / 3
     spicules = np.abs(np.sin(rng.integers(4, 8) * angle + rng.uniform(0, 2 * np.pi))) ** 4
-    return np.asarray(rough * (lobes - spicules), dtype=np.float32)
+    change = np.asarray(rough * (lobes - spicules), dtype=np.float32)
+    direction = cv2.phase(dx, dy)  # 0 to 2 pi, to 0.3 degrees
+    return np.asarray(change[(direction * (_DIRECTIONS / (2 * np.pi))).astype(np.int32)])

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from usfm_bench.data.sample import Mask
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, unknown
 
 Rule = Literal["pooled", "max_directed"]
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -50,6 +50,8 @@ def hd95(pred: Mask, target: Mask, *, spacing: tuple[float, float] | None = None
         BenchError: shapes differ, a mask is not bool, or a spacing is not positive.
     """
     _check(pred, target)
+    if rule not in get_args(Rule):
+        raise unknown("rule", rule, get_args(Rule))
     sy, sx = spacing or (1.0, 1.0)
     if not (sy > 0 and sx > 0):
         raise BenchError(f"spacing is {spacing}; both values must be positive millimetres.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from usfm_bench.catalog import ModelEntry, file_sha256, resolve, weight_file
@@ -35,7 +36,16 @@ def build_model(
         WeightsMissingError: the weights that the name promises cannot be had.
         BenchError: the model does not fit the task or the input size.
     """
-    entry = resolve(name)
+    try:
+        return _build(resolve(name), task, n_classes, training, class_weights)
+    except AssertionError as error:  # timm's models of a fixed input size
+        raise BenchError(f"Model '{name}' does not take images of {training.image_size} px: {error}") from None
+
+
+def _build(
+    entry: ModelEntry, task: Task, n_classes: int, training: TrainingSpec, class_weights: Tensor | None
+) -> Network:
+    name = entry.name
     if task not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task}.")
     if entry.family == "unet":
@@ -46,6 +56,10 @@ def build_model(
         backbone = _backbone(entry, training)
         backbone.reset_classifier(n_classes)
         _scale_head(backbone)
+        if entry.family == "timm":
+            size = training.image_size
+            with torch.no_grad():
+                backbone.eval()(torch.zeros(1, 3, size, size))
         network = Classifier(backbone, label_smoothing=training.label_smoothing, class_weights=class_weights)
     else:
         network = _segmenter(entry, training)

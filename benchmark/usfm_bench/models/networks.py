@@ -39,7 +39,7 @@ class Network(nn.Module):
         groups = []
         if self.backbone is not None and layer_decay < 1:
             skip = {n for n, _ in self.backbone.named_parameters() if _undecayed(n)}
-            groups = param_groups_layer_decay(self.backbone, weight_decay, skip, layer_decay)
+            groups = param_groups_layer_decay(self.backbone, weight_decay, skip, layer_decay=layer_decay)
         taken = {id(p) for group in groups for p in group["params"]}
         rest = [(n, p) for n, p in self.named_parameters() if id(p) not in taken and p.requires_grad]
         plain = [p for n, p in rest if p.ndim < 2 or _undecayed(n)]

@@ -100,14 +100,14 @@ def segvit_loss(outputs: list[tuple[Tensor, Tensor]], targets: Tensor) -> Tensor
     index = torch.arange(_CLASSES, device=targets.device).expand_as(present)
     labels = torch.where(present, index, _CLASSES)
     balance = torch.tensor([1.0] * _CLASSES + [_NO_OBJECT], device=targets.device)
-    dice = DiceLoss("binary", from_logits=True)
+    dice = DiceLoss("multilabel", from_logits=True)
     losses = []
     for classes, masks in outputs:
         large = F.interpolate(masks.float(), size=targets.shape[-2:], mode="bilinear", align_corners=False)
         kept, truth = large[present], wanted[present]  # (B*K present, S, S)
         losses.append(
             _FOCAL * sigmoid_focal_loss(kept, truth, reduction="mean")
-            + _DICE * dice(kept[:, None], truth[:, None])
+            + _DICE * dice(kept[None], truth[None])  # the mean over masks: background would swamp small lesions
             + _CLASS * F.cross_entropy(classes.float().flatten(0, 1), labels.flatten(), weight=balance)
         )
     return torch.stack(losses).sum()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
+import math
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resize_rel_pos_bias_table
 from timm.models.beit import Beit
@@ -23,6 +24,7 @@ _TABLE = "relative_position_bias_table"
 # In the published file but not parameters of the encoder: the pre-training token, an index buffer, a classifier.
 _NOT_BACKBONE = ("mask_token", "relative_position_index", "head.weight", "head.bias")
 _SHOWN = 8
+_PATCH = 16
 
 
 def load_backbone(
@@ -40,6 +42,8 @@ def load_backbone(
         WeightsMissingError: no such file.
         WeightsError: not a checkpoint, or keys are missing, unexpected or of another shape; names them.
     """
+    if image_size is not None and (image_size < _PATCH or image_size % _PATCH):
+        raise WeightsError(f"image_size is {image_size}; the encoder takes multiples of its patch, {_PATCH}.")
     path = Path(path_or_name)
     if not path.is_file():
         name = str(path_or_name)
@@ -48,7 +52,7 @@ def load_backbone(
     state = _backbone_state(read_checkpoint(path))
     shape = read_architecture(state, path)
     grid = shape.pop("grid")
-    model = build_usfm(**shape, img_size=image_size or 16 * grid, drop_path_rate=drop_path)
+    model = build_usfm(**shape, img_size=image_size or _PATCH * grid, drop_path_rate=drop_path)
     window = model.patch_embed.grid_size
     for key in [key for key in state if key.endswith(_TABLE)]:
         state[key] = _resize(state[key], grid, window, transposed=legacy_transpose)
@@ -66,26 +70,34 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file.") from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+    except Exception as error:  # on damaged files torch and pickle raise many kinds
         why = str(error).split("\n")[0]
         raise WeightsError(f"{path}: not a readable checkpoint of plain tensors ({why}). Download it again.") from None
     for key in _WRAPPINGS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
         raise WeightsError(f"{path}: holds no state dict of tensors.")
     return content
 
 
 def read_architecture(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
     """Constructor arguments that the shapes imply, and `grid`, the side of the token grid."""
-    blocks = {int(key.split(".")[1]) for key in state if key.startswith("blocks.")}
+    blocks = {int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))}
     tables = [key for key in state if key.endswith(_TABLE)]
     needed = ("patch_embed.proj.weight", "blocks.0.mlp.fc1.weight")
     missing = [key for key in needed if key not in state] + ([] if tables else [f"rel_pos_bias.{_TABLE}"])
     if missing:
         raise WeightsError(f"{path}: not in USFM's format: no {', '.join(missing)}.")
+    for key, rank in ((needed[0], 4), (needed[1], 2), (tables[0], 2)):
+        if state[key].ndim != rank or not state[key].numel():
+            raise WeightsError(f"{path}: not in USFM's format: {key} is of shape {tuple(state[key].shape)}.")
     entries, heads = state[tables[0]].shape
+    side = math.isqrt(max(0, entries - 3))
+    if side % 2 == 0 or side**2 != entries - 3:
+        raise WeightsError(f"{path}: not in USFM's format: {tables[0]} {(entries, heads)} is of no square grid.")
     width = state["patch_embed.proj.weight"].shape[0]
     return {
         "embed_dim": width,
@@ -93,7 +105,7 @@ def read_architecture(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
         "num_heads": heads,
         "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
         "use_rel_pos_bias": tables[0].startswith("blocks."),
-        "grid": (round((entries - 3) ** 0.5) + 1) // 2,
+        "grid": (side + 1) // 2,
     }
 
 
@@ -123,7 +135,9 @@ def _resize(table: Tensor, grid: int, window: tuple[int, int], *, transposed: bo
     if window == (grid, grid):
         return table
     size = (2 * window[0] - 1) * (2 * window[1] - 1) + 3
-    resized: Tensor = resize_rel_pos_bias_table(table, window, (size, table.shape[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # timm's own calls are what torch warns of
+        resized: Tensor = resize_rel_pos_bias_table(table, window, (size, table.shape[1]))
     if transposed:
         side = 2 * window[0] - 1
         square = resized[:-3].reshape(side, side, -1).transpose(0, 1).reshape(side * side, -1)

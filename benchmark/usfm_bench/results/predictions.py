@@ -39,7 +39,7 @@ def load_predictions(path: Path) -> Predictions:
         BenchError: missing or damaged file.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return (
                 _segmentation_from(arrays)
                 if "shape" in arrays
@@ -50,7 +50,7 @@ def load_predictions(path: Path) -> Predictions:
                     tuple(arrays["classes"].tolist()),
                 )
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
 
 

@@ -41,7 +41,7 @@ def _rate(metric: str, probabilities: Floats, labels: Ints, k: int, groups: Ints
         for name, cell in cells.items()
     }
     full = _quotient(metric, {name: np.array([value]) for name, value in totals.items()})
-    return float(full[0]), np.where(left["tp"] + left["fn"] > 0, _quotient(metric, left), np.nan)
+    return float(full[0]), _quotient(metric, left)
 
 
 def _quotient(metric: str, n: dict[str, Floats]) -> Floats:
@@ -53,7 +53,11 @@ def _quotient(metric: str, n: dict[str, Floats]) -> Floats:
         "F1": (2 * n["tp"], 2 * n["tp"] + n["fp"] + n["fn"]),
     }[metric]
     # A class that is never predicted has PREC 0, as scikit-learn's zero_division=0.
-    return np.asarray(np.where(whole > 0, part / np.maximum(whole, 1), 0.0), dtype=np.float64)
+    value = np.where(whole > 0, part / np.maximum(whole, 1), 0.0)
+    needed = n["tp"] + n["fn"]
+    if metric == "SPEC":
+        needed = np.minimum(needed, whole)
+    return np.asarray(np.where(needed > 0, value, np.nan), dtype=np.float64)
 
 
 def _auroc(metric: str, probabilities: Floats, labels: Ints, k: int, groups: Ints) -> tuple[float, Floats]:

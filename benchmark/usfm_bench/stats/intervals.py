@@ -13,6 +13,7 @@ from usfm_bench.errors import BenchError
 from usfm_bench.stats.delete_one import class_metric
 
 Floats = NDArray[np.float64]
+_ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
 
 class Interval(NamedTuple):
@@ -67,7 +68,7 @@ def crossed_interval(
         # Mean square of the residual as a variance of the mean, on the same scale as the seeds' own spread.
         noise = float((residual**2).sum()) / ((n_seeds - 1) * (n_groups - 1)) * n_groups / n_cases**2
         va = max(0.0, float(scores.mean(axis=1).var(ddof=1)) - noise) / n_seeds
-    if va + vb == 0:
+    if va + vb <= (_ROUNDING * float(np.abs(scores).max())) ** 2:
         return Interval(point, None, None)
     tail = (1 + level) / 2
     t_cases = float(stdtrit(n_groups - 1, tail))
@@ -98,7 +99,7 @@ def jackknife_interval(full: Floats, without: Floats, *, level: float = 0.95) ->
     v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
     v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
     variance = v_cases + v_seeds
-    if variance == 0:
+    if variance <= _ROUNDING**2:
         return Interval(point, None, None)
     freedom = variance**2 / (v_cases**2 / (n - 1) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0))
     centre = min(max(point, 1 / (2 * n + 2)), 1 - 1 / (2 * n + 2))

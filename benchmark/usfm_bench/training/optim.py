@@ -14,8 +14,6 @@ def build_optimizer(model: Any, spec: TrainingSpec) -> AdamW:
     """AdamW over the model's own parameter groups (`lr_scale` holds the layer-wise decay)."""
     groups = model.param_groups(weight_decay=spec.weight_decay, layer_decay=spec.layer_decay)
     lr = spec.lr * lr_factor(spec)
-    for group in groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
     return AdamW(groups, lr=lr, betas=spec.betas, eps=spec.eps, fused=True)
 
 

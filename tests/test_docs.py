@@ -1,0 +1,51 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from usfm_bench.catalog import MODELS
+from usfm_bench.cli.app import app
+from usfm_bench.metrics.definitions import PER_CLASS, class_definition_id, primary
+from usfm_bench.plan import PROFILES, suite_names
+
+PROJECT = Path(__file__).parents[1]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def test_every_definition_is_explained():
+    text = (PROJECT / "docs" / "method.md").read_text()
+    ids = [d.id for task in ("segmentation", "classification") for d in primary(task).values()]
+    assert not [i for i in [*ids, *map(class_definition_id, PER_CLASS)] if f"`{i}`" not in text]
+
+
+def test_every_suite_and_profile_is_in_the_readme():
+    text = (PROJECT / "README.md").read_text()
+    assert not [
+        name for name in [*suite_names(), *PROFILES] if f"`{name}`" not in text and f"profile {name}" not in text
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_that_a_page_names_exist(page):
+    names = re.findall(r"`((?:benchmark|docs|tests|scripts|reports|pretrained)/[\w./-]+)`", page.read_text())
+    generated = ("reports/runs", "pretrained/USFM_latest.pth")
+    assert not [n for n in names if not n.startswith(generated) and not (PROJECT / n).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_commands_that_a_page_shows_exist(page):
+    root = get_command(app)
+    for line in re.findall(r"^    (usfm-bench .+)$", page.read_text(), flags=re.MULTILINE):
+        words = shlex.split(line.replace("DATA_ROOT", "data"))[1:]
+        command = root
+        while words and hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert not [word for word in words if word.startswith("--") and word not in known], line
+
+
+def test_models_that_the_readme_names_exist():
+    names = re.findall(r"`((?:usfm|unet)-[\w-]+)`", (PROJECT / "README.md").read_text())
+    assert not [name for name in names if name not in MODELS and not name.startswith("usfm-bench")]
