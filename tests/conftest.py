@@ -1,7 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,17 @@ def busi_root() -> Path:
 def usfm_fixtures() -> Path:
     """Folder with usfm_format_tiny.pth and what the published architecture computes from it."""
     return _find("usfm_format_tiny.pth", PROJECT.parent / "shared" / "fixtures")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One torch thread, which is quicker for tiny networks beside other tests; put back afterwards."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

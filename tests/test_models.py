@@ -56,14 +56,14 @@ CASES = [
 ]
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
 def torch_as_it_was():
-    """One thread, which is quicker for networks this small; generator and threads are put back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """The global generator is put back."""
     with torch.random.fork_rng():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("name", "task", "decoder"), [case for case in CASES if case[0] != BASE])

@@ -21,16 +21,9 @@ from usfm_bench.training.optim import build_optimizer, build_schedule, lr_factor
 from usfm_bench.training.predict import predict, predict_logits, to_native, validation_score
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 STEPS = 5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def recipe(**settings):

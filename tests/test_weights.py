@@ -19,6 +19,7 @@ from usfm_bench.models import build_model, load_backbone
 from usfm_bench.models.backbones import build_usfm
 from usfm_bench.models.weights import inspect_checkpoint, read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHARED = "rel_pos_bias.relative_position_bias_table"
 MICRO = {"embed_dim": 96, "depth": 3, "num_heads": 3}
 # timm's own interpolation warns about what it does to torch.
@@ -32,14 +33,6 @@ def random_state(**settings):
     state = {key: torch.randn(value.shape, generator=draw) * 0.02 for key, value in parameters.items()}
     index = {"rel_pos_bias.relative_position_index": torch.zeros(197, 197, dtype=torch.long)}
     return state, {"mask_token": torch.zeros(1, 1, 96)} | index
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
