@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-slow bench check wheel clean-demo
+.PHONY: help venv demo test test-slow bench check wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list

@@ -30,6 +30,11 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    except RuntimeError as error:
+        # torch's archive writer raises an error of its own over the system's.
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise BenchError(f"{path}: cannot be written: {error.__context__.strerror}.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -146,3 +146,5 @@ def _check_timm(architecture: str) -> None:
     base = architecture.split(".")[0]
     if not timm.is_model(base):
         raise unknown("timm model", architecture, timm.list_models(), hint="`timm.list_models()` shows all.")
+    if architecture != base and not timm.is_model_pretrained(architecture):
+        raise unknown("weights of timm", architecture, timm.list_pretrained(f"{base}.*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -118,6 +119,13 @@ class TrialSpec(Settings):
     def hash(self) -> str:
         """Content hash of `identity`, as 64 hex digits."""
         return content_hash(self.identity)
+
+    def without_place(self) -> TrialSpec:
+        """The same trial without the folders of this machine that an absolute data path names."""
+        path = Path(self.dataset.path)
+        if not path.is_absolute():
+            return self
+        return self.model_copy(update={"dataset": self.dataset.model_copy(update={"path": path.name})})
 
     @property
     def label(self) -> str:

@@ -37,6 +37,12 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def code_version() -> dict[str, Any]:
+    """What half-done work must share to be continued: the commit and the versions of the libraries."""
+    found = describe_environment()
+    return {"git_commit": found["git_commit"], "versions": found["versions"]}
+
+
 def now() -> str:
     """Time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,7 +12,7 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import network_data
 from usfm_bench.data.splits import split_dataset, split_hash
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.environment import describe_environment, now
+from usfm_bench.environment import code_version, describe_environment, now
 from usfm_bench.models import build_model
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
@@ -54,6 +54,7 @@ def run_one(
         ).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
+    folder = store.begin(spec, data_hash=dataset.content_hash, weight_hash=model.weight_hash, code=code_version())
     before_s = clock() - started
     fit = finetune(
         model,
@@ -63,15 +64,16 @@ def run_one(
         seed=spec.seed,
         fabric=fabric,
         normalise=normalise,
-        state=store.begin(spec, data_hash=dataset.content_hash, weight_hash=model.weight_hash) / "state.pt",
+        state=folder / "state.pt",
         on_epoch=on_epoch,
     )
     started = clock()
-    predictions = predict(model, normalise, test, spec, fabric.device)
+    with fabric.autocast():  # as in validation
+        predictions = predict(model, normalise, test, spec, fabric.device)
     cases = score_cases(predictions, test)
 
     record = Record(
-        spec=spec,
+        spec=spec.without_place(),
         spec_hash=spec.hash,
         data_hash=dataset.content_hash,
         split_hash=split_hash(dataset, split),

@@ -32,7 +32,8 @@ def list_models(
         return
     width = max((len(entry.name) for entry in entries), default=0)
     for entry in entries:
-        typer.echo(f"{entry.name:<{width}}  {entry.title}; {_state(entry)}")
+        state = "" if entry.weights == "scratch" else f"; {_state(entry)}"
+        typer.echo(f"{entry.name:<{width}}  {entry.title}{state}")
     typer.echo("Also: usfm:PATH (any file in USFM's format), timm:NAME (its weights) and timm:NAME@scratch.", err=True)
 
 

@@ -41,6 +41,8 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     samples, faults = decode(reader, cases)
     samples = assign_groups(samples, spec) if samples else []
     report.faults += [*reader.faults, *faults]
+    if "segmentation" in spec.tasks:
+        report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in samples if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
     report.facts = {
         "images found": len(cases),

@@ -118,8 +118,7 @@ def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
     notes = []
     if spec.n_images is not None:
         published = f" of {spec.n_images} published" if len(found) <= spec.n_images else ""
-        which = f" of the classes {', '.join(spec.classes)}" if spec.classes else ""
-        notes.append(f"found {len(found)}{published} images{which}")
+        notes.append(f"found {len(found)}{published} images")
     present = {case.case_id for case in found}
     notes += [f"left out {case_id}: {reason}" for case_id, reason in spec.exclude.items() if case_id in present]
     return notes

@@ -39,11 +39,11 @@ class DatasetSpec(BaseModel):
     paper_label: str | None = None
     """Row label in the paper's tables that measured rows stand under, such as `BUSI`."""
     n_images: int | None = None
-    """Published number of images, before `classes` and `exclude`."""
+    """Published number of images of these classes, before `exclude`."""
     exclude: dict[str, str] = Field(default_factory=dict)
     """Case id to the reason why the case is left out."""
     groups: str | None = None
-    """File in `data/groups/` with the groups of near-duplicates, by pixel hash."""
+    """File in `data/group_files/` with the groups of near-duplicates, by pixel hash."""
     licence: str = "unknown"
     """Terms as the source states them."""
     citation: str = ""

@@ -73,7 +73,13 @@ class _Worker:
     def take(self, task: tuple[TrialSpec, bool] | None) -> None:
         """Hand the process its next trial."""
         self.spec = task[0] if task else None
-        if task:
+        if not task:
+            return
+        try:
+            self.pipe.send(task)
+        except ConnectionError:  # it died between two trials
+            self._process.join()
+            self._start()
             self.pipe.send(task)
 
     def receive(self) -> Event:

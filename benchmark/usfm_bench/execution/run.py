@@ -132,10 +132,16 @@ def run_trials(
         tell(event)
 
     unusable = _open_datasets(trials, session, say)
-    for name, fault in unusable.items():
-        note(Outcome(next(spec for spec in trials if spec.dataset.name == name), "failed", fault))
+    if todo and not kept and all(spec.dataset.name in unusable for spec in todo):
+        raise BenchError("\n".join(unusable.values()))
     check_data([spec for spec in kept if spec.dataset.name not in unusable], store, session)
     keep(kept)
+    for name, fault in unusable.items():
+        lost = [spec for spec in todo if spec.dataset.name == name]
+        if not lost:
+            say(f"{name}: cannot be checked, its finished trials are kept. {fault}")
+        for spec in lost:
+            note(Outcome(spec, "failed", fault if spec is lost[0] else "as above"))
     todo = [spec for spec in todo if spec.dataset.name not in unusable]
     if fresh:
         for spec in todo:
@@ -149,7 +155,7 @@ def run_trials(
 
 
 def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[[str], None]) -> dict[str, str]:
-    """Decode every data set; the faults of those that cannot be used, by name. Raises when none can."""
+    """Decode every data set; the faults of those that cannot be used, by name."""
     unusable = {}
     by_name = {spec.dataset.name: spec for spec in trials}
     for name, spec in by_name.items():
@@ -162,6 +168,4 @@ def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[
         say(f"{name}: {len(dataset.samples)} images{simulated}")
         for line in dataset.notes:
             say(f"  {line}")
-    if len(unusable) == len(by_name):
-        raise BenchError("\n".join(unusable.values()))
     return unusable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ class Session:
             return Outcome(spec, "failed", "out of memory")
         except Exception as error:
             if type(error).__name__ == "OutOfMemoryError":
+                _free_device()
                 return Outcome(spec, "failed", "out of GPU memory; free the device or use a smaller profile")
             # Not the user's fault: the trace helps whoever mends it, and the other trials go on.
             return Outcome(spec, "failed", traceback.format_exc())
@@ -77,6 +79,13 @@ class Session:
         if record is not None and record.spec_hash != spec.hash:
             raise BenchError("another process has finished this trial with other settings; nothing was overwritten.")
         return record
+
+
+def _free_device() -> None:
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def headline(record: Record) -> str:

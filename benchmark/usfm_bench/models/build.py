@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import timm
@@ -36,36 +37,54 @@ def build_model(
         WeightsMissingError: the weights that the name promises cannot be had.
         BenchError: the model does not fit the task or the input size.
     """
+    entry = resolve(name)
+    if task not in entry.tasks:
+        raise BenchError(f"Model '{name}' does not do {task}.")
     try:
-        return _build(resolve(name), task, n_classes, training, class_weights)
-    except AssertionError as error:  # timm's models of a fixed input size
-        raise BenchError(f"Model '{name}' does not take images of {training.image_size} px: {error}") from None
+        network = _build(entry, task, n_classes, training, class_weights)
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+        # timm's models differ in what they take: sizes, drop path, a single linear head.
+        if entry.family != "timm" or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise BenchError(f"Model '{name}' does not fit {task} at {training.image_size} px: {error}") from error
+    if entry.weights == "file":
+        network.weight_hash = file_sha256(weight_file(entry))
+    return network
 
 
 def _build(
     entry: ModelEntry, task: Task, n_classes: int, training: TrainingSpec, class_weights: Tensor | None
 ) -> Network:
-    name = entry.name
-    if task not in entry.tasks:
-        raise BenchError(f"Model '{name}' does not do {task}.")
     if entry.family == "unet":
-        network: Network = _from_hub(
-            entry, lambda: UNet(entry.architecture, "imagenet" if entry.weights == "hub" else None)
-        )
-    elif task == "classification":
+        weights = "imagenet" if entry.weights == "hub" else None
+        unet: UNet = _from_hub(entry, lambda: UNet(entry.architecture, weights))
+        if weights:
+            unet.weight_hash = _state_sha256(unet.unet.encoder)
+        return unet
+    if task == "segmentation":
+        network: Network = _segmenter(entry, training)
+    else:
         backbone = _backbone(entry, training)
         backbone.reset_classifier(n_classes)
         _scale_head(backbone)
         if entry.family == "timm":
-            size = training.image_size
-            with torch.no_grad():
-                backbone.eval()(torch.zeros(1, 3, size, size))
+            with torch.no_grad():  # what does not fit is known now, not in the first step
+                backbone.eval()(torch.zeros(1, 3, training.image_size, training.image_size))
         network = Classifier(backbone, label_smoothing=training.label_smoothing, class_weights=class_weights)
-    else:
-        network = _segmenter(entry, training)
-    if entry.weights == "file":
-        network.weight_hash = file_sha256(weight_file(entry))
+    if entry.family == "timm" and entry.weights == "hub":
+        config = timm.get_pretrained_cfg(entry.architecture)
+        network.mean, network.std = config.mean, config.std
+        network.weight_hash = _state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
     return network
+
+
+def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
+    """sha256 over a module's tensors; new weights under the same hub name do not go unnoticed."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        if not without or not any(part.startswith(without) for part in key.split(".")):
+            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _segmenter(entry: ModelEntry, training: TrainingSpec) -> Network:
@@ -102,7 +121,7 @@ def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
         raise BenchError(f"Model '{entry.name}': image_size {size} is not a multiple of its patch, 16.")
     if entry.weights == "file":
         return load_backbone(weight_file(entry), image_size=size, drop_path=drop_path)
-    settings: dict[str, Any] = {"drop_path_rate": drop_path}
+    settings: dict[str, Any] = {"drop_path_rate": drop_path or None}  # timm drops what is None
     if entry.family == "usfm" or _is_plain(entry):
         settings["img_size"] = size
     return _from_hub(
@@ -118,9 +137,10 @@ def _is_plain(entry: ModelEntry) -> bool:
 
 def _scale_head(backbone: Any) -> None:
     # As published: the classifier starts close to zero, so that the first steps do not upset the encoder.
-    head = backbone.get_classifier()
-    head.weight.data.mul_(0.001)
-    head.bias.data.zero_()
+    heads = backbone.get_classifier()
+    for head in heads if isinstance(heads, tuple) else (heads,):
+        for parameter in head.parameters():
+            parameter.data.mul_(0.001)
 
 
 def _from_hub(entry: ModelEntry, build: Any) -> Any:
@@ -128,6 +148,8 @@ def _from_hub(entry: ModelEntry, build: Any) -> Any:
         return build()
     try:
         return build()
+    except (AssertionError, TypeError):
+        raise  # not the hub's: the model does not take these settings
     except Exception as error:  # the hub's client raises many kinds
         raise WeightsMissingError(
             f"the pre-trained weights of '{entry.name}' could not be downloaded "

@@ -37,6 +37,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "suite": report.suite,
         "profile": report.profile,
-        "rows": [asdict(row) for row in report.rows],
+        "rows": [asdict(row) for row in report.rows if row.label is None],
+        "class_rows": [asdict(row) for row in report.rows if row.label is not None],
         "notes": list(report.notes),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults
+from usfm_bench.results.record import Record
 from usfm_bench.scoring import PROBABILITY
 
 # The paper's columns first, in its order.
@@ -161,8 +162,16 @@ def _caption(report: Report) -> list[str]:
     lines.append("Data: " + "; ".join(versions) + ".")
     if synthetic := sorted({spec.dataset.name for spec in specs if spec.dataset.synthetic}):
         lines.append(f"Synthetic, simulated images and not patients: {', '.join(synthetic)}.")
+    if devices := sorted({_device(record) for r in report.results for record in r.records if record.environment}):
+        lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
     return [f"- {_escaped(line)}" for line in [*lines, *report.notes]]
+
+
+def _device(record: Record) -> str:
+    environment = record.environment
+    threads = f", {environment['threads']} threads" if environment.get("threads") else ""
+    return f"{environment.get('device')}, {environment.get('precision')}{threads}"
 
 
 def _seen(report: Report) -> str:

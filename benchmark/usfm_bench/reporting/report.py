@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from usfm_bench.errors import BenchError, did_you_mean
+from usfm_bench.errors import BenchError, unknown
 from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.plan import suite_names
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store
+
+_FEW, _HIGH = 20, 0.95
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def build_report(store: Store, suite: str, profile: str | None = None) -> Report
     profile = _choose_profile(store, suite, profile)
     results = load_results(store, suite, profile)
     rows = [row for table in _tables(results) for row in _table_rows(table, results)]
-    return Report(suite, profile, tuple(rows), tuple(results), tuple(_notes(results)))
+    return Report(suite, profile, tuple(rows), tuple(results), (*_notes(results), *_thin(rows)))
 
 
 def definitions_of(report: Report) -> list[Definition]:
@@ -50,7 +53,9 @@ def _choose_profile(store: Store, suite: str, profile: str | None) -> str:
         return profile
     if not finished:
         known = store.suites()
-        has = f" It has {', '.join(known)}.{did_you_mean(suite, known)}" if known else ""
+        if suite not in suite_names():
+            raise unknown("suite", suite, [*known, *suite_names()])
+        has = f" It has {', '.join(known)}." if known else ""
         raise BenchError(
             f"No finished trial of suite '{suite}' in '{store.root}'.{has} `usfm-bench run --suite {suite}` makes them."
         )
@@ -83,6 +88,18 @@ def _table_rows(table: str | None, results: Sequence[ModelResults]) -> list[Row]
         rows += [row for r, own in zip(measured, stand_for, strict=True) if own == label for row in measured_rows(r)]
     rows += [row for r, own in zip(measured, stand_for, strict=True) if own not in labels for row in measured_rows(r)]
     return rows
+
+
+def _thin(rows: Sequence[Row]) -> list[str]:
+    """Where the jackknife is known to cover less than it claims (docs/method.md)."""
+    found: dict[str, None] = {}
+    for row in rows:
+        if row.metric == "AUROC" and row.label and row.mean and row.mean > _HIGH and (row.n_groups or 0) <= _FEW:
+            found |= {
+                f"{row.dataset}, {row.model}: {row.n_groups} groups of class {row.label} and an AUROC near 1: "
+                "its intervals may cover as little as 87 %": None
+            }
+    return list(found)
 
 
 def _notes(results: Sequence[ModelResults]) -> list[str]:

@@ -156,7 +156,7 @@ def _classification_rows(results: ModelResults) -> Iterator[Row]:
             interval = classification_interval(name, probabilities, labels, groups=groups, only=k)
             yield Row(
                 **_common(results),
-                **(size | {"n_cases": n_class}),
+                **(size | {"n_cases": n_class, "n_groups": len(set(np.array(groups)[labels == k]))}),
                 **_figures(interval),
                 metric=name,
                 definition=class_definition_id(name),

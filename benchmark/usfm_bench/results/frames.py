@@ -94,11 +94,12 @@ def _read_cases(folder: Path, record: Record) -> pd.DataFrame:
 
 def _check_alike(records: Sequence[Record]) -> None:
     kinds = {(_recipe_hash(record), record.data_hash, record.weight_hash) for record in records}
-    if len(kinds) > 1:
+    splits = {(record.spec.fold, record.split_hash) for record in records}
+    if len(kinds) > 1 or len(splits) > len({fold for fold, _ in splits}):
         spec = records[0].spec
         raise BenchError(
-            f"{spec.suite}: the trials of {spec.model} on {spec.dataset.name} differ in settings, data or weights, "
-            "and cannot share a row. Run the suite with --fresh, or move the old trials elsewhere."
+            f"{spec.suite}: the trials of {spec.model} on {spec.dataset.name} differ in settings, data, weights or "
+            "test cases, and cannot share a row. Run the suite with --fresh, or move the old trials elsewhere."
         )
 
 

@@ -19,7 +19,7 @@ class Cost(Settings):
     train_images_per_s: float | None
     """Images a second through training steps, forward and backward; None when nothing was left to train."""
     peak_memory_mb: float
-    """Most memory held: on the GPU where one was used, else of the process, in MiB."""
+    """Most memory held, in MiB: on the GPU where one was used, else by the process so far, earlier trials included."""
     parameters: int
     """Parameters of the model."""
 

@@ -42,16 +42,17 @@ class Store:
         path = self.folder(spec) / "record.json"
         return read_record(path) if path.exists() else None
 
-    def begin(self, spec: TrialSpec, *, data_hash: str, weight_hash: str | None) -> Path:
+    def begin(self, spec: TrialSpec, **inputs: Any) -> Path:
         """Note settings and inputs before training, so that another run sees whose half-done work lies here.
 
-        Half-done work on other data or other weights is not continued but removed.
+        Half-done work on other inputs (data, weights, code) is not continued but removed.
         """
         folder = self.folder(spec)
-        content = {"settings": spec.identity, "data_hash": data_hash, "weight_hash": weight_hash}
+        content = {"settings": spec.identity, **inputs}
         path = folder / "spec.json"
         if not path.exists() or _read_json(path) != content:
             (folder / "state.pt").unlink(missing_ok=True)
+        _remove_temporary(folder)
         write_text(path, json.dumps(content, indent=1))
         return folder
 
@@ -65,10 +66,24 @@ class Store:
         return differing_fields(_read_json(begun).get("settings"), spec.identity) if begun.exists() else []
 
     def set_aside(self, spec: TrialSpec) -> None:
-        """Rename what lies in the trial's folder to `<name>.stale-<hash>`; nothing is deleted."""
+        """Rename what lies in the trial's folder to `<name>.stale-<hash>`; nothing is deleted.
+
+        Raises:
+            BenchError: another process is running the trial.
+        """
+        try:
+            with self.lock(spec).acquire(timeout=0):
+                self._rename(spec)
+        except filelock.Timeout:
+            raise BenchError(f"{spec.label}: is being run by another process; nothing was set aside.") from None
+
+    def _rename(self, spec: TrialSpec) -> None:
         folder = self.folder(spec)
-        record = self.record(spec)
-        tag = record.spec_hash[:8] if record else "unfinished"
+        try:
+            record = self.record(spec)
+            tag = record.spec_hash[:8] if record else "unfinished"
+        except BenchError:
+            tag = "damaged"
         target, n = folder.with_name(f"{folder.name}.stale-{tag}"), 1
         while target.exists():
             n += 1
@@ -107,6 +122,7 @@ class Store:
         """Remove what only an unfinished trial needs."""
         for name in ("state.pt", "spec.json"):
             (self.folder(spec) / name).unlink(missing_ok=True)
+        _remove_temporary(self.folder(spec))
 
     def suites(self) -> list[str]:
         """Suites with at least one finished trial."""
@@ -125,6 +141,12 @@ class Store:
         # Folders set aside end in .stale-<hash> and do not match seed-<number>.
         paths = self.root.glob(f"{suite}/*/*/{profile}/fold-*/seed-*/record.json")
         return sorted(p for p in paths if re.fullmatch(r"seed-\d+", p.parent.name))
+
+
+def _remove_temporary(folder: Path) -> None:
+    # What a killed process was writing; the trial's lock is held, so nobody else writes here.
+    for path in folder.glob(".*"):
+        path.unlink(missing_ok=True)
 
 
 def encode_name(name: str) -> str:

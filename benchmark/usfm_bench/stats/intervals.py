@@ -87,14 +87,17 @@ def jackknife_interval(full: Floats, without: Floats, *, level: float = 0.95) ->
 
     Args:
         full: (S,) the metric of each seed.
-        without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then (the last case
-            of a class), which is left out.
+        without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then.
         level: nominal coverage.
+
+    Returns:
+        No interval where a class lies in one group alone: without it the metric is undefined, and leaving that group
+        out of the variance would cover far less than is claimed.
     """
     point = float(full.mean())
-    values = without[~np.isnan(without)]
+    values = without
     n, n_seeds = len(values), len(full)
-    if n < 2:
+    if n < 2 or np.isnan(values).any():
         return Interval(point, None, None)
     v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
     v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0

@@ -31,12 +31,14 @@ def resolve_device(device: str) -> str:
 
 
 def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
-    """Fabric on one device: `cpu`, or the `index`-th GPU; sets the recipe's number of CPU threads."""
+    """Fabric on one device: `cpu`, or the `index`-th GPU, cyclically; sets the recipe's number of CPU threads."""
     if device == "cpu":
         _keep_freed_memory()
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
         return Fabric(accelerator="cpu", devices=1, precision=precision(spec, device))
+    index %= torch.cuda.device_count()
+    torch.cuda.set_device(index)
     return Fabric(accelerator="cuda", devices=[index], precision=precision(spec, device))
 
 
@@ -78,7 +80,8 @@ def reset_peak_memory(fabric: Any) -> None:
 
 
 def peak_memory_mb(fabric: Any) -> float:
-    """Most memory held, in MiB: allocated on the GPU, or resident for the process."""
+    """Most memory held, in MiB: allocated on the GPU, or resident for the process so far."""
     if fabric.device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(fabric.device) / 2**20)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident / (2**20 if sys.platform == "darwin" else 2**10)

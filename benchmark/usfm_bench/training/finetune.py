@@ -71,6 +71,8 @@ def finetune(
     Raises:
         TrialError: the loss is not finite; or too few images.
     """
+    if len(train) < 2:
+        raise TrialError(f"{len(train)} training image; at least 2 are needed.")
     optimizer = build_optimizer(model, spec)
     steps = max(1, len(train) // spec.batch_size)
     schedule = build_schedule(optimizer, spec, steps)
@@ -138,9 +140,16 @@ class Checkpoint:
         """Continue where the file says, or start at epoch 0."""
         if self.path is None or not self.path.exists():
             return Progress()
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
-        self._model.load_state_dict(content["model"])
-        self._optimizer.load_state_dict(content["optimizer"])
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            self._model.load_state_dict(content["model"])
+            self._optimizer.load_state_dict(content["optimizer"])
+        except Exception as error:  # torch raises many kinds on a damaged file
+            self.path.unlink()
+            raise TrialError(
+                f"{self.path}: half-done work could not be read ({str(error).splitlines()[0]}) and was removed. "
+                "The same command starts this trial anew."
+            ) from error
         device = next(self._model.parameters()).device
         self.best.update({key: value.to(device) for key, value in content["best"].items()})
         return Progress(**content["progress"])
