@@ -306,3 +306,32 @@ def test_weights_that_cannot_be_downloaded_are_missing_weights(monkeypatch, task
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(WeightsMissingError, match=r"timm:resnet18'.*ConnectionError"):
         build("timm:resnet18", task)
+
+
+@pytest.mark.parametrize("name", ["timm:densenet121@scratch", "timm:vgg11@scratch"])
+def test_backbones_without_drop_path_classify(name):
+    network = build(name, "classification", image_size=64)
+    images, targets = torch.rand(2, 3, 64, 64), torch.tensor([0, 2])
+    assert network.loss(images, targets).isfinite()
+
+
+def test_a_backbone_that_does_not_fit_says_so():
+    with pytest.raises(BenchError, match=r"'timm:levit_128s@scratch' does not fit segmentation at 64 px"):
+        build("timm:levit_128s@scratch", "segmentation", image_size=64)
+
+
+def test_weights_of_a_timm_model_that_do_not_exist_are_refused():
+    with pytest.raises(BenchError, match=r"Unknown weights of timm 'resnet18\.foo'"):
+        build("timm:resnet18.foo@scratch", "classification")
+
+
+def test_hub_weights_bring_their_own_normalisation_and_a_hash(monkeypatch):
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **(k | {"pretrained": False})))
+    name, training = "timm:vit_tiny_patch16_224", recipe(image_size=64)
+    first = build(name, "classification", image_size=64)
+    again = build(name, "segmentation", image_size=64)
+    other = build_model(name, "classification", n_classes=3, training=training)  # random weights, drawn further on
+    assert tuple(first.mean) == (0.5, 0.5, 0.5)
+    assert first.weight_hash != other.weight_hash
+    assert again.weight_hash is not None

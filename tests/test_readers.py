@@ -338,7 +338,7 @@ def test_the_content_hash_changes_with_everything_that_can_change_a_result(chang
 def test_verifying_counts_what_lies_on_disk(tmp_path):
     for i, name in enumerate(["a/1.png", "a/2.png", "b/1.png"]):
         save(tmp_path / "mine" / name, picture(i, (20 + i, 30)))
-    report = verify_dataset(entry("imagefolder", "mine", n_images=5), tmp_path)
+    report = verify_dataset(entry("imagefolder", "mine", tasks=("classification",), n_images=5), tmp_path)
     assert not report.faults
     expected = {"images found": 3, "images published": 5, "images by class": {"a": 2, "b": 1}, "height": [20, 22]}
     assert expected.items() <= report.facts.items()
@@ -347,14 +347,16 @@ def test_verifying_counts_what_lies_on_disk(tmp_path):
 def test_verifying_finds_equal_pixels_under_different_labels(tmp_path):
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         save(tmp_path / "mine" / name, picture(0))
-    (fault,) = verify_dataset(entry("imagefolder", "mine"), tmp_path).faults
+    (fault,) = verify_dataset(entry("imagefolder", "mine", tasks=("classification",)), tmp_path).faults
     assert fault == "Same pixels, different labels: a/1.png, a/2.png, b/1.png. Exclude them by name."
 
 
 def test_verifying_accepts_contradictions_that_are_left_out_by_name(tmp_path):
     for name in ("a/1.png", "b/1.png"):
         save(tmp_path / "mine" / name, picture(0))
-    report = verify_dataset(entry("imagefolder", "mine", exclude={"b/1.png": "twin of a/1.png"}), tmp_path)
+    report = verify_dataset(
+        entry("imagefolder", "mine", tasks=("classification",), exclude={"b/1.png": "twin of a/1.png"}), tmp_path
+    )
     assert not report.faults
     assert report.facts["left out by name"] == {"b/1.png": "twin of a/1.png"}
 
@@ -362,7 +364,7 @@ def test_verifying_accepts_contradictions_that_are_left_out_by_name(tmp_path):
 def test_verifying_reports_faults_and_goes_on(tmp_path):
     save(tmp_path / "mine" / "a" / "1.png", picture(0))
     (tmp_path / "mine" / "a" / "2.png").write_bytes(b"")
-    report = verify_dataset(entry("imagefolder", "mine"), tmp_path)
+    report = verify_dataset(entry("imagefolder", "mine", tasks=("classification",)), tmp_path)
     assert [str(tmp_path / "mine" / "a" / "2.png") in fault for fault in report.faults] == [True]
     assert report.facts["images found"] == 2
 
@@ -370,3 +372,9 @@ def test_verifying_reports_faults_and_goes_on(tmp_path):
 def test_verifying_a_missing_folder_raises(tmp_path):
     with pytest.raises(DataError, match="is not at"):
         verify_dataset(entry("imagefolder", "nowhere"), tmp_path)
+
+
+def test_verifying_finds_images_without_the_mask_that_segmentation_needs(tmp_path):
+    save(tmp_path / "mine" / "a" / "1.png", picture(0))
+    (fault,) = verify_dataset(entry("imagefolder", "mine", tasks=("segmentation",)), tmp_path).faults
+    assert fault == "a/1.png: has no mask, not even an empty one."

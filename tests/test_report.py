@@ -51,8 +51,10 @@ def test_several_suites_are_a_json_list(report):
 
 def test_csv_holds_the_same_numbers_as_json(report):
     frame = pd.read_csv(io.StringIO(render([report], "csv")), dtype={"table": str})
-    rows = json.loads(render([report], "json"))["rows"]
+    content = json.loads(render([report], "json"))
+    rows = content["rows"] + content["class_rows"]
     assert len(frame) == len(rows)
+    frame = frame.sort_values("label", na_position="first", kind="stable", key=lambda label: label.notna())
     assert frame["mean"].tolist() == pytest.approx([row["mean"] for row in rows], nan_ok=True)
     assert set(frame["suite"]) == {"demo"}
 
@@ -110,7 +112,9 @@ def test_one_seed_is_marked(make_store):
 
 def test_nothing_finished_is_an_error_that_names_what_is_there(make_store):
     store = make_store(seeds=1)
-    with pytest.raises(BenchError, match=r"No finished trial of suite 'demos'.*It has demo\. Did you mean 'demo'\?"):
+    with pytest.raises(BenchError, match=r"No finished trial of suite 'busi-seg'.*It has demo\."):
+        build_report(store, "busi-seg")
+    with pytest.raises(BenchError, match=r"Unknown suite 'demos'\. Did you mean 'demo'\?"):
         build_report(store, "demos")
     with pytest.raises(BenchError, match="no finished trial of profile 'paper'; it has smoke"):
         build_report(store, "demo", "paper")
@@ -133,8 +137,24 @@ def test_trials_of_different_recipes_never_share_a_row(make_store):
     training = record.spec.training.model_copy(update={"lr": 0.5})
     changed = record.model_copy(update={"spec": record.spec.model_copy(update={"training": training})})
     (folder / "record.json").write_text(changed.model_dump_json())
-    with pytest.raises(BenchError, match="differ in settings, data or weights"):
+    with pytest.raises(BenchError, match="differ in settings, data, weights"):
         build_report(store, "demo")
+
+
+def test_trials_with_other_test_cases_never_share_a_row(make_store):
+    store = make_store(seeds=2, models=["usfm-micro-scratch"])
+    [_, (folder, record)] = store.finished("demo")
+    (folder / "record.json").write_text(record.model_copy(update={"split_hash": "1" * 64}).model_dump_json())
+    with pytest.raises(BenchError, match="differ in settings, data, weights or test cases"):
+        build_report(store, "demo")
+
+
+def test_few_cases_of_a_class_and_a_high_auroc_are_warned_of(make_store, monkeypatch):
+    monkeypatch.setattr("usfm_bench.reporting.report._HIGH", 0.8)
+    report = build_report(make_store(datasets=["tiny-clinical"], models=["usfm-micro-scratch"]), "demo")
+    high = [r for r in report.rows if r.metric == "AUROC" and r.label and r.mean > 0.8 and r.n_groups <= 20]
+    warned = [note for note in report.notes if "may cover as little as 87 %" in note]
+    assert len(high) == len(warned) > 0
 
 
 def test_names_are_shown_as_text(make_store):

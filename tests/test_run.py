@@ -132,7 +132,7 @@ def test_a_trial_resumed_at_an_epochs_end_gives_the_same_bits(run, tmp_path, mon
     assert len(list((tmp_path / "parts").rglob("state.pt"))) == 2
     events: list = []
     run("parts", seeds=[0], datasets=["tiny", "tiny-lesion"], events=events)
-    assert [e.row["epoch"] for e in events if isinstance(e, Tick)] == [*range(4, 17), 4]
+    assert [e.row["epoch"] for e in events if isinstance(e, Tick)] == [4, *range(4, 17)]
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     assert not list((tmp_path / "parts").rglob("state.pt"))
 
@@ -283,11 +283,45 @@ def test_an_unusable_data_set_fails_and_the_others_run(run, tmp_path, tiny_regis
     registry = tmp_path / "both.yaml"
     absent = "absent: {version: 1, title: x, tasks: [classification], organ: x, layout: imagefolder, path: absent}"
     registry.write_text(tiny_registry.read_text() + absent)
-    tally = run(seeds=[0], datasets=["absent", "tiny"], registry=registry)
-    assert [o.status for o in tally.outcomes] == ["failed", "done"]
+    tally = run(seeds=[0, 1], datasets=["absent", "tiny"], registry=registry)
+    assert [o.status for o in tally.outcomes] == ["failed", "failed", "done", "done"]
     assert "Dataset 'absent' is not at" in tally.outcomes[0].message
     with pytest.raises(BenchError, match="Dataset 'absent' is not at"):
         run(seeds=[0], datasets=["absent"], registry=registry)
+
+
+def test_finished_trials_whose_data_is_gone_are_kept(run, tmp_path):
+    images = {label: tmp_path / "own" / label for label in ("a", "b")}
+    rng = np.random.default_rng(0)
+    for folder in images.values():
+        folder.mkdir(parents=True)
+        for i in range(12):
+            cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (40, 50), dtype=np.uint8))
+    registry = tmp_path / "own.yaml"
+    registry.write_text(
+        "clinical: {version: 1, title: Ours, tasks: [classification], organ: liver, layout: imagefolder, "
+        f"path: '{tmp_path / 'own'}'}}"
+    )
+    what = {"suite": "clinical-cls", "profile": "smoke", "datasets": [], "seeds": [0], "registry": registry}
+    run(**what)
+    assert str(tmp_path) not in next((tmp_path / "runs").rglob("record.json")).read_text()
+    (tmp_path / "own").rename(tmp_path / "moved")
+    tally = run(**what)
+    assert (len(tally.kept), tally.outcomes, tally.exit_code) == (1, [], 0)
+
+
+def test_half_done_work_that_cannot_be_read_is_removed_and_said(run, tmp_path):
+    class StopAtOnce(list):
+        def append(self, event):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(seeds=[0], events=StopAtOnce())
+    [state] = (tmp_path / "runs").rglob("state.pt")
+    state.write_bytes(b"damaged")
+    [failed] = run(seeds=[0]).outcomes
+    assert "half-done work could not be read" in failed.message
+    assert [o.status for o in run(seeds=[0]).outcomes] == ["done"]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, tiny_registry):

@@ -1,10 +1,13 @@
 import errno
 import os
+import resource
+import signal
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pytest
+import torch
 
 from usfm_bench import atomic
 from usfm_bench.errors import BenchError
@@ -29,6 +32,20 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         atomic.write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_named_under_torchs_own_error(tmp_path):
+    """The limit on a file's size is the nearest thing to a full disk that a process can make for itself."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(BenchError, match=r"state\.pt: cannot be written: File too large"):
+            atomic.write_atomic(tmp_path / "state.pt", lambda stream: torch.save({"a": torch.zeros(10_000)}, stream))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_are_readable_by_others_as_the_umask_says(tmp_path):
@@ -92,6 +109,29 @@ def test_setting_aside_keeps_everything(make_store):
     store.begin(record.spec, data_hash="a", weight_hash=None)
     store.set_aside(record.spec)
     assert len(list(folder.parent.glob("seed-0.stale-*"))) == 2
+
+
+def test_a_damaged_record_can_be_set_aside(make_store):
+    store = make_store(models=["usfm-micro-scratch"], seeds=1)
+    [(folder, record)] = store.finished("demo")
+    (folder / "record.json").write_text("{")
+    store.set_aside(record.spec)
+    assert (folder.parent / "seed-0.stale-damaged" / "record.json").exists()
+
+
+def test_a_running_trial_is_not_set_aside(make_store):
+    store = make_store(models=["usfm-micro-scratch"], seeds=1)
+    [(_, record)] = store.finished("demo")
+    with store.lock(record.spec), pytest.raises(BenchError, match="being run by another process"):
+        store.set_aside(record.spec)
+
+
+def test_what_a_killed_process_was_writing_is_removed(make_store):
+    store = make_store(models=["usfm-micro-scratch"], seeds=1)
+    [(folder, record)] = store.finished("demo")
+    (folder / ".state.pt.x8f2").write_bytes(b"half")
+    store.begin(record.spec, data_hash="a")
+    assert not list(folder.glob(".*"))
 
 
 def test_only_one_process_holds_a_trial(make_store):
