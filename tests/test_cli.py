@@ -73,12 +73,17 @@ def test_seeds_are_a_number_or_a_list():
         parse_seeds("-1")
 
 
-def test_a_dry_run_shows_the_grid_and_writes_nothing(bench, tmp_path):
+def test_a_dry_run_shows_the_grid_and_writes_nothing(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("USFM_BENCH_PRETRAINED", str(tmp_path))
     code, out, _ = bench("run", "--suite", "demo", "--seeds", "2", "--runs", tmp_path / "runs", "--dry-run")
     lines = out.splitlines()
     assert code == 0
     assert len(lines) == 3 * 2 * 2
     assert all(line.endswith("to do") for line in lines)
+    _, out, _ = bench("run", "--suite", "busi-seg", "--models", "usfm", "--data-root", tmp_path, "--dry-run")
+    assert all(
+        line.endswith("to do, but its data is not here and its weights are missing") for line in out.splitlines()
+    )
     assert list(tmp_path.iterdir()) == []
 
 

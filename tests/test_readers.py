@@ -203,7 +203,7 @@ def test_spacing_is_read_down_the_rows_first(tmp_path):
 @pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
 def test_images_of_one_patient_share_a_group(tmp_path, name):
     rows = listed(tmp_path, *(f"{i}.png" for i in range(5)))
-    for row, patient in zip(rows, ["007", "7", "007", None, None], strict=True):
+    for row, patient in zip(rows, ["007", "7", "007", "8", "9"], strict=True):
         row["patient"] = patient
     a, b, c, d, e = open_list(tmp_path, rows, name).groups
     assert a == c
@@ -378,3 +378,27 @@ def test_verifying_finds_images_without_the_mask_that_segmentation_needs(tmp_pat
     save(tmp_path / "mine" / "a" / "1.png", picture(0))
     (fault,) = verify_dataset(entry("imagefolder", "mine", tasks=("segmentation",)), tmp_path).faults
     assert fault == "a/1.png: has no mask, not even an empty one."
+
+
+def test_a_misspelt_column_is_refused_since_it_would_switch_grouping_off(tmp_path):
+    rows = [row | {"patients": "p"} for row in listed(tmp_path, "1.png", "2.png")]
+    with pytest.raises(DataError, match=r"unknown column patients; known: .* Did you mean 'patient'\?"):
+        open_list(tmp_path, rows)
+
+
+def test_a_patient_is_given_for_every_row_or_for_none(tmp_path):
+    first, second = listed(tmp_path, "1.png", "2.png")
+    with pytest.raises(DataError, match="row 3: patient is empty"):
+        open_list(tmp_path, [first | {"patient": "p"}, second | {"patient": ""}])
+
+
+def test_verifying_says_how_the_data_would_be_divided_or_why_not(tmp_path):
+    for i in range(8):
+        save(tmp_path / "mine" / "ab"[i % 2] / f"{i}.png", picture(i))
+    few = verify_dataset(entry("imagefolder", "mine", tasks=("classification",)), tmp_path)
+    assert few.facts["training, validation, test"] == ", ".join(
+        ["4 images in 4 groups", "2 images in 2 groups", "2 images in 2 groups"]
+    )
+    save(tmp_path / "mine" / "c" / "1.png", picture(9))
+    alone = verify_dataset(entry("imagefolder", "mine", tasks=("classification",)), tmp_path)
+    assert "class 'c' has 1 group" in alone.facts["training, validation, test"]

@@ -281,9 +281,19 @@ def test_a_class_of_few_groups_is_on_every_side_or_refused(sizes, spec):
         assert [np.bincount(data.labels[side], minlength=2).min() > 0 for side in split] == [True] * 3
 
 
-def test_a_data_set_too_small_to_divide_is_a_data_error():
-    with pytest.raises(DataError, match="'mine'"):
-        split_dataset(labelled(a=[1] * 4, b=[1] * 4), HOLDOUT, 0, task="classification")
+def test_a_small_data_set_has_every_class_on_every_side():
+    data = labelled(a=[1] * 4, b=[2] * 3, c=[1] * 12)
+    split = split_dataset(data, HOLDOUT, 0, task="classification")
+    assert all(set(data.labels[side]) == {0, 1, 2} for side in split)
+    assert shared_groups(data.groups, split) == 0
+    assert sorted(np.concatenate(split)) == list(range(len(data)))
+    again = split_dataset(data, HOLDOUT, 0, task="classification")
+    assert all((one == other).all() for one, other in zip(split, again, strict=True))
+
+
+def test_a_class_in_one_huge_and_two_small_groups_is_dealt_out():
+    split = split_dataset(labelled(a=[30, 1, 1], b=[1] * 9), HOLDOUT, 0, task="classification")
+    assert min(map(len, split)) >= 2
 
 
 def test_images_without_labels_are_balanced_by_presence_of_a_lesion():

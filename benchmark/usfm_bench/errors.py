@@ -34,6 +34,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> BenchError:
     """The error for a name that nothing is registered under: the nearest name and where to see all."""
-    known = sorted(known)
+    known = sorted(set(known))
     shown = hint or "Known: " + (", ".join(known) or "none") + "."
     return BenchError(f"Unknown {kind} '{name}'.{did_you_mean(name, known)} {shown}")

@@ -34,6 +34,8 @@ def list_models(
     for entry in entries:
         state = "" if entry.weights == "scratch" else f"; {_state(entry)}"
         typer.echo(f"{entry.name:<{width}}  {entry.title}{state}")
+    if not entries:
+        typer.echo(f"No model matches '{pattern}'.", err=True)
     typer.echo("Also: usfm:PATH (any file in USFM's format), timm:NAME (its weights) and timm:NAME@scratch.", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +84,7 @@ def run(
         seeds=parse_seeds(seeds),
     )
     if dry_run:
-        _show_plan(trials, runs, fresh=fresh)
+        _show_plan(trials, runs, data_root, fresh=fresh)
         return
     raise typer.Exit(_run(trials, data_root, runs, device.value, workers, fresh=fresh))
 
@@ -112,7 +113,7 @@ def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, work
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
             return 1
-    _print_summary(tally, trials[0].suite, trials[0].profile)
+    _print_summary(tally, trials[0], runs)
     return tally.exit_code
 
 
@@ -126,23 +127,36 @@ def _require_training() -> None:
         ) from None
 
 
-def _print_summary(tally: Tally, suite: str, profile: str) -> None:
+def _print_summary(tally: Tally, first: TrialSpec, runs: Path) -> None:
     counts = {"done": tally.count("done"), "kept from before": len(tally.kept)}
     counts |= {status: tally.count(status) for status in ("skipped", "failed")}
     typer.echo(", ".join(f"{n} {what}" for what, n in counts.items() if n) + ".")
     if tally.kept or tally.count("done"):
-        typer.echo(f"Tables: usfm-bench report --suite {suite} --profile {profile}")
+        place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
+        typer.echo(f"Tables: usfm-bench report --suite {first.suite} --profile {first.profile}{place}")
 
 
-def _show_plan(trials: list[TrialSpec], runs: Path, *, fresh: bool) -> None:
+def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: bool) -> None:
     from usfm_bench.results.store import Store
 
     store = Store(runs)
     for spec in trials:
         if fresh:
-            state = "to do (fresh)"
+            state = "to do, anew"
         elif changed := store.changed_settings(spec):
             state = "settings differ: " + "; ".join(changed)
         else:
             state = "done" if store.record(spec) else "to do"
+        if state.startswith("to do"):
+            state += _missing(spec, data_root)
         typer.echo(f"{spec.label}  [{spec.profile}]  {state}")
+    typer.echo(f"{len(trials)} trials. Whether data or weights have changed is checked by the run itself.", err=True)
+
+
+def _missing(spec: TrialSpec, data_root: Path) -> str:
+    from usfm_bench.catalog import resolve
+
+    weights = resolve(spec.model).weight_file
+    missing = ["its data is not here"] if spec.dataset.path and not (data_root / spec.dataset.path).exists() else []
+    missing += ["its weights are missing"] if weights is not None and not weights.is_file() else []
+    return f", but {' and '.join(missing)}" if missing else ""

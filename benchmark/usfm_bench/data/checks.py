@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from usfm_bench.data.dataset import decode, open_reader
+from usfm_bench.config import SplitSpec
+from usfm_bench.data.dataset import Dataset, decode, open_reader
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.splits import split_dataset
 from usfm_bench.errors import DataError
 
 
@@ -53,7 +55,24 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     report.faults += _contradictions(kept)
+    if kept and not report.faults:
+        _check_split(spec, kept, report)
     return report
+
+
+def _check_split(spec: DatasetSpec, kept: Sequence[Sample], report: Report) -> None:
+    dataset = Dataset(spec, tuple(kept))
+    patients = {sample.case.patient for sample in kept if sample.case.patient}
+    report.facts["patients"] = len(patients) or "not given"
+    try:
+        sides = split_dataset(dataset, SplitSpec(), 0, task=spec.tasks[-1])
+    except DataError as error:
+        # Nothing is wrong with the files, but no suite can use them yet.
+        report.facts["training, validation, test"] = str(error)
+        return
+    report.facts["training, validation, test"] = ", ".join(
+        f"{len(rows)} images in {len({dataset.groups[i] for i in rows})} groups" for rows in sides
+    )
 
 
 def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:

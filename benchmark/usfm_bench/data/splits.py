@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from usfm_bench.errors import DataError
 Rows = NDArray[np.int64]
 _TENTHS = 10  # a holdout is seven tenths for training, one for validation, two for the test
 _MIN_GROUPS = 3
-_DRAWS, _SEED_STEP = 50, 1_000_003
+_DRAWS, _SEED_STEP = 20, 1_000_003
 
 
 class Split(NamedTuple):
@@ -53,21 +54,51 @@ def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) 
 
 
 def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
-    """All folds of the first of several draws in which every class is on every side; rare classes may need some."""
-    faults: list[str] = []
+    """All folds of the first draw in which every class is on every side; rare classes may need several."""
     for draw in range(_DRAWS):
         seeded = split.model_copy(update={"seed": split.seed + draw * _SEED_STEP})
-        folds = []
-        for sides in _draw_folds(strata, groups, seeded):
-            folds.append(sides)
-            if faults := absent_classes(strata, sides):
-                break
-        else:
+        folds = _complete_folds(strata, groups, seeded)
+        if folds:
             return folds
+    if split.kind == "holdout":
+        dealt = _deal_groups(strata, groups, split.seed)
+        if not absent_classes(strata, dealt):
+            return [dealt]
     raise DataError(
-        f"in {_DRAWS} draws a class was always missing on a side, at last {'; '.join(faults)}. It has too few groups "
-        "(patients or near-duplicates), or one of them is too large. Add cases, or leave the class out."
+        f"no {split.kind} has every class on every side. A class has too few groups (patients or near-duplicates), "
+        "or one of them is too large. Add cases, or leave the class out."
     )
+
+
+def _complete_folds(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
+    """All folds of one draw; none when a class is missing on a side, or when there is too little to divide."""
+    folds = []
+    try:
+        for sides in _draw_folds(strata, groups, split):
+            if absent_classes(strata, sides):
+                return []
+            folds.append(sides)
+    except DataError:
+        return []
+    return folds
+
+
+def _deal_groups(strata: Sequence[str], groups: Sequence[str], seed: int) -> Split:
+    """For small data: each class's groups are dealt out by themselves, one to the test and validation side at least."""
+    rng = np.random.default_rng(seed)
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    by_class: dict[str, list[str]] = {}
+    for group, rows in sorted(members.items()):
+        by_class.setdefault(Counter(strata[i] for i in rows).most_common(1)[0][0], []).append(group)
+    test, val = [], []
+    for _, names in sorted(by_class.items()):
+        order = [names[i] for i in rng.permutation(len(names))]
+        n_test, n_val = max(1, round(2 * len(order) / _TENTHS)), max(1, round(len(order) / _TENTHS))
+        test += [row for group in order[:n_test] for row in members[group]]
+        val += [row for group in order[n_test : n_test + n_val] for row in members[group]]
+    return _sides(np.arange(len(strata)), test=test, val=val)
 
 
 def absent_classes(strata: Sequence[str], split: Split) -> list[str]:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from usfm_bench.catalog import file_sha256, resolve
 from usfm_bench.config import TrialSpec
+from usfm_bench.data.splits import split_dataset
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
-from usfm_bench.results.store import Store, differing_fields
+from usfm_bench.results.store import Store
 
 
 @dataclass
@@ -57,7 +58,7 @@ def settings_changed(changed: Mapping[str, Sequence[str]], runs: Path) -> BenchE
     by_fields: dict[tuple[str, ...], list[str]] = {}
     for label, differing in changed.items():
         by_fields.setdefault(tuple(differing), []).append(label)
-    lines = [f"{runs} holds results with other settings or data; nothing was overwritten."]
+    lines = [f"{runs} holds results with other settings, images or weights; nothing was overwritten."]
     for fields, labels in by_fields.items():
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
         lines += [f"  {labels[0]}{more}:", *(f"    {line}" for line in fields)]
@@ -83,7 +84,9 @@ def check_data(kept: Sequence[TrialSpec], store: Store, session: Session) -> Non
             now["weight_hash"] = record.weight_hash
         then = {"data_hash": record.data_hash, "weight_hash": record.weight_hash}
         if now != then:
-            changed[spec.label] = differing_fields(then, now)
+            changed[spec.label] = [
+                f"{key}: {str(then[key])[:12]} -> {str(now[key])[:12]}" for key in then if then[key] != now[key]
+            ]
     if changed:
         raise settings_changed(changed, store.root)
 
@@ -123,6 +126,7 @@ def run_trials(
         BenchError: results of other settings or data are in the way; nothing was run.
     """
     store, session = Store(runs), Session(data_root, runs, device)
+    store.check_writable()
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
 
@@ -161,6 +165,7 @@ def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[
     for name, spec in by_name.items():
         try:
             dataset = session.dataset(spec)
+            split_dataset(dataset, spec.split, spec.fold, task=spec.task)  # said once, before any trial
         except BenchError as error:
             unusable[name] = str(error)
             continue

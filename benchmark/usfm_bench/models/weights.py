@@ -71,8 +71,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file.") from None
     except Exception as error:  # on damaged files torch and pickle raise many kinds
-        why = str(error).split("\n")[0]
-        raise WeightsError(f"{path}: not a readable checkpoint of plain tensors ({why}). Download it again.") from None
+        # torch's own advice, to load it unsafely, is not passed on.
+        kind = (
+            "a folder" if path.is_dir() else f"damaged, of another format, or more than tensors: {type(error).__name__}"
+        )
+        raise WeightsError(f"{path}: not a readable checkpoint of plain tensors ({kind}).") from None
     for key in _WRAPPINGS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

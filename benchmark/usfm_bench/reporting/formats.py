@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from usfm_bench.reporting.markdown import to_markdown
+from usfm_bench.reporting.markdown import caption, to_markdown
 from usfm_bench.reporting.report import Report
 
 SCHEMA_VERSION = 1
@@ -39,5 +39,5 @@ def _as_json(report: Report) -> dict[str, object]:
         "profile": report.profile,
         "rows": [asdict(row) for row in report.rows if row.label is None],
         "class_rows": [asdict(row) for row in report.rows if row.label is not None],
-        "notes": list(report.notes),
+        "notes": caption(report),
     }

@@ -35,7 +35,7 @@ def to_markdown(report: Report) -> str:
         if any(row.label for row in whole):
             results = [r for r in report.results if r.first.spec.table == table]
             parts += ["By class, one against the rest:", "", *_class_table(whole, results), ""]
-    return "\n".join([*parts, *_caption(report), ""])
+    return "\n".join([*parts, *(f"- {_escaped(line)}" for line in caption(report)), ""])
 
 
 def _main_table(rows: Sequence[Row]) -> list[str]:
@@ -128,15 +128,15 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _caption(report: Report) -> list[str]:
-    """What a reader must know of the numbers, as a list."""
+def caption(report: Report) -> list[str]:
+    """What a reader must know of the numbers."""
     specs = [r.first.spec for r in report.results]
     seeds = sorted({len(r.seeds) for r in report.results})
     lines = [
         f"Measured with profile {report.profile}, {_range(seeds)} a model; mean [95 % interval] for training seeds and "
         "test cases drawn anew, given this training split. Means over cases: crossed variance components. Ratios over "
         "all cases (SEN, SPEC, PREC, F1, BACC, AUROC in classification): grouped jackknife. Groups of near-duplicates "
-        "or patients are kept together.",
+        "or patients are kept together. [n/a]: there is no interval, as with one case, one group or no spread.",
     ]
     if seeds[0] == 1:
         lines.append("Where there is one seed, the interval holds the spread over cases alone.")
@@ -165,7 +165,7 @@ def _caption(report: Report) -> list[str]:
     if devices := sorted({_device(record) for r in report.results for record in r.records if record.environment}):
         lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
-    return [f"- {_escaped(line)}" for line in [*lines, *report.notes]]
+    return [*lines, *report.notes]
 
 
 def _device(record: Record) -> str:

@@ -57,7 +57,8 @@ def _choose_profile(store: Store, suite: str, profile: str | None) -> str:
             raise unknown("suite", suite, [*known, *suite_names()])
         has = f" It has {', '.join(known)}." if known else ""
         raise BenchError(
-            f"No finished trial of suite '{suite}' in '{store.root}'.{has} `usfm-bench run --suite {suite}` makes them."
+            f"No finished trial of suite '{suite}' in '{store.root}'.{has} "
+            f"`usfm-bench run --suite {suite} --runs {store.root}` makes them."
         )
     if profile is not None:
         raise BenchError(f"Suite '{suite}' has no finished trial of profile '{profile}'; it has {', '.join(finished)}.")

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def check_writable(self) -> None:
+        """Raise a BenchError, before anything is read or trained, when results could not be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            raise BenchError(f"--runs {self.root}: cannot be written: {error.strerror or error}.") from error
 
     def folder(self, spec: TrialSpec) -> Path:
         """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""

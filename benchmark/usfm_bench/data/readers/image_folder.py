@@ -35,7 +35,10 @@ class ImageFolderReader:
         cases, faults = [], []
         for label in classes:
             images = sorted(p for p in (self._root / label).rglob("*") if is_image(p))
-            if not images:
+            if not (self._root / label).is_dir():
+                found = ", ".join(sorted(p.name for p in self._root.iterdir() if p.is_dir())) or "no folder"
+                faults.append(f"{self._root / label}: no such folder for class '{label}'; found: {found}.")
+            elif not images:
                 faults.append(f"{self._root / label}: no images ({', '.join(sorted(SUFFIXES))}) for class '{label}'.")
             cases += [Case(p.relative_to(self._root).as_posix(), label, p, organ=self._spec.organ) for p in images]
         if faults or not cases:

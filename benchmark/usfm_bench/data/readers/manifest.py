@@ -12,7 +12,9 @@ from usfm_bench.data.readers.base import READERS, read_grey, read_mask
 from usfm_bench.data.readers.busi import missing_folder
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.errors import DataError, did_you_mean
+
+_COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
 
 
 @READERS.register("manifest")
@@ -29,10 +31,15 @@ class ManifestReader:
         """One case a row, in the order of the list; every faulty row is named in one error."""
         table = self._read()
         rows = table.to_dict("records")
+        named = "patient" in table and bool((table["patient"] != "").any())
         faults = [
             f"{self._list.name}, row {i + 2}: {fault}" for i, row in enumerate(rows) for fault in self._faults(row)
         ]
         faults += [f"{self._list.name}: '{path}' is listed twice." for path in table["path"][_same_file(table["path"])]]
+        if named:
+            faults += [
+                f"{self._list.name}, row {i + 2}: patient is empty." for i in table.index[table["patient"] == ""]
+            ]
         if faults:
             raise DataError("\n".join(faults))
         return [self._case(row) for row in rows]
@@ -58,6 +65,9 @@ class ManifestReader:
             raise DataError(
                 f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}."
             )
+        if strange := [str(name) for name in table.columns if name not in _COLUMNS]:
+            hints = "".join(did_you_mean(name.lower(), _COLUMNS) for name in strange)
+            raise DataError(f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints}")
         text: pd.DataFrame = table.astype(str).where(table.notna(), "")
         return text.map(str.strip)
 
