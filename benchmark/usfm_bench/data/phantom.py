@@ -11,6 +11,7 @@ ACR BI-RADS Ultrasound (benign and malignant lesions).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -178,7 +179,7 @@ def _compress(envelope: Floats, grid: Grid, probe: Probe, rng: np.random.Generat
     loss = 10 ** (-probe.attenuation_db * grid.y[:, :1] / 20)
     noise = probe.noise * np.abs(rng.standard_normal(envelope.shape, dtype=np.float32))
     gain_db = rng.uniform(-4, 4)
-    decibel = 20 * np.log10(envelope * loss + noise + 1e-6) + gain_db
+    decibel = 20 / math.log(10) * np.log(envelope * loss + noise + 1e-6) + gain_db  # np.log10 is six times slower
     # Even tissue of echo 1 lies at about two thirds of the scale.
     grey = 255 * (decibel / probe.dynamic_range_db + 0.62)
     return np.clip(grey, 0, 255).astype(np.uint8)
@@ -240,7 +241,7 @@ def _breast(grid: Grid, rng: np.random.Generator) -> Floats:
 
 def _thyroid(grid: Grid, rng: np.random.Generator) -> Floats:
     wave = _waves(grid, rng, 4, 3.0)
-    side = rng.choice([-1.0, 1.0])
+    side = float(rng.choice([-1.0, 1.0]))
     muscle = 0.4 + 0.35 * (np.sin(70 * grid.y + 2 * wave) > 0.5)
     lobe = _soft(_ellipse(grid, 0.0, 0.5, 0.85, 0.32 + 0.02 * rng.normal()) - 1 + 0.04 * wave, 0.04)
     echo = muscle * (1 - lobe) + 1.15 * lobe
@@ -327,7 +328,8 @@ def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant
     look = MALIGNANT if malignant else BENIGN
     ratio, rough, margin, level, texture, behind = (rng.uniform(*r) for r in look)
     area = rng.uniform(0.02, 0.1)  # in units of half the probe's grid, which is 2 wide and 1 deep
-    rx, ry = np.sqrt(4 * area / (np.pi * ratio * 2)), np.sqrt(area * ratio / (np.pi * 2)) * 1.0
+    # As Python's floats: NumPy's own would turn the whole grid into double precision.
+    rx, ry = math.sqrt(2 * area / (math.pi * ratio)), math.sqrt(area * ratio / (2 * math.pi))
     cx, cy = rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.62)
     dx, dy = (grid.x - cx) / rx, (grid.y - cy) / ry
     radius = _radius(dx, dy) * (1 + _border(dx, dy, rng, rough))
