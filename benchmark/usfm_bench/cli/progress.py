@@ -72,7 +72,9 @@ class RunProgress:
         label, epochs = tick.spec.label, tick.spec.training.epochs
         done = int(tick.row["epoch"])
         if label not in self._running:
-            self._running[label] = self._bars.add_task(f"  {escape(label)}", total=epochs, state="")
+            # Short enough for a terminal of 80 columns; the line at the trial's end names it in full.
+            name = f"  {tick.spec.model} seed {tick.spec.seed}"
+            self._running[label] = self._bars.add_task(escape(name), total=epochs, state="")
         score = tick.row["val_score"]
         state = f"epoch {done}/{epochs}  loss {tick.row['loss']:.3f}" + ("" if score != score else f"  val {score:.3f}")
         self._bars.update(self._running[label], completed=done, state=state)
