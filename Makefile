@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-slow bench check wheel
+.PHONY: help venv demo test test-slow bench check docs wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,6 +36,9 @@ check: venv ## Lint, format, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/typos
+
+docs: venv ## Write the parts of docs/ that come from the code
+	$(BIN)/python scripts/write_docs.py
 
 wheel: venv ## Build the wheel and try it in an environment without torch
 	PYTHON=$(BIN)/python scripts/try_wheel.sh

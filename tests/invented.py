@@ -13,7 +13,7 @@ from usfm_bench.plan import load_suite, plan_suite
 from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import definition_ids, score_cases, summarise
+from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise
 
 ALL = ("usfm-micro-scratch", "unet-resnet18-scratch", "timm:resnet18@scratch")
 
@@ -35,8 +35,9 @@ def invent_store(
     for spec in trials:
         dataset = open_once(spec.dataset.name)
         predictions = invent_predictions(spec, dataset)
-        cases = score_cases(predictions, dataset)
-        store.save(invent_record(spec, dataset, cases), cases, predictions, [{"epoch": 1, "loss": 0.5}])
+        cases = score_cases(predictions, case_table(dataset))
+        record = invent_record(spec, dataset, cases, definition_ids(predictions))
+        store.save(record, cases, predictions, [{"epoch": 1, "loss": 0.5}])
     return store
 
 
@@ -57,7 +58,7 @@ def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
     return SegmentationPredictions(case_ids, shifted, masks, grid, tuple(s.spacing for s in dataset.samples))
 
 
-def invent_record(spec: TrialSpec, dataset: Dataset, cases) -> Record:
+def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions) -> Record:
     """A record around invented predictions."""
     return Record(
         spec=spec,
@@ -72,8 +73,8 @@ def invent_record(spec: TrialSpec, dataset: Dataset, cases) -> Record:
         n_test_groups=len(set(dataset.groups)),
         notes=dataset.notes,
         classes=dataset.classes,
-        definitions=definition_ids(spec.task),
-        scores=summarise(cases, spec.task, dataset.classes),
+        definitions=definitions,
+        scores=summarise(cases, definitions, dataset.classes),
         best_epoch=1,
         cost=Cost(wall_s=1.0, train_images_per_s=10.0, peak_memory_mb=100.0, parameters=1000),
     )

@@ -9,12 +9,15 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from usfm_bench.errors import BenchError
+from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
 from usfm_bench.metrics.classification import score_classification
-from usfm_bench.stats import classification_interval, crossed_interval, jackknife_interval
+from usfm_bench.stats import case_scores, classification_interval, crossed_interval, jackknife_interval
 from usfm_bench.stats.delete_one import class_metric
 
 FEW = settings(max_examples=60, deadline=None)
-METRICS = ["BACC", "SEN", "SPEC", "PREC", "F1", "AUROC"]
+PRIMARY = primary("classification")
+RATES = ["ACC", "BACC", "SEN", "SPEC", "PREC", "F1", "AUROC", "AUPRC"]
+WHOLE = ["BACC", "MCC", "KAPPA", "ECE"]
 
 
 def t_quantile(level, freedom):
@@ -226,86 +229,196 @@ def test_the_jackknife_interval_holds_its_point_and_stays_inside_0_and_1(full, w
     assert interval.low < interval.high
 
 
-@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
-def test_a_perfect_score_has_no_interval_of_no_width(metric):
+signed = st.integers(-100, 100).map(lambda i: i / 100)
+
+
+@FEW
+@given(arrays(float, st.integers(1, 5), elements=signed), arrays(float, st.integers(2, 9), elements=signed))
+def test_the_interval_of_a_metric_from_minus_1_to_1_is_that_of_its_place_in_the_range(full, without):
+    interval = jackknife_interval(full, without, bounds=(-1, 1))
+    placed = jackknife_interval((full + 1) / 2, (without + 1) / 2)
+    assert_same(interval, placed._replace(**{n: 2 * v - 1 for n, v in placed._asdict().items() if type(v) is float}))
+
+
+@pytest.mark.parametrize(
+    ("full", "without"), [([-0.2, 0.1], [-0.3, 0.1, 0.2]), ([-1.0], [-1.0, -0.9]), ([1.0], [0.8, 1])]
+)
+def test_the_interval_of_a_metric_from_minus_1_to_1_holds_its_point_and_stays_inside(full, without):
+    interval = jackknife_interval(np.array(full), np.array(without), bounds=(-1, 1))
+    assert interval.point == pytest.approx(np.mean(full))
+    assert -1 <= interval.low <= interval.point <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+by_definition = pytest.mark.parametrize("definition", PRIMARY, ids=[d.name for d in PRIMARY])
+
+
+@by_definition
+def test_a_perfect_score_has_no_interval_of_no_width(definition):
     probabilities = np.tile(np.eye(3)[np.arange(12) % 3], (3, 1, 1))
-    assert classification_interval(metric, probabilities, np.arange(12) % 3) == (1.0, None, None, "none")
+    perfect = 1.0 if definition.higher_is_better else 0.0
+    assert classification_interval(definition, probabilities, np.arange(12) % 3) == (perfect, None, None, "none")
 
 
-def draw_case(seed, n, n_classes, n_groups):
-    """Probabilities with ties, labels, and group numbers without gaps."""
+def draw_case(seed, n, n_classes, n_groups, steps=10):
+    """Probabilities that are multiples of 1 / steps, labels, and group numbers without gaps."""
     rng = np.random.default_rng(seed)
-    probabilities = np.round(rng.dirichlet(np.ones(n_classes), size=n), 1)
+    parts = np.floor(steps * rng.dirichlet(np.ones(n_classes), size=n))
+    parts[:, 0] += steps - parts.sum(axis=1)
     groups = np.unique(rng.integers(0, n_groups, size=n), return_inverse=True)[1]
-    return probabilities, rng.integers(0, n_classes, size=n), groups
+    return parts / steps, rng.integers(0, n_classes, size=n), groups
 
 
-cases = st.builds(draw_case, st.integers(0, 2**32), st.integers(2, 30), st.integers(2, 4), st.integers(1, 12))
+def cases_of(steps):
+    sizes = st.integers(2, 30), st.integers(2, 4), st.integers(2, 12)
+    drawn = st.builds(draw_case, st.integers(0, 2**32), *sizes, steps=st.sampled_from(steps))
+    return drawn.filter(lambda case: len(set(case[1])) > 1 < len(set(case[2])))
+
+
+cases, tied = cases_of([10, 1000]), cases_of([1, 2])
+SOME = settings(max_examples=10, deadline=None)
 
 
 def of_one_class(metric, probabilities, labels, k):
-    true, said = labels == k, probabilities.argmax(axis=1) == k
-    if not true.any() or (metric in ("SPEC", "AUROC") and true.all()):
+    """One class against the rest, by scikit-learn; NaN where it lacks the cases that it is about."""
+    true, said, score = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
+    if (metric not in ("ACC", "SPEC") and not true.any()) or (
+        metric in ("SPEC", "BACC", "AUROC", "AUPRC") and true.all()
+    ):
         return np.nan
     return {
+        "ACC": lambda: sk.accuracy_score(true, said),
+        "BACC": lambda: sk.balanced_accuracy_score(true, said),
         "SEN": lambda: sk.recall_score(true, said),
-        "BACC": lambda: sk.recall_score(true, said),
         "SPEC": lambda: sk.recall_score(~true, ~said),
         "PREC": lambda: sk.precision_score(true, said, zero_division=0),
         "F1": lambda: sk.f1_score(true, said),
-        "AUROC": lambda: sk.roc_auc_score(true, probabilities[:, k]),
+        "AUROC": lambda: sk.roc_auc_score(true, score),
+        "AUPRC": lambda: sk.average_precision_score(true, score),
     }[metric]()
 
 
-def by_brute_force(metric, probabilities, labels, groups, classes):
-    """The metric with all cases, and again without each group."""
-    kept = [np.ones(len(labels), bool)] + [groups != g for g in range(groups.max() + 1)]
-    values = [
-        np.mean([of_one_class(metric, probabilities[rows], labels[rows], k) for k in classes]) if rows.any() else np.nan
-        for rows in kept
+def averaged(metric, averaging, probabilities, labels, present):
+    """Over the classes that the whole test set has: one that is lost leaves no plain mean, and weighs nothing."""
+    support = np.array([(labels == k).sum() for k in present])
+    if averaging == "macro" and not support.all():
+        return np.nan
+    values = [of_one_class(metric, probabilities, labels, k) for k in present[support > 0]]
+    return np.average(values, weights=None if averaging == "macro" else support[support > 0])
+
+
+def calibration_by_bins(probabilities, labels):
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.ceil(confidence * 15)
+    return sum(abs((confidence - right)[bins == b].sum()) for b in set(bins)) / len(labels)
+
+
+def of_all_classes(metric, probabilities, labels, present):
+    predicted = probabilities.argmax(axis=1)
+    one_alone = len({*labels, *predicted}) == 1
+    return {
+        "BACC": lambda: averaged("SEN", "macro", probabilities, labels, present),
+        "MCC": lambda: 0 if one_alone else sk.matthews_corrcoef(labels, predicted),
+        "KAPPA": lambda: np.nan if one_alone else sk.cohen_kappa_score(labels, predicted),
+        "ECE": lambda: calibration_by_bins(probabilities, labels),
+    }[metric]()
+
+
+def check_delete_one(recompute, metric, averaging, drawn, *, only=None):
+    """Every value of `class_metric` against the metric of what is left."""
+    probabilities, labels, groups = drawn
+    found = class_metric(metric, averaging, *drawn, only=only)
+    kept = [np.ones(len(labels), bool), *(groups != g for g in range(groups.max() + 1))]
+    # Without a class that lies in one group alone it is another task; ECE does not look at classes.
+    lost = [only is None and metric != "ECE" and set(labels[rows]) != set(labels) for rows in kept]
+    expected = [
+        np.nan if gone else recompute(probabilities[rows], labels[rows]) for gone, rows in zip(lost, kept, strict=True)
     ]
-    return values[0], values[1:]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def check_delete_one(metric, drawn, *, only=None):
-    full, without = class_metric(metric, *drawn, only=only)
-    classes = np.unique(drawn[1]) if only is None else [only]
-    expected_full, expected_without = by_brute_force(metric, *drawn, classes)
-    assert full == pytest.approx(expected_full, nan_ok=True)
-    np.testing.assert_allclose(without, expected_without, atol=1e-12)
+def check_average(metric, averaging, drawn):
+    check_delete_one(lambda p, y: averaged(metric, averaging, p, y, np.unique(drawn[1])), metric, averaging, drawn)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=25, deadline=None)
+def check_class(metric, drawn, k):
+    check_delete_one(lambda p, y: of_one_class(metric, p, y, k), metric, "class", drawn, only=k)
+
+
+@pytest.mark.parametrize("averaging", ["macro", "weighted"])
+@pytest.mark.parametrize("metric", RATES)
+@SOME
 @given(cases)
-def test_a_macro_metric_without_a_group_equals_its_recomputation(metric, drawn):
-    assume(len(np.unique(drawn[1])) > 1)
-    check_delete_one(metric, drawn)
+def test_an_average_without_a_group_equals_its_recomputation(metric, averaging, drawn):
+    check_average(metric, averaging, drawn)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("metric", WHOLE)
+@SOME
+@given(cases)
+def test_a_metric_of_all_classes_without_a_group_equals_its_recomputation(metric, drawn):
+    check_delete_one(lambda p, y: of_all_classes(metric, p, y, np.unique(drawn[1])), metric, "", drawn)
+
+
+@pytest.mark.parametrize("metric", RATES)
+@SOME
 @given(cases, st.integers(0, 3))
 def test_a_metric_of_one_class_without_a_group_equals_its_recomputation(metric, drawn, k):
-    labels, groups = drawn[1:]
-    # Two groups with cases of other classes: one of them always remains.
-    assume((labels == k).any() and len(np.unique(groups[labels != k])) > 1)
-    check_delete_one(metric, drawn, only=k)
+    assume((drawn[1] == k).any())
+    check_class(metric, drawn, k)
+
+
+@SOME
+@given(tied)
+def test_areas_without_a_group_equal_their_recomputation_where_most_scores_are_tied(drawn):
+    for metric in ("AUROC", "AUPRC"):
+        check_average(metric, "macro", drawn)
+        check_average(metric, "weighted", drawn)
+        check_class(metric, drawn, drawn[1][0])
+
+
+def test_the_average_precision_of_scores_that_are_all_alike_is_the_share_of_positives():
+    labels, groups = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 2, 3])
+    found = class_metric("AUPRC", "class", np.full((5, 2), 0.5), labels, groups, only=1)
+    assert found == pytest.approx([2 / 5, 2 / 3, 2 / 4, 1 / 4, 1 / 4])
+
+
+def test_average_precision_without_a_group_by_hand():
+    # By falling score: + - + -; without each group: - + -, + + -, + - -, + - +.
+    positive = np.array([0.9, 0.8, 0.7, 0.6])
+    found = class_metric(
+        "AUPRC", "class", np.stack([1 - positive, positive], axis=1), np.array([1, 0, 1, 0]), np.arange(4), only=1
+    )
+    assert found == pytest.approx([(1 + 2 / 3) / 2, 1 / 2, 1, 1, (1 + 2 / 3) / 2])
+
+
+def test_calibration_without_a_group_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7]])
+    found = class_metric("ECE", "", probabilities, np.array([0, 1, 1]), np.array([0, 1, 2]))
+    both, right, wrong, other = abs(0.9 - 1 + 0.9), abs(0.9 - 1), abs(0.9), abs(0.7 - 1)
+    assert found == pytest.approx([(both + other) / 3, (wrong + other) / 2, (right + other) / 2, both / 2])
 
 
 TWO = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_metric_is_undefined_without_the_only_group_of_a_class(metric):
-    _, without = class_metric(metric, TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2]))
-    assert np.isnan(without).tolist() == [False, True, False]
+@pytest.mark.parametrize("metric", RATES)
+def test_a_macro_metric_is_undefined_without_the_only_group_of_a_class(metric):
+    found = class_metric(metric, "macro", TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2]))
+    assert np.isnan(found).tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize("metric", ["SPEC", "AUROC"])
-def test_a_class_without_cases_of_others_has_neither_specificity_nor_auroc(metric):
-    check_delete_one(metric, (TWO, np.zeros(4, int), np.arange(4)))
-    check_delete_one(metric, (TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2])), only=0)
+@pytest.mark.parametrize("metric", ["ACC", "SEN", "PREC", "F1"])
+def test_a_weighted_metric_is_undefined_without_the_only_group_of_a_class(metric):
+    found = class_metric(metric, "weighted", TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2]))
+    assert found == pytest.approx([1, 1, np.nan, 1], nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", ["SPEC", "BACC", "AUROC", "AUPRC"])
+def test_a_class_without_cases_of_others_has_no_metric_that_needs_them(metric):
+    check_average(metric, "macro", (TWO, np.zeros(4, int), np.arange(4)))
+    check_average(metric, "weighted", (TWO, np.zeros(4, int), np.arange(4)))
+    check_class(metric, (TWO, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2])), 0)
 
 
 def noisy_predictions(seeds=3, n=40, n_classes=3):
@@ -316,40 +429,120 @@ def noisy_predictions(seeds=3, n=40, n_classes=3):
     return odds / odds.sum(axis=2, keepdims=True), labels
 
 
-@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
-def test_the_point_of_an_interval_is_the_mean_over_seeds_of_the_metric(metric):
+@by_definition
+def test_the_point_of_an_interval_is_the_mean_over_seeds_of_the_metric(definition):
     probabilities, labels = noisy_predictions()
-    interval = classification_interval(metric, probabilities, labels)
+    interval = classification_interval(definition, probabilities, labels)
     assert interval.point == pytest.approx(
-        np.mean([score_classification(p, labels, "abc")[metric] for p in probabilities])
+        np.mean([score_classification(p, labels, "abc")[definition.name] for p in probabilities])
     )
-    assert 0 < interval.low < interval.point < interval.high < 1
+    low, high = definition.range
+    assert low < interval.low < interval.point < interval.high < high
     assert interval.kind == "seeds+cases"
 
 
-@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
-def test_groups_of_one_case_do_not_change_a_classification_interval(metric):
+@pytest.mark.parametrize("metric", RATES)
+def test_the_point_of_a_weighted_average_is_the_mean_over_seeds(metric):
     probabilities, labels = noisy_predictions()
-    alone = classification_interval(metric, probabilities, labels, groups=[f"g{i:02}" for i in range(40)])
-    assert_same(alone, classification_interval(metric, probabilities, labels))
+    ovr = ".ovr" if metric.startswith("AU") else ""
+    interval = classification_interval(DEFINITIONS[f"{metric.lower()}{ovr}.weighted@1"], probabilities, labels)
+    assert interval.point == pytest.approx(
+        np.mean([score_classification(p, labels, "abc")["weighted"][metric] for p in probabilities])
+    )
+    assert interval.low < interval.point < interval.high
 
 
-@pytest.mark.parametrize("metric", [*METRICS, "ACC"])
-def test_doubled_cases_in_groups_do_not_narrow_an_interval(metric):
+@pytest.mark.parametrize("metric", RATES)
+def test_a_binary_metric_has_the_interval_of_its_class(metric):
     probabilities, labels = noisy_predictions()
-    once = classification_interval(metric, probabilities, labels)
+    [binary] = find_definitions([f"{metric.lower()}.binary[b]"])
+    of_class = classification_interval(DEFINITIONS[f"{metric.lower()}.class@1"], probabilities, labels, only=1)
+    assert classification_interval(binary, probabilities, labels, only=1) == of_class
+
+
+@by_definition
+def test_groups_of_one_case_do_not_change_a_classification_interval(definition):
+    probabilities, labels = noisy_predictions()
+    alone = classification_interval(definition, probabilities, labels, groups=[f"g{i:02}" for i in range(40)])
+    assert_same(alone, classification_interval(definition, probabilities, labels))
+
+
+@by_definition
+def test_doubled_cases_in_groups_do_not_narrow_an_interval(definition):
+    probabilities, labels = noisy_predictions()
+    once = classification_interval(definition, probabilities, labels)
     groups = [f"g{i:02}" for i in range(40)] * 2
-    twice = classification_interval(metric, np.tile(probabilities, (1, 2, 1)), np.tile(labels, 2), groups=groups)
+    twice = classification_interval(definition, np.tile(probabilities, (1, 2, 1)), np.tile(labels, 2), groups=groups)
     assert_same(twice, once)
 
 
 def test_the_interval_of_one_class_differs_from_the_macro_interval():
     probabilities, labels = noisy_predictions()
-    of_classes = [classification_interval("F1", probabilities, labels, only=k) for k in range(3)]
+    of_classes = [classification_interval(DEFINITIONS["f1.class@1"], probabilities, labels, only=k) for k in range(3)]
     assert np.mean([i.point for i in of_classes]) == pytest.approx(
-        classification_interval("F1", probabilities, labels).point
+        classification_interval(DEFINITIONS["f1.macro@1"], probabilities, labels).point
     )
     assert len({i.point for i in of_classes}) == 3
+
+
+def test_accuracy_is_a_mean_over_cases():
+    probabilities, labels = noisy_predictions()
+    scores = case_scores(DEFINITIONS["acc@1"], probabilities, labels)
+    np.testing.assert_array_equal(scores, probabilities.argmax(axis=2) == labels)
+    groups = [f"g{i // 2}" for i in range(40)]
+    assert classification_interval(DEFINITIONS["acc@1"], probabilities, labels, groups=groups) == crossed_interval(
+        scores, groups=groups, bounds=(0, 1)
+    )
+
+
+@pytest.mark.parametrize("groups", [None, [f"g{i // 2}" for i in range(40)]])
+def test_the_brier_score_is_a_mean_over_cases_between_0_and_2(groups):
+    probabilities, labels = noisy_predictions()
+    scores = ((probabilities - np.eye(3)[labels]) ** 2).sum(axis=2)
+    interval = classification_interval(DEFINITIONS["brier@1"], probabilities, labels, groups=groups)
+    assert_same(interval, crossed_interval(scores, groups=groups, bounds=(0, 2)))
+
+
+def test_the_interval_of_the_brier_score_is_cut_off_at_0_and_2():
+    probabilities = np.array([[[0.0, 1.0], [0.3, 0.7]]])
+    interval = classification_interval(DEFINITIONS["brier@1"], probabilities, np.zeros(2, int))
+    scores = np.array([[1.0**2 + 1.0**2, 0.7**2 + 0.7**2]])
+    free = crossed_interval(scores)
+    assert free.low < 0
+    assert free.high > 2
+    assert interval == (pytest.approx(scores.mean()), 0, 2, "cases")
+
+
+def test_an_emulated_metric_is_computed_anew_without_each_group():
+    probabilities, labels = noisy_predictions()
+    groups = [f"g{i // 3:02}" for i in range(40)]
+    kept = [np.array([group != left for group in groups]) for left in sorted(set(groups))]
+    without = np.mean(
+        [[sk.balanced_accuracy_score(labels[rows], p[rows].argmax(axis=1)) for rows in kept] for p in probabilities],
+        axis=0,
+    )
+    full = np.array([sk.balanced_accuracy_score(labels, p.argmax(axis=1)) for p in probabilities])
+    emulated = classification_interval(DEFINITIONS["usfm-repo/cls.acc@1"], probabilities, labels, groups=groups)
+    assert_same(emulated, jackknife_interval(full, without))
+    assert_same(emulated, classification_interval(DEFINITIONS["bacc@1"], probabilities, labels, groups=groups))
+
+
+EMULATED = {
+    "mcc": "mcc@1",
+    "bacc": "bacc@1",
+    "prec": "prec.macro@1",
+    "sen": "sen.macro@1",
+    "f1": "f1.macro@1",
+    "auroc": "auroc.ovr.macro@1",
+}
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_an_emulated_metric_without_faults_of_its_own_has_the_interval_of_ours(name):
+    probabilities, labels = noisy_predictions()
+    groups = [f"g{i // 3:02}" for i in range(40)]
+    emulated = classification_interval(DEFINITIONS[f"tinyusfm-repo/cls.{name}@1"], probabilities, labels, groups=groups)
+    assert_same(emulated, classification_interval(DEFINITIONS[EMULATED[name]], probabilities, labels, groups=groups))
 
 
 def test_the_jackknife_interval_of_auroc_covers_about_95_percent():
@@ -362,6 +555,8 @@ def test_the_jackknife_interval_of_auroc_covers_about_95_percent():
         labels = (rng.random(n) < 0.4).astype(int)
         score = labels * (1 + rng.normal(0, shift_sd, (seeds, 1))) + rng.normal(0, case_sd, n)
         score += rng.normal(0, rest_sd, (seeds, n))
-        interval = classification_interval("AUROC", np.stack([-score, score], axis=2), labels, only=1)
+        interval = classification_interval(
+            DEFINITIONS["auroc.class@1"], np.stack([-score, score], axis=2), labels, only=1
+        )
         covered += interval.low <= truth <= interval.high
     assert 0.925 <= covered / draws <= 0.976

@@ -1,6 +1,7 @@
 """The parts of training: schedule, seeds, class weights, validation, resizing, augmentation, prediction."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import nn
 
 from usfm_bench.config import SplitSpec, TrainingSpec, TrialSpec
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.loaders import network_data, resize_image, resize_mask
+from usfm_bench.data.loaders import network_data
+from usfm_bench.data.resize import resize_image, resize_mask
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.transforms import Normalise, build_augmentation
@@ -18,7 +20,7 @@ from usfm_bench.metrics import dice
 from usfm_bench.models import build_model
 from usfm_bench.training.losses import class_weights
 from usfm_bench.training.optim import build_optimizer, build_schedule, lr_factor
-from usfm_bench.training.predict import predict, predict_logits, to_native, validation_score
+from usfm_bench.training.predict import mean_dice, overlap_counts, predict, predict_logits, to_native, validate
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -183,26 +185,6 @@ def test_a_class_without_training_images_gets_a_finite_weight():
 
 def test_a_recipe_without_class_weights_has_none():
     assert class_weights(dataset("a", "b"), recipe()) is None
-
-
-def grid(*rows):
-    return torch.tensor(rows, dtype=torch.float32)[:, None, None, :]  # (N, 1, 1, S)
-
-
-def test_validation_dice_is_a_mean_over_the_images_with_a_lesion():
-    logits = grid([1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1])
-    masks = grid([1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0])
-    assert validation_score(logits, masks.byte()) == pytest.approx((2 * 1 / (2 + 1) + 0) / 2)
-
-
-def test_validation_without_any_lesion_counts_false_alarms():
-    assert validation_score(grid([-1, -1], [1, -1]), grid([0, 0], [0, 0]).byte()) == pytest.approx((1 + 0) / 2)
-
-
-def test_validation_of_classes_is_the_mean_recall_of_those_present():
-    logits = torch.eye(3)[[0, 0, 1, 2, 2]]  # said
-    labels = torch.tensor([0, 0, 0, 2, 2])  # class 1 is absent, and said once
-    assert validation_score(logits, labels) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_to_native_keeps_edges_where_they_are():
@@ -403,8 +385,65 @@ def test_logits_do_not_depend_on_the_size_of_the_batch():
     assert torch.equal(one, three)
 
 
+def grid(*rows):
+    return torch.tensor(rows, dtype=torch.float32)[:, None, None, :]  # (N, 1, 1, S)
+
+
+def validation_dice(logits, masks):
+    return mean_dice(overlap_counts(logits, masks.byte()))
+
+
+def test_validation_dice_is_a_mean_over_the_images_with_a_lesion():
+    logits = grid([1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1])
+    masks = grid([1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0])
+    assert validation_dice(logits, masks) == pytest.approx((2 * 1 / (2 + 1) + 0) / 2)
+
+
+def test_validation_without_any_lesion_counts_false_alarms():
+    assert validation_dice(grid([-1, -1], [1, -1]), grid([0, 0], [0, 0])) == pytest.approx((1 + 0) / 2)
+
+
+def test_pixels_in_both_masks_and_in_each_are_counted_for_every_image():
+    rng = np.random.default_rng(0)
+    logits, masks = rng.normal(size=(5, 1, 8, 8)), rng.random((5, 1, 8, 8)) < 0.3
+    logits[0, 0, 0] = 0  # a probability of one half is no lesion
+    logits[1], masks[2] = -1, False
+    said = logits > 0
+    expected = np.stack([(said & masks).sum((1, 2, 3)), said.sum((1, 2, 3)), masks.sum((1, 2, 3))], axis=1)
+    counts = overlap_counts(torch.from_numpy(logits), torch.from_numpy(masks).byte())
+    np.testing.assert_array_equal(counts.numpy(), expected)
+
+
+def validated(task, batch_size):
+    """What validation says, with targets that lie beside the lesions, or are another case's; and the data."""
+    data = network_data(dataset(*"ababa"), task, 32)
+    data = replace(data, targets=data.targets.roll(3, -1))
+    return validate(Bright(task).train(), HALF_GREY, data, batch_size, CPU), data
+
+
+def test_validation_of_masks_is_the_dice_of_what_the_model_says():
+    score, data = validated("segmentation", 5)
+    said = predict_logits(Bright("segmentation"), HALF_GREY, data, 5, CPU) > 0
+    pairs = zip(said.numpy()[:, 0], data.targets.bool().numpy()[:, 0], strict=True)
+    assert score == pytest.approx(np.mean([dice(*pair) for pair in pairs]))
+    assert 0.7 < score < 0.95
+
+
+def test_validation_of_classes_is_the_mean_recall_of_those_present():
+    squares = [rectangle((32, 32), 0, n, 0, 32) for n in (30, 4, 6, 4)]  # said to be b, a, a, a
+    data = dataset("a", "a", "a", "c", masks=squares, classes=("a", "b", "c"))  # b is absent, and said once
+    score = validate(Bright("classification"), HALF_GREY, network_data(data, "classification", 32), 4, CPU)
+    assert score == pytest.approx((2 / 3 + 0 / 1) / 2)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_validation_does_not_depend_on_the_size_of_the_batch(task):
+    assert len({validated(task, batch_size)[0] for batch_size in (1, 2, 3, 5, 8)}) == 1
+
+
 def test_streams_keep_their_numbers():
-    assert [(s.name, int(s)) for s in Stream] == [("INITIALISATION", 0), ("ORDER", 1), ("EPOCH", 2)]
+    numbers = {"INITIALISATION": 0, "ORDER": 1, "EPOCH": 2, "SAMPLING": 3, "MASKS": 4, "STEP": 5}
+    assert {s.name: int(s) for s in Stream} == numbers
 
 
 def test_the_rate_only_falls_after_the_warm_up():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,10 @@ class ModelEntry:
     licence: str = ""
     seen_in_pretraining: bool | None = False
     """Whether the weights saw the benchmark's test images; None: unknown."""
+    recipe: str | None = None
+    """Pre-training recipe in pretrained/registry.yaml that makes the weights where they are missing."""
+    frozen: bool = False
+    """The encoder keeps its weights; decoder or head alone are trained."""
 
 
 MODELS: Registry[ModelEntry] = Registry("model", hint="`usfm-bench models list` shows all.")
@@ -60,10 +64,11 @@ def _register_usfm() -> None:
                 short,
                 "usfm",
                 architecture,
-                f"USFM encoder ({size}), pre-trained",
+                f"USFM encoder ({size}), {facts.get('title', 'pre-trained')}",
                 weights="file",
                 weight_file=pretrained_folder() / facts.get("file", f"usfm_{size}.pth"),
                 source=facts.get("source", f"no weights of this size are published; `{short}-scratch` needs none"),
+                recipe=short if "recipe" in facts else None,
                 licence=facts.get("licence", "yours"),
                 seen_in_pretraining=facts.get("seen_in_pretraining"),
             )
@@ -81,9 +86,17 @@ _register(
 def resolve(name: str) -> ModelEntry:
     """The entry of a model name: a registered one, `usfm:PATH`, `timm:NAME` or `timm:NAME@scratch`.
 
+    With `@frozen` behind a name of USFM's family, its encoder is not trained.
+
     Raises:
         BenchError: no such model; the nearest is suggested.
     """
+    bare, frozen, _ = name.partition("@frozen")
+    if frozen and bare + frozen == name:
+        entry = resolve(bare)
+        if entry.family != "usfm":
+            raise unknown("model", name, [*MODELS, "usfm@frozen"], hint="@frozen is for USFM's family.")
+        return replace(entry, name=name, title=f"{entry.title}, frozen", frozen=True)
     kind, colon, rest = name.partition(":")
     if colon and kind == "usfm" and rest:
         path = Path(rest)

@@ -14,9 +14,10 @@ from usfm_bench.data.splits import split_dataset, split_hash
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.environment import code_version, describe_environment, now
 from usfm_bench.models import build_model
+from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import definition_ids, score_cases, summarise
+from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.finetune import OnEpoch, finetune
 from usfm_bench.training.losses import class_weights
@@ -54,6 +55,8 @@ def run_one(
         ).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
+    entry = resolve(spec.model)
+    card = read_card(entry.weight_file) if entry.weight_file else None
     folder = store.begin(spec, data_hash=dataset.content_hash, weight_hash=model.weight_hash, code=code_version())
     before_s = clock() - started
     fit = finetune(
@@ -70,7 +73,7 @@ def run_one(
     started = clock()
     with fabric.autocast():  # as in validation
         predictions = predict(model, normalise, test, spec, fabric.device)
-    cases = score_cases(predictions, test)
+    cases, definitions = score_cases(predictions, case_table(test)), definition_ids(predictions)
 
     record = Record(
         spec=spec.without_place(),
@@ -78,15 +81,16 @@ def run_one(
         data_hash=dataset.content_hash,
         split_hash=split_hash(dataset, split),
         weight_hash=model.weight_hash,
-        seen_in_pretraining=resolve(spec.model).seen_in_pretraining,
+        seen_in_pretraining=seen_in_pretraining(entry, card, dataset, test),
+        pretraining_hash=card.recipe_hash if card else None,
         n_train=len(train),
         n_val=len(val),
         n_test=len(test),
         n_test_groups=len(set(test.groups)),
         notes=dataset.notes,
         classes=dataset.classes,
-        definitions=definition_ids(spec.task),
-        scores=summarise(cases, spec.task, dataset.classes),
+        definitions=definitions,
+        scores=summarise(cases, definitions, dataset.classes),
         best_epoch=fit.best_epoch,
         cost=Cost(
             wall_s=before_s + fit.wall_s + clock() - started,

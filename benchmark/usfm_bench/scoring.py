@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from usfm_bench.config import Task
 from usfm_bench.data.dataset import Dataset
+from usfm_bench.errors import BenchError
 from usfm_bench.metrics.classification import score_classification
-from usfm_bench.metrics.definitions import primary
-from usfm_bench.metrics.segmentation import score_segmentation
+from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.metrics.segmentation import primary_definitions, score_segmentation
 from usfm_bench.predictions import Predictions, SegmentationPredictions
 
+_SHOWN = 5
 PROBABILITY = "p_"
 """Prefix of the columns of `cases.parquet` that hold class probabilities."""
+WHO = ("case_id", "group_id", "class")
+"""Columns that say which case a row is of."""
 
 
-def score_cases(predictions: Predictions, test: Dataset) -> pd.DataFrame:
+def case_table(dataset: Dataset) -> pd.DataFrame:
+    """Columns `WHO`, one row a case of the data set."""
+    rows = [(sample.case.case_id, sample.group_id, sample.case.label) for sample in dataset.samples]
+    return pd.DataFrame(rows, columns=list(WHO))
+
+
+def score_cases(
+    predictions: Predictions, who: pd.DataFrame, definitions: Sequence[Definition] | None = None
+) -> pd.DataFrame:
     """`cases.parquet`: one row a test case, in the order of the predictions.
 
     Segmentation: every metric of the case. Classification: the prediction and the probability of each class
     (its metrics are not per case).
+
+    Args:
+        predictions: of one trial.
+        who: of `case_table`, or those columns of an earlier `cases.parquet`; rows in any order.
+        definitions: of segmentation; None: the primary ones.
     """
-    by_id = {sample.case.case_id: sample for sample in test.samples}
-    samples = [by_id[case_id] for case_id in predictions.case_ids]
-    who = pd.DataFrame(
-        {
-            "case_id": predictions.case_ids,
-            "group_id": [sample.group_id for sample in samples],
-            "class": [sample.case.label for sample in samples],
-        }
-    )
+    ids = list(predictions.case_ids)
+    if unknown := sorted(set(ids) - set(who["case_id"])):
+        raise BenchError(f"predictions of cases that the table of cases lacks: {', '.join(unknown[:_SHOWN])}.")
+    rows = who.set_index("case_id").loc[ids].reset_index()[list(WHO)]
     if isinstance(predictions, SegmentationPredictions):
         scores = score_segmentation(
-            predictions.predictions, predictions.references, case_ids=predictions.case_ids
+            predictions.predictions,
+            predictions.references,
+            definitions=definitions,
+            spacings=predictions.spacings,
+            grid_preds=list(predictions.grid_predictions),
+            case_ids=ids,
         ).drop(columns="case_id")
-    else:
-        chosen = predictions.logits.argmax(axis=1)
-        scores = pd.DataFrame(
-            {
-                "label": predictions.labels,
-                "predicted": chosen,
-                "ACC": (chosen == predictions.labels).astype(np.float64),
-            }
-        )
-        for name, column in zip(predictions.classes, predictions.probabilities.T, strict=True):
-            scores[PROBABILITY + name] = column
-    return pd.concat([who, scores], axis=1)
+        return pd.concat([rows, scores], axis=1)
+    chosen = predictions.logits.argmax(axis=1)
+    scores = pd.DataFrame(
+        {"label": predictions.labels, "predicted": chosen, "ACC": (chosen == predictions.labels).astype(np.float64)}
+    )
+    for name, column in zip(predictions.classes, predictions.probabilities.T, strict=True):
+        scores[PROBABILITY + name] = column
+    return pd.concat([rows, scores], axis=1)
 
 
 def probabilities_of(cases: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -56,23 +69,37 @@ def probabilities_of(cases: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarra
     return cases[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
 
 
-def definition_ids(task: Task) -> dict[str, str]:
-    """Metric -> versioned definition id of what `score_cases` computes."""
-    return {name: definition.id for name, definition in primary(task).items()}
+def definition_ids(predictions: Predictions) -> dict[str, str]:
+    """Column or metric -> versioned definition id of what `score_cases` computes."""
+    if isinstance(predictions, SegmentationPredictions):
+        return {d.column: d.id for d in primary_definitions(predictions.spacings)}
+    return {d.column: d.id for d in primary("classification")}
 
 
-def summarise(cases: pd.DataFrame, task: Task, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The trial's own means: over lesion cases in segmentation; macro and per class in classification."""
-    if task == "classification":
-        return score_classification(probabilities_of(cases, classes), cases["label"].to_numpy(), classes)
+def summarise(cases: pd.DataFrame, definitions: Mapping[str, str], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The trial's own means: over lesion cases in segmentation; macro and per class in classification.
+
+    Args:
+        cases: of `score_cases`.
+        definitions: of `definition_ids`.
+        classes: names in label order.
+
+    Returns:
+        What is undefined for a case is not in its mean, and `n_undefined` says of how many lesion cases.
+    """
+    if "lesion" not in cases:
+        probabilities = probabilities_of(cases, classes)
+        return score_classification(
+            probabilities, cases["label"].to_numpy(), classes, case_ids=cases["case_id"].tolist()
+        )
     lesions = cases[cases["lesion"]]
-    means = {name: _mean(lesions[name]) for name in primary(task)}
-    counts = {
+    undefined = {name: int(lesions[name].isna().sum()) for name in definitions}
+    return {name: _mean(lesions[name]) for name in definitions} | {
         "n_lesion_cases": len(lesions),
         "n_missed": int(cases["missed"].sum()),
         "n_false_alarms": int(cases["false_alarm"].sum()),
+        "n_undefined": {name: n for name, n in undefined.items() if n},
     }
-    return means | counts
 
 
 def _mean(values: pd.Series[float]) -> float | None:

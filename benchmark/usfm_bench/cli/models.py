@@ -79,4 +79,5 @@ def _state(entry: ModelEntry) -> str:
     if entry.weights == "hub":
         return "weights from a hub, downloaded when first used"
     here = entry.weight_file is not None and entry.weight_file.is_file()
-    return "weights here" if here else f"weights missing, expected at {entry.weight_file}"
+    absent = f"pre-trained by `run`, to {entry.weight_file}" if entry.recipe else ""
+    return "weights here" if here else absent or f"weights missing, expected at {entry.weight_file}"

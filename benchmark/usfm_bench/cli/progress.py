@@ -89,3 +89,41 @@ class RunProgress:
     def _advance(self, label: str, left: int) -> None:
         self._bars.update(self._overall, advance=self._left[label] - left, state=f"{self._ended}/{self._total} ended")
         self._left[label] = left
+
+
+class PretrainProgress:
+    """A line with loss, speed and time left in a terminal; a line now and then elsewhere. Lives in one process."""
+
+    _every = 20  # rows between plain lines
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._bar: Progress | None = None
+        self._rows = 0
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """Show a row of the history."""
+        if self._bar is None:  # made in the process that trains, which may be another than this one's maker
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            self._bar = Progress(
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self._steps)
+            if console.is_terminal:
+                self._bar.start()
+        step = int(row["step"])
+        text = (
+            f"step {step}/{self._steps}  loss {row['loss']:.4f}  freq/spat {row['ratio']:.2f}  "
+            f"{row['images_per_s']:.0f} images/s"
+        )
+        self._bar.update(self._task, completed=step, description=text)
+        if not self._bar.console.is_terminal and self._rows % self._every == 0:
+            self._bar.console.print(text)
+        self._rows += 1
+        if step == self._steps:
+            self._bar.stop()

@@ -24,6 +24,13 @@ class Format(StrEnum):
     csv = "csv"
 
 
+class MissedPolicy(StrEnum):
+    """What a missed lesion's distances get."""
+
+    diagonal = "diagonal"
+    exclude = "exclude"
+
+
 def report(
     suite: Annotated[list[str], typer.Option(help="Suite to report; may be given several times.")],
     profile: Annotated[
@@ -32,6 +39,10 @@ def report(
     form: Annotated[
         Format, typer.Option("--format", help="markdown shows percent; json and csv hold fractions.")
     ] = Format.markdown,
+    missed: Annotated[
+        MissedPolicy,
+        typer.Option(help="Distances of a missed lesion: the image diagonal, or left out and counted."),
+    ] = MissedPolicy.diagonal,
     runs: RunsFolder = RUNS,
     out: Annotated[Path | None, typer.Option(help="File to write instead of the screen.")] = None,
 ) -> None:
@@ -41,7 +52,9 @@ def report(
     from usfm_bench.results.store import Store
 
     store = Store(runs)
-    text = render([build_report(store, name, profile) for name in dict.fromkeys(suite)], form.value)
+    text = render(
+        [build_report(store, name, profile, missed=missed.value) for name in dict.fromkeys(suite)], form.value
+    )
     if out is None:
         typer.echo(text, nl=False)
     else:

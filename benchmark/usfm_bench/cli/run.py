@@ -94,7 +94,7 @@ def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, work
 
     with RunProgress(trials) as progress:
         progress.say(f"{len(trials)} trials: suite {trials[0].suite}, profile {trials[0].profile}. Loading torch ...")
-        _require_training()
+        require_training()
         from usfm_bench.execution.run import run_trials
         from usfm_bench.training.device import resolve_device
 
@@ -117,7 +117,8 @@ def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, work
     return tally.exit_code
 
 
-def _require_training() -> None:
+def require_training() -> None:
+    """Raise a BenchError where torch or another package of the extra [train] is missing."""
     try:
         import usfm_bench.models  # noqa: F401 - asks whether it can be
     except ModuleNotFoundError as error:
@@ -156,7 +157,9 @@ def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: b
 def _missing(spec: TrialSpec, data_root: Path) -> str:
     from usfm_bench.catalog import resolve
 
-    weights = resolve(spec.model).weight_file
+    entry = resolve(spec.model)
+    weights = entry.weight_file
     missing = ["its data is not here"] if spec.dataset.path and not (data_root / spec.dataset.path).exists() else []
-    missing += ["its weights are missing"] if weights is not None and not weights.is_file() else []
+    if weights is not None and not weights.is_file():
+        missing.append("its weights are pre-trained first" if entry.recipe else "its weights are missing")
     return f", but {' and '.join(missing)}" if missing else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.sample import Image, Mask
+from usfm_bench.data.resize import resize_image, resize_mask
+from usfm_bench.data.sample import Mask
 from usfm_bench.data.spec import Task
 from usfm_bench.errors import DataError
 
@@ -47,19 +47,6 @@ def network_data(dataset: Dataset, task: Task, size: int) -> NetworkData:
         masks = np.stack([resize_mask(_mask(sample.mask, sample.case.case_id), size) for sample in dataset.samples])
         targets = torch.from_numpy(masks.astype(np.uint8)).unsqueeze(1)
     return NetworkData(torch.from_numpy(images).unsqueeze(1), targets)
-
-
-def resize_image(image: Image, size: int) -> Image:
-    """(H, W) grey levels -> (size, size); by area when shrinking (no aliasing), bicubic when enlarging."""
-    shrinks = image.shape[0] >= size and image.shape[1] >= size
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)
-
-
-def resize_mask(mask: Mask, size: int) -> Mask:
-    """(H, W) bool -> (size, size) bool: pixels at least half covered."""
-    covered = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered >= 0.5)
 
 
 def _mask(mask: Mask | None, case_id: str) -> Mask:

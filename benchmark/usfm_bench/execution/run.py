@@ -9,12 +9,14 @@ from pathlib import Path
 
 from usfm_bench.catalog import file_sha256, resolve
 from usfm_bench.config import TrialSpec
+from usfm_bench.data.spec import load_registry
 from usfm_bench.data.splits import split_dataset
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
+from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
 
 
@@ -150,12 +152,29 @@ def run_trials(
     if fresh:
         for spec in todo:
             store.set_aside(spec)
+    todo = _with_weights(todo, data_root, device, note, say)
     queue = TrialQueue(todo)
     if workers > 1 and len(todo) > 1:
         run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device), note)
     else:
         run_here(queue, session, note)
     return tally
+
+
+def _with_weights(
+    todo: Sequence[TrialSpec], data_root: Path, device: str, note: Tell, say: Callable[[str], None]
+) -> list[TrialSpec]:
+    """Pre-train what has a recipe and no weights yet; trials of a model for which that fails are noted as failed."""
+    faults: dict[str, str] = {}
+    for name in dict.fromkeys(spec.model for spec in todo):
+        try:
+            ensure_weights(resolve(name), load_registry(), data_root, device, say)
+        except BenchError as error:
+            faults[name] = str(error)
+    for spec in todo:
+        if spec.model in faults:
+            note(Outcome(spec, "failed", faults[spec.model]))
+    return [spec for spec in todo if spec.model not in faults]
 
 
 def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[[str], None]) -> dict[str, str]:

@@ -1,5 +1,17 @@
 """Metrics with versioned definitions. Never imports torch."""
 
+from usfm_bench.metrics import classification, emulators
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions, primary
 from usfm_bench.metrics.segmentation import dice, hd95, score_segmentation
 
-__all__ = ["dice", "hd95", "score_segmentation"]
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "classification",
+    "dice",
+    "emulators",
+    "find_definitions",
+    "hd95",
+    "primary",
+    "score_segmentation",
+]

@@ -1,4 +1,4 @@
-"""Classification metrics, by scikit-learn; macro averages run over the classes present in the test set."""
+"""Classification metrics, by scikit-learn; averages run over the classes present in the test set."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from usfm_bench.errors import BenchError
+from usfm_bench.metrics.calibration import brier_scores, calibration_error
+from usfm_bench.metrics.definitions import FAMILIES, Averaging, Definition, define
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+_SHOWN = 10  # faults in one message
 
 
 def score_classification(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]
+    probabilities: Floats, labels: Labels, classes: Sequence[str], *, case_ids: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Every metric of one set of predictions.
 
@@ -21,52 +27,209 @@ def score_classification(
         probabilities: (N, C), rows sum to 1.
         labels: (N,) indices into `classes`.
         classes: (C,) names.
+        case_ids: (N,) names for error messages; row numbers when None.
 
     Returns:
-        ACC, BACC, macro SEN, SPEC, PREC, F1, AUROC; per_class values; the confusion matrix (rows: truth);
-        absent: classes without a test case, which no macro average includes.
+        ACC, BACC, macro SEN, SPEC, PREC, F1, AUROC, AUPRC, and MCC, KAPPA, ECE, BRIER; `weighted`: averages that
+        weigh classes by their number of cases; per_class values; the confusion matrix (rows: truth); absent: classes
+        without a test case, which no average includes. What is undefined is None.
 
     Raises:
-        BenchError: NaN, rows that do not sum to 1, or labels outside the classes; names the row.
+        BenchError: NaN, rows that do not sum to 1, or labels outside the classes; names every such case.
     """
-    check_probabilities(probabilities, labels, classes)
+    check_probabilities(probabilities, labels, classes, case_ids=case_ids)
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     predicted = probabilities.argmax(axis=1)
-    present = np.unique(labels)
-    confusion = sk.confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(classes)), zero_division=0
-    )
-    specificity = [sk.recall_score(labels != k, predicted != k, zero_division=np.nan) for k in range(len(classes))]
-    auroc = [
-        sk.roc_auc_score(labels == k, probabilities[:, k]) if 0 < (labels == k).sum() < len(labels) else np.nan
-        for k in range(len(classes))
-    ]
-    columns = {"SEN": recall, "SPEC": np.array(specificity), "PREC": precision, "F1": f1, "AUROC": np.array(auroc)}
+    support = np.bincount(labels, minlength=len(classes))
+    present = np.flatnonzero(support)
+    one_by_one = [against_the_rest(probabilities, labels, k) for k in range(len(classes))]
+    values = {name: np.array([one[name] for one in one_by_one])[present] for name in one_by_one[0]}
+    macro = {name: _number(of_classes.mean()) for name, of_classes in values.items()}
     return {
-        "ACC": float((predicted == labels).mean()),
-        "BACC": float(recall[present].mean()),
-        **{name: _number(values[present].mean()) for name, values in columns.items()},
-        "per_class": {
-            classes[k]: {name: _number(values[k]) for name, values in columns.items()} for k in present.tolist()
-        },
-        "confusion": confusion.tolist(),
-        "absent": [name for k, name in enumerate(classes) if k not in present],
+        **macro,
+        "ACC": float(sk.accuracy_score(labels, predicted)),
+        "BACC": macro["SEN"],
+        "MCC": _matthews(labels, predicted),
+        "KAPPA": _kappa(labels, predicted),
+        "ECE": calibration_error(probabilities, labels),
+        "BRIER": float(brier_scores(probabilities, labels).mean()),
+        "weighted": {n: _number(np.average(v, weights=support[present])) for n, v in values.items()},
+        "per_class": {classes[k]: {n: _number(one_by_one[k][n]) for n in values} for k in present.tolist()},
+        "confusion": sk.confusion_matrix(labels, predicted, labels=np.arange(len(classes))).tolist(),
+        "absent": [name for k, name in enumerate(classes) if not support[k]],
     }
 
 
-def check_probabilities(probabilities: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Raise a BenchError that names the first faulty row."""
+def against_the_rest(probabilities: Floats, labels: Labels, k: int) -> dict[str, float]:
+    """ACC, BACC, SEN, SPEC, PREC, F1, AUROC and AUPRC of class k as the positive one; NaN where undefined."""
+    true, said, score = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
+    both = 0 < true.sum() < len(true)
+    sensitivity = sk.recall_score(true, said, zero_division=np.nan)
+    specificity = sk.recall_score(~true, ~said, zero_division=np.nan)
+    return {
+        "ACC": sk.accuracy_score(true, said),
+        "BACC": (sensitivity + specificity) / 2,
+        "SEN": sensitivity,
+        "SPEC": specificity,
+        "PREC": sk.precision_score(true, said, zero_division=0),
+        "F1": sk.f1_score(true, said, zero_division=0),
+        "AUROC": sk.roc_auc_score(true, score) if both else np.nan,
+        "AUPRC": sk.average_precision_score(true, score) if both else np.nan,
+    }
+
+
+def check_probabilities(
+    probabilities: Floats, labels: Labels, classes: Sequence[str], *, case_ids: Sequence[str] | None = None
+) -> None:
+    """Raise a BenchError that names every faulty case, its probabilities or its label."""
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
+        raise BenchError(f"labels is {labels.dtype} of shape {labels.shape}; expected integers, (N,), N at least 1.")
     if probabilities.shape != (len(labels), len(classes)):
         raise BenchError(f"probabilities is {probabilities.shape}; expected {(len(labels), len(classes))}.")
-    wrong = ~(np.abs(probabilities.sum(axis=1) - 1) < 1e-4)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise BenchError(f"probabilities, row {row}: {probabilities[row].tolist()} do not sum to 1.")
-    outside = (labels < 0) | (labels >= len(classes))
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise BenchError(f"labels, row {row}: {labels[row]} is not one of the {len(classes)} classes.")
+    if case_ids is not None and len(case_ids) != len(labels):
+        raise BenchError(f"{len(case_ids)} case_ids, {len(labels)} labels.")
+    names = (
+        [f"case '{name}'" for name in case_ids] if case_ids is not None else [f"row {i}" for i in range(len(labels))]
+    )
+    slack = 1e-4  # float32 softmax does not add up to the last digit
+    in_range: NDArray[np.bool_] = np.all((probabilities >= -slack) & (probabilities <= 1 + slack), axis=1)
+    sums = np.abs(probabilities.sum(axis=1) - 1) < slack
+    faults = [
+        f"probabilities, {names[i]}: {probabilities[i].tolist()} "
+        + ("do not sum to 1." if bool(in_range[i]) else "are not all in [0, 1].")
+        for i in np.flatnonzero(~in_range | ~sums).tolist()
+    ]
+    faults += [
+        f"labels, {names[i]}: {labels[i]} is not one of the {len(classes)} classes ({', '.join(classes)})."
+        for i in np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    ]
+    if faults:
+        more = [f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        raise BenchError("\n".join([*faults[:_SHOWN], *more]))
+
+
+def _matthews(labels: Labels, predicted: Labels) -> float:
+    # scikit-learn says 0 too, with a warning.
+    if len(np.union1d(labels, predicted)) == 1:
+        return 0.0
+    return float(sk.matthews_corrcoef(labels, predicted))
+
+
+def _kappa(labels: Labels, predicted: Labels) -> float | None:
+    # One and the same class everywhere: chance agreement is 1, and scikit-learn divides by zero.
+    if len(np.union1d(labels, predicted)) == 1:
+        return None
+    return _number(sk.cohen_kappa_score(labels, predicted))
 
 
 def _number(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+PER_CLASS = ("SEN", "SPEC", "PREC", "F1", "AUROC", "AUPRC")
+"""Metrics that a report shows for each class, one against the rest."""
+_ONE_AGAINST_REST = {
+    "ACC": "(TP + TN) / all",
+    "BACC": "(SEN + SPEC) / 2",
+    "SEN": "TP / (TP + FN)",
+    "SPEC": "TN / (TN + FP)",
+    "PREC": "TP / (TP + FP); 0 for a class that is never predicted",
+    "F1": "2TP / (2TP + FP + FN)",
+    "AUROC": "area under the ROC curve of the class's probability",
+    "AUPRC": "average precision of the class's probability, without interpolation",
+}
+_AVERAGES: dict[Averaging, str] = {
+    "macro": "plain mean over the classes present of",
+    "weighted": "mean over classes, weighted by their number of cases, of",
+    "class": "of one class against the rest:",
+}
+
+
+def class_definition_id(metric: str) -> str:
+    """Id of a metric of one class.
+
+    >>> class_definition_id("SEN"), class_definition_id("AUROC")
+    ('sen.class@1', 'auroc.class@1')
+    """
+    return f"{metric.lower()}.class@1"
+
+
+def _averaged_id(metric: str, averaging: Averaging) -> str:
+    # The area's one-against-rest rule is in the id, since one against one is usual too.
+    ovr = ".ovr" if metric in ("AUROC", "AUPRC") and averaging != "class" else ""
+    return f"{metric.lower()}{ovr}.{averaging}@1"
+
+
+def binary_definition(metric: str, positive: str) -> Definition:
+    """A metric of the one class that is named as the positive one.
+
+    Raises:
+        BenchError: the metric has no binary form.
+    """
+    if metric not in _ONE_AGAINST_REST:
+        raise BenchError(f"{metric} has no binary form; {', '.join(_ONE_AGAINST_REST)} have.")
+    return Definition(
+        metric,
+        f"{metric.lower()}.binary[{positive}]@1",
+        "classification",
+        f"positive: {positive}; {_ONE_AGAINST_REST[metric]}",
+        "fraction",
+        "scikit-learn",
+        averaging="binary",
+        positive=positive,
+    )
+
+
+def _define(name: str, ident: str, formula: str, source: str = "scikit-learn", **more: Any) -> None:
+    define(Definition(name, ident, "classification", formula, more.pop("unit", "fraction"), source, **more))
+
+
+_define("ACC", "acc@1", "correct / all", "scikit-learn accuracy_score", primary=True)
+_define("BACC", "bacc@1", "mean recall over the classes present", "scikit-learn balanced_accuracy_score", primary=True)
+for _name, _formula in _ONE_AGAINST_REST.items():
+    for _averaging, _words in _AVERAGES.items():
+        _define(
+            _name,
+            _averaged_id(_name, _averaging),
+            f"{_words} {_formula}",
+            averaging=_averaging,
+            primary=_averaging == "macro" and _name not in ("ACC", "BACC"),
+        )
+FAMILIES[r"(\w+)\.binary\[(.+)\]@1"] = lambda match: binary_definition(match[1].upper(), match[2])
+_define(
+    "MCC",
+    "mcc@1",
+    "Matthews correlation of the confusion matrix; 0 where one class alone is predicted or present",
+    "scikit-learn matthews_corrcoef; Gorodkin (2004), doi:10.1016/j.compbiolchem.2004.09.006",
+    unit="score",
+    range=(-1.0, 1.0),
+    primary=True,
+)
+_define(
+    "KAPPA",
+    "kappa@1",
+    "Cohen's kappa, unweighted; undefined where truth and prediction are one and the same class",
+    "scikit-learn cohen_kappa_score; Cohen (1960), doi:10.1177/001316446002000104",
+    unit="score",
+    range=(-1.0, 1.0),
+    primary=True,
+)
+_define(
+    "ECE",
+    "ece.top.15bins@1",
+    "mean over 15 equal bins, weighted by cases, of |accuracy - mean probability| of the predicted class",
+    "Guo et al. (2017), arXiv:1706.04599",
+    higher_is_better=False,
+    primary=True,
+)
+_define(
+    "BRIER",
+    "brier@1",
+    "mean over cases of the squared distance between probabilities and truth, summed over classes",
+    "Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+    unit="score",
+    range=(0.0, 2.0),
+    higher_is_better=False,
+    primary=True,
+)

@@ -1,11 +1,18 @@
-"""What each number is: id with version, rule, unit, range, and what empty masks get."""
+"""What each number is: id with version, formula, rule, grid, unit, range, and what empty masks get."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from usfm_bench.data.spec import Task
+from usfm_bench.errors import BenchError, did_you_mean
+from usfm_bench.registry import Registry
+
+Unit = Literal["fraction", "px", "mm", "score"]
+Averaging = Literal["", "macro", "weighted", "class", "binary"]
 
 
 @dataclass(frozen=True)
@@ -13,96 +20,111 @@ class Definition:
     """One metric, as it stands in records, tables and JSON rows."""
 
     name: str
+    """Heading in tables, such as HD95."""
     id: str
-    """Changes its version whenever the same masks would give another number."""
+    """Changes its version whenever the same predictions would give another number."""
+    task: Task
     formula: str
-    unit: Literal["fraction", "px"]
+    unit: Unit
+    """`fraction`: shown in percent; `score`: a number without a unit, such as MCC."""
     source: str
+    """Paper, or code whose rule it is."""
+    compute: Callable[..., float] | None = field(default=None, repr=False, compare=False)
+    """Segmentation: of a `Pair`. Emulated classification: of (probabilities, labels). None: see `stats`."""
+    range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool = True
+    grid: str = "native"
+    """`native`, or a key of `metrics.grids.GRIDS`: how the reference comes to the network's grid."""
+    needs_spacing: bool = False
+    """Computed in millimetres, so undefined where the spacing is unknown."""
     both_empty: str = ""
     """Value when prediction and reference are empty."""
     prediction_empty: str = ""
     """Value for a missed lesion."""
     reference_empty: str = ""
     """Value for a false alarm."""
+    averaging: Averaging = ""
+    """Classification: over classes, one against the rest; `class`: each; `binary`: the class named in the id."""
+    positive: str | None = None
+    """The class of a `binary` id."""
+    primary: bool = False
+    """Computed for every trial and shown in every report."""
+    over: Literal["lesions", "all"] = "lesions"
+    """Which images a segmentation mean is over."""
+    emulates: str | None = None
+    """Repository whose code's number this is; such a number is for comparison with that code only."""
+
+    @property
+    def column(self) -> str:
+        """Its column in `cases.parquet`: the name, with `_mm` for millimetres; the id where that is not primary."""
+        if not self.primary:
+            return self.id
+        return f"{self.name}_mm" if self.unit == "mm" else self.name
 
 
-def _overlap(name: str, formula: str, *, both: str, missed: str, alarm: str) -> Definition:
-    source = "confusion counts of the pixels of one image at native size"
-    ident = f"{name.lower()}.pixel.native@1"
-    return Definition(
-        name, ident, formula, "fraction", source, both_empty=both, prediction_empty=missed, reference_empty=alarm
-    )
+DEFINITIONS: Registry[Definition] = Registry("definition")
+FAMILIES: dict[str, Callable[[re.Match[str]], Definition]] = {}
+"""Patterns of ids with a number or a name in them, and what builds their definitions."""
 
 
-_SEGMENTATION = (
-    Definition(
-        "DSC",
-        "dsc.native@1",
-        "2TP / (2TP + FP + FN)",
-        "fraction",
-        "Dice (1945), doi:10.2307/1932409",
-        both_empty="1",
-        prediction_empty="0",
-        reference_empty="0",
-    ),
-    Definition(
-        "HD95",
-        "hd95.pooled.native.px@1",
-        "95th percentile of the pooled distances between both borders (medpy's rule)",
-        "px",
-        "medpy.metric.binary.hd95; border = mask without its 4-neighbour erosion",
-        higher_is_better=False,
-        both_empty="0",
-        prediction_empty="image diagonal",
-        reference_empty="undefined; a false alarm",
-    ),
-    _overlap("IOU", "TP / (TP + FP + FN)", both="1", missed="0", alarm="0"),
-    _overlap("ACC", "(TP + TN) / all", both="1", missed="as computed", alarm="as computed"),
-    _overlap("SEN", "TP / (TP + FN)", both="undefined", missed="0", alarm="undefined"),
-    _overlap("SPEC", "TN / (TN + FP)", both="1", missed="1", alarm="as computed"),
-    _overlap("PREC", "TP / (TP + FP)", both="undefined", missed="0", alarm="0"),
-    _overlap("F1", "2TP / (2TP + FP + FN), equal to DSC", both="1", missed="0", alarm="0"),
-)
-_SKLEARN = "scikit-learn; macro: plain mean over the classes present in the test set"
-_CLASSIFICATION = (
-    Definition("ACC", "acc@1", "correct / all", "fraction", "scikit-learn accuracy_score"),
-    Definition("BACC", "bacc@1", "mean over classes of recall", "fraction", _SKLEARN),
-    Definition("SEN", "sen.macro@1", "mean over classes of TP / (TP + FN); equal to BACC", "fraction", _SKLEARN),
-    Definition(
-        "SPEC", "spec.macro@1", "mean over classes of TN / (TN + FP), one against the rest", "fraction", _SKLEARN
-    ),
-    Definition(
-        "PREC",
-        "prec.macro@1",
-        "mean over classes of TP / (TP + FP); 0 for a class never predicted",
-        "fraction",
-        _SKLEARN,
-    ),
-    Definition("F1", "f1.macro@1", "mean over classes of 2TP / (2TP + FP + FN)", "fraction", _SKLEARN),
-    Definition(
-        "AUROC",
-        "auroc.ovr.macro@1",
-        "mean over classes of the area under the ROC curve, one against the rest",
-        "fraction",
-        "scikit-learn roc_auc_score",
-    ),
-)
+def define(definition: Definition) -> Definition:
+    """Enter a definition; its id must be new."""
+    return DEFINITIONS.register(definition.id)(definition)
 
 
-PER_CLASS = ("SEN", "SPEC", "PREC", "F1", "AUROC")
-"""Classification metrics that each class has, one against the rest."""
+def find_definitions(names: Iterable[str]) -> list[Definition]:
+    """The definitions behind ids (their version may be left out) and names of emulators, in the order given.
 
+    >>> [d.unit for d in find_definitions(["hd95.pooled.native.px@1", "nsd.3px.native"])]
+    ['px', 'fraction']
 
-def class_definition_id(metric: str) -> str:
-    """Id of a metric of one class.
-
-    >>> class_definition_id("SEN"), class_definition_id("AUROC")
-    ('sen.class@1', 'auroc.class@1')
+    Raises:
+        BenchError: unknown names, all at once, each with the nearest known one.
     """
-    return f"{metric.lower()}.class@1"
+    found: dict[str, Definition] = {}
+    faults = []
+    for name in names:
+        try:
+            matches = _find(name)
+        except BenchError as error:
+            faults.append(str(error))
+            continue
+        found |= {d.id: d for d in matches}
+        if not matches:
+            near = did_you_mean(name, [*DEFINITIONS, *emulators()])
+            faults.append(f"Unknown definition '{name}'.{near} `usfm-bench score --list` shows all.")
+    if faults:
+        raise BenchError("\n".join(faults))
+    return list(found.values())
 
 
-def primary(task: Task) -> dict[str, Definition]:
-    """Metric name -> definition, in the order of the tables' columns."""
-    return {d.name: d for d in (_SEGMENTATION if task == "segmentation" else _CLASSIFICATION)}
+def _find(name: str) -> list[Definition]:
+    full = name if re.search(r"@\d+$", name) else f"{name}@1"
+    if full in DEFINITIONS:
+        return [DEFINITIONS[full]]
+    for pattern, build in FAMILIES.items():
+        if match := re.fullmatch(pattern, full):
+            return [build(match)]
+    return [d for d in DEFINITIONS.values() if d.emulates == name]
+
+
+def emulators() -> list[str]:
+    """Names of the repositories that can be emulated."""
+    return sorted({d.emulates for d in DEFINITIONS.values() if d.emulates})
+
+
+def primary(task: Task) -> list[Definition]:
+    """What every trial is scored with. Millimetres only where a data set knows them."""
+    order = _ORDER[task]
+    chosen = [d for d in DEFINITIONS.values() if d.task == task and d.primary]
+    return sorted(chosen, key=lambda d: (d.unit == "mm", order.index(d.name)))
+
+
+# The paper's columns first, in its order.
+_ORDER: dict[Task, tuple[str, ...]] = {
+    "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1", "IOU", "HD", "ASSD", "NSD", "LDR"),
+    "classification": (
+        *("ACC", "SEN", "PREC", "F1", "SPEC", "BACC", "AUROC", "AUPRC"),
+        *("MCC", "KAPPA", "ECE", "BRIER"),
+    ),
+}

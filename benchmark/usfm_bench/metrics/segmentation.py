@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from threadpoolctl import threadpool_limits
 
 from usfm_bench.data.sample import Mask
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.metrics.definitions import FAMILIES, Definition, define, primary
+from usfm_bench.metrics.grids import GRIDS
+from usfm_bench.metrics.pair import Pair, check_masks, check_spacing, percentile
 
 Rule = Literal["pooled", "max_directed"]
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+Missed = Literal["diagonal", "exclude"]
+Spacings = tuple[float, float] | None
+_SHOWN = 10  # faults in one message
 
 
 def dice(pred: Mask, target: Mask) -> float:
@@ -29,11 +35,12 @@ def dice(pred: Mask, target: Mask) -> float:
 
     Reference: Dice (1945), doi:10.2307/1932409.
     """
-    _check(pred, target)
-    return _ratio(2 * int((pred & target).sum()), int(pred.sum()) + int(target.sum()), empty=1.0)
+    return _dice(Pair(pred, target))
 
 
-def hd95(pred: Mask, target: Mask, *, spacing: tuple[float, float] | None = None, rule: Rule = "pooled") -> float:
+def hd95(
+    pred: Mask, target: Mask, *, spacing: Spacings = None, rule: Rule = "pooled", missed: Missed = "diagonal"
+) -> float:
     """95th percentile of the distances between the borders of two (H, W) bool masks.
 
     Args:
@@ -42,113 +49,320 @@ def hd95(pred: Mask, target: Mask, *, spacing: tuple[float, float] | None = None
         spacing: (y, x) pixel spacing in millimetres; None: the result is in pixels.
         rule: `pooled` (medpy): one percentile over both directions' distances together;
             `max_directed` (MONAI, MetricsReloaded): the larger of the two directions' percentiles.
+        missed: what a missed lesion gets: the image's `diagonal`, or NaN, so that it is left out (`exclude`).
 
     Returns:
-        0 where both are empty; the image diagonal for a missed lesion; NaN for a false alarm on an empty reference.
+        0 where both are empty; NaN for a false alarm on an empty reference.
 
     Raises:
         BenchError: shapes differ, a mask is not bool, or a spacing is not positive.
     """
-    _check(pred, target)
     if rule not in get_args(Rule):
         raise unknown("rule", rule, get_args(Rule))
-    sy, sx = spacing or (1.0, 1.0)
-    if not (sy > 0 and sx > 0):
-        raise BenchError(f"spacing is {spacing}; both values must be positive millimetres.")
-    if not target.any():
-        return math.nan if pred.any() else 0.0
-    if not pred.any():
-        return math.hypot(target.shape[0] * sy, target.shape[1] * sx)
-    to_target, to_pred = _surface_distances(pred, target, (sy, sx))
-    if rule == "pooled":
-        return float(np.percentile(np.concatenate([to_target, to_pred]), 95))
-    return float(max(np.percentile(to_target, 95), np.percentile(to_pred, 95)))
+    if missed not in get_args(Missed):
+        raise unknown("policy for missed lesions", missed, get_args(Missed))
+    return _distance(Pair(pred, target, spacing), _HD95[rule], missed)
 
 
 def score_segmentation(
     preds: Sequence[Mask],
     targets: Sequence[Mask],
     *,
-    spacings: Sequence[tuple[float, float] | None] | None = None,
+    definitions: Sequence[Definition] | None = None,
+    spacings: Sequence[Spacings] | None = None,
+    grid_preds: Sequence[Mask] | None = None,
     case_ids: Sequence[str] | None = None,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Every metric of every case, one row a case, in the given order.
 
     Args:
         preds: (H, W) bool predictions; sizes may differ between cases.
         targets: (H, W) bool references.
-        spacings: (y, x) in millimetres a case, for HD95; None: pixels.
+        definitions: what to compute; None: the primary ones, those in millimetres only if a spacing is known.
+        spacings: (y, x) in millimetres a case; None where it is unknown, and then millimetres are NaN.
+        grid_preds: (S, S) bool predictions on the network's grid, for definitions on it.
         case_ids: names of the cases; their positions when None.
+        threads: number of threads; None: one a core.
 
     Returns:
-        Columns case_id, DSC, HD95, IOU, ACC, SEN, SPEC, PREC, F1, lesion, missed, false_alarm, target_px, pred_px.
+        Columns case_id, one a definition (its `column`), lesion, missed, false_alarm, target_px, pred_px.
 
     Raises:
-        BenchError: lengths or shapes differ, or a mask is not bool; names the case.
+        BenchError: lengths or shapes differ, a mask is not bool, a spacing is not positive; names every such case.
     """
-    names = list(case_ids) if case_ids is not None else [str(i) for i in range(len(targets))]
-    gaps = list(spacings) if spacings is not None else [None] * len(targets)
-    if not len(preds) == len(targets) == len(names) == len(gaps):
-        raise BenchError(f"{len(preds)} preds, {len(targets)} targets, {len(names)} case_ids, {len(gaps)} spacings.")
+    n = len(targets)
+    names = list(case_ids) if case_ids is not None else [str(i) for i in range(n)]
+    gaps = list(spacings) if spacings is not None else [None] * n
+    grids = list(grid_preds) if grid_preds is not None else [None] * n
+    if not len(preds) == n == len(names) == len(gaps) == len(grids):
+        raise BenchError(
+            f"{len(preds)} preds, {n} targets, {len(names)} case_ids, {len(gaps)} spacings, {len(grids)} grid_preds."
+        )
+    if definitions is None:
+        definitions = primary_definitions(gaps)
+    if grid_preds is None and (on_grid := [d.id for d in definitions if d.grid != "native"]):
+        raise BenchError(f"grid_preds is missing; needed by {', '.join(on_grid)}.")
+    _check_cases(preds, targets, gaps, names)
 
     def score(i: int) -> dict[str, Any]:
+        return {"case_id": names[i], **_score_case(preds[i], targets[i], gaps[i], grids[i], definitions)}
+
+    # The interpreter's lock lets no more than a few threads run; BLAS's own would get in their way.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
+        return pd.DataFrame(list(pool.map(score, range(n))))
+
+
+def primary_definitions(spacings: Sequence[Spacings]) -> list[Definition]:
+    """The primary definitions that can be computed: millimetres only if a spacing is known."""
+    known = any(spacing is not None for spacing in spacings)
+    return [d for d in primary("segmentation") if known or d.unit != "mm"]
+
+
+def _check_cases(
+    preds: Sequence[Mask], targets: Sequence[Mask], spacings: Sequence[Spacings], names: Sequence[str]
+) -> None:
+    faults = []
+    for pred, target, spacing, name in zip(preds, targets, spacings, names, strict=True):
         try:
-            return {"case_id": names[i], **_score_case(preds[i], targets[i], gaps[i])}
+            check_masks(pred, target)
+            check_spacing(spacing)
         except BenchError as error:
-            raise BenchError(f"case '{names[i]}': {error}") from None
+            faults.append(f"case '{name}': {error}")
+    if faults:
+        more = [f"... and {len(faults) - _SHOWN} more cases"] if len(faults) > _SHOWN else []
+        raise BenchError("\n".join([*faults[:_SHOWN], *more]))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return pd.DataFrame(list(pool.map(score, range(len(names)))))
 
-
-def _score_case(pred: Mask, target: Mask, spacing: tuple[float, float] | None) -> dict[str, Any]:
-    _check(pred, target)
-    n_pred, n_target, tp = int(pred.sum()), int(target.sum()), int((pred & target).sum())
-    fp, fn = n_pred - tp, n_target - tp
-    tn = target.size - tp - fp - fn
-    missed = n_target > 0 and n_pred == 0
-    overlap = _ratio(2 * tp, n_pred + n_target, empty=1.0)
-    return {
-        "DSC": overlap,
-        "HD95": hd95(pred, target, spacing=spacing),
-        "IOU": _ratio(tp, tp + fp + fn, empty=1.0),
-        "ACC": _ratio(tp + tn, target.size),
-        "SEN": _ratio(tp, tp + fn),
-        "SPEC": _ratio(tn, tn + fp),
-        "PREC": 0.0 if missed else _ratio(tp, n_pred),
-        "F1": overlap,
-        "lesion": n_target > 0,
-        "missed": missed,
-        "false_alarm": n_target == 0 and n_pred > 0,
-        "target_px": n_target,
-        "pred_px": n_pred,
+def _score_case(
+    pred: Mask, target: Mask, spacing: Spacings, grid_pred: Mask | None, definitions: Sequence[Definition]
+) -> dict[str, Any]:
+    native = Pair(pred, target)
+    pairs = {("native", False): native}
+    row = {}
+    for definition in definitions:
+        in_mm = definition.needs_spacing
+        if in_mm and spacing is None:
+            row[definition.column] = math.nan
+            continue
+        key = (definition.grid, in_mm)
+        if key not in pairs:
+            pairs[key] = _build_pair(pred, target, spacing if in_mm else None, grid_pred, definition.grid)
+        assert definition.compute is not None
+        row[definition.column] = definition.compute(pairs[key])
+    return row | {
+        "lesion": native.n_target > 0,
+        "missed": native.n_target > 0 and native.n_pred == 0,
+        "false_alarm": native.n_target == 0 and native.n_pred > 0,
+        "target_px": native.n_target,
+        "pred_px": native.n_pred,
     }
 
 
-def _surface_distances(
-    a: Mask, b: Mask, spacing: tuple[float, float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances from each border pixel of `a` to the border of `b`, and back; trees of border points only."""
-    x, y, w, h = cv2.boundingRect((a | b).view(np.uint8))
-    border_a, border_b = (_border(m[y : y + h, x : x + w]) * np.array(spacing) for m in (a, b))
-    tree_a, tree_b = (cKDTree(p, balanced_tree=False, compact_nodes=False) for p in (border_a, border_b))
-    return tree_b.query(border_a)[0], tree_a.query(border_b)[0]
-
-
-def _border(mask: Mask) -> NDArray[np.int64]:
-    """(P, 2) pixels of a mask that its erosion with a cross removes; outside the image counts as background."""
-    pixels = np.ascontiguousarray(mask).view(np.uint8)
-    eroded = cv2.erode(pixels, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.argwhere(pixels != eroded)
+def _build_pair(pred: Mask, target: Mask, spacing: Spacings, grid_pred: Mask | None, grid: str) -> Pair:
+    if grid == "native":
+        return Pair(pred, target, spacing)
+    assert grid_pred is not None
+    return Pair(grid_pred, GRIDS[grid](target, grid_pred.shape[0]))
 
 
 def _ratio(part: int, whole: int, *, empty: float = math.nan) -> float:
     return part / whole if whole else empty
 
 
-def _check(pred: Mask, target: Mask) -> None:
-    for name, mask in (("pred", pred), ("target", target)):
-        if mask.dtype != bool or mask.ndim != 2:
-            raise BenchError(f"{name} is {mask.dtype} of shape {mask.shape}; expected a bool mask (H, W).")
-    if pred.shape != target.shape:
-        raise BenchError(f"pred is {pred.shape}, target {target.shape}; shapes must agree.")
+def _dice(pair: Pair) -> float:
+    return _ratio(2 * pair.tp, pair.n_pred + pair.n_target, empty=1.0)
+
+
+def _iou(pair: Pair) -> float:
+    return _ratio(pair.tp, pair.tp + pair.fp + pair.fn, empty=1.0)
+
+
+def _accuracy(pair: Pair) -> float:
+    return _ratio(pair.tp + pair.tn, pair.size)
+
+
+def _sensitivity(pair: Pair) -> float:
+    return _ratio(pair.tp, pair.n_target)
+
+
+def _specificity(pair: Pair) -> float:
+    return _ratio(pair.tn, pair.tn + pair.fp)
+
+
+def _precision(pair: Pair) -> float:
+    # A missed lesion has no true positive to be precise about; it counts as 0 and is not left out.
+    return 0.0 if pair.n_target and not pair.n_pred else _ratio(pair.tp, pair.n_pred)
+
+
+def _distance(pair: Pair, measure: Callable[[Pair], float], missed: Missed) -> float:
+    if not pair.n_target:
+        return math.nan if pair.n_pred else 0.0
+    if not pair.n_pred:
+        return pair.diagonal if missed == "diagonal" else math.nan
+    return measure(pair)
+
+
+def _surface_dice(pair: Pair, tolerance: float) -> float:
+    if not pair.n_pred or not pair.n_target:
+        return float(pair.n_pred == pair.n_target)
+    return float(np.count_nonzero(pair.pooled <= tolerance)) / len(pair.pooled)
+
+
+def _lesions_found(pair: Pair, threshold: float) -> float:
+    """Share of the reference's 8-connected components that one component of the prediction meets."""
+    if not pair.n_target:
+        return math.nan
+    if not pair.n_pred:
+        return 0.0
+    (n_said, said), (n_true, true) = _components(pair.pred), _components(pair.target)
+    if n_said == n_true == 2:  # the background and one component each
+        iou = np.array([[pair.tp / (pair.tp + pair.fp + pair.fn)]])
+    else:
+        meetings = np.bincount((true * n_said + said).ravel(), minlength=n_true * n_said)
+        both = meetings.reshape(n_true, n_said)
+        iou = (both / (both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both))[1:, 1:]
+    best = iou.max(axis=1)
+    return float(np.mean(best >= threshold if threshold else best > 0))
+
+
+def _components(mask: Mask) -> tuple[int, NDArray[np.int32]]:
+    """Number of labels and (H, W) labels, 0 for the background; by one thread, since cases share the cores."""
+    count, labels = cv2.connectedComponentsWithAlgorithm(mask.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_SPAGHETTI)
+    return count, labels
+
+
+_HD95: dict[str, Callable[[Pair], float]] = {
+    "pooled": lambda pair: percentile(pair.pooled, 0.95),
+    "max_directed": lambda pair: max(percentile(d, 0.95) for d in pair.distances),
+}
+_COUNTS = "counts of the pixels of one image"
+_BORDER = "border = mask without its 4-neighbour erosion, outside the image is background"
+
+
+def _define(
+    name: str,
+    stem: str,
+    formula: str,
+    compute: Callable[[Pair], float],
+    empty: tuple[str, str, str],
+    source: str,
+    **more: Any,
+) -> None:
+    """Enter one segmentation metric; `empty`: what both empty, a missed lesion and a false alarm get."""
+    both, missed, alarm = empty
+    fields = {"unit": "fraction", "both_empty": both, "prediction_empty": missed, "reference_empty": alarm} | more
+    define(Definition(name, f"{stem}@1", "segmentation", formula, source=source, compute=compute, **fields))
+
+
+def _define_overlap(name: str, stem: str, *args: Any) -> None:
+    """A metric of pixel counts: at native size, and on the network's grid."""
+    _define(name, f"{stem}.native", *args, primary=True)
+    _define(name, f"{stem}.grid", *args, grid="network")
+
+
+def _define_distance(name: str, stem: str, formula: str, measure: Callable[[Pair], float], source: str) -> None:
+    """A distance between borders: in pixels, millimetres, or pixels of the network's grid; missed lesions in or out."""
+    places = {"native.px": ("native", "px"), "native.mm": ("native", "mm"), "grid.px": ("network", "px")}
+    policies: dict[Missed, tuple[str, str]] = {
+        "diagonal": ("", "image diagonal"),
+        "exclude": (".exclude", "undefined: left out and counted"),
+    }
+    for place, (grid, unit) in places.items():
+        for policy, (suffix, gets) in policies.items():
+            _define(
+                name,
+                f"{stem}.{place}{suffix}",
+                formula,
+                partial(_distance, measure=measure, missed=policy),
+                ("0", gets, "undefined"),
+                f"{source}; {_BORDER}",
+                unit=unit,
+                grid=grid,
+                needs_spacing=unit == "mm",
+                range=(0.0, math.inf),
+                higher_is_better=False,
+                primary=stem in _PRIMARY_DISTANCES and grid == "native" and policy == "diagonal",
+            )
+
+
+def surface_dice_definition(tolerance: str, unit: str, *, primary: bool = False) -> Definition:
+    """NSD at a tolerance in pixels or millimetres, such as ("2", "px")."""
+    return Definition(
+        "NSD",
+        f"nsd.{tolerance}{unit}.native@1",
+        "segmentation",
+        f"share of both borders' pixels that are at most {tolerance} {unit} from the other border",
+        "fraction",
+        f"Nikolov et al. (2021), doi:10.2196/26151, over border pixels as MONAI's SurfaceDiceMetric; {_BORDER}",
+        partial(_surface_dice, tolerance=float(tolerance)),
+        both_empty="1",
+        prediction_empty="0",
+        reference_empty="0",
+        needs_spacing=unit == "mm",
+        primary=primary,
+    )
+
+
+def _define_detection(stem: str, threshold: float, condition: str, *, primary: bool = False) -> None:
+    formula = f"share of the reference's lesions with which one component of the prediction has {condition}"
+    source = "components by 8-neighbourhood; threshold 0.1 as nnDetection, doi:10.1007/978-3-030-87240-3_51"
+    compute = partial(_lesions_found, threshold=threshold)
+    _define("LDR", f"{stem}.native", formula, compute, ("undefined", "0", "undefined"), source, primary=primary)
+
+
+_PRIMARY_DISTANCES = ("hd95.pooled", "hd", "assd.pooled")
+_define_overlap("DSC", "dsc", "2TP / (2TP + FP + FN)", _dice, ("1", "0", "0"), "Dice (1945), doi:10.2307/1932409")
+_define_overlap("ACC", "acc.pixel", "(TP + TN) / all", _accuracy, ("1", "as computed", "as computed"), _COUNTS)
+_define_overlap("SEN", "sen.pixel", "TP / (TP + FN)", _sensitivity, ("undefined", "0", "undefined"), _COUNTS)
+_define_overlap("SPEC", "spec.pixel", "TN / (TN + FP)", _specificity, ("1", "1", "as computed"), _COUNTS)
+_define_overlap("PREC", "prec.pixel", "TP / (TP + FP)", _precision, ("undefined", "0", "0"), _COUNTS)
+_define_overlap("F1", "f1.pixel", "2TP / (2TP + FP + FN), equal to DSC", _dice, ("1", "0", "0"), _COUNTS)
+_define_overlap(
+    "IOU",
+    "iou.pixel",
+    "TP / (TP + FP + FN)",
+    _iou,
+    ("1", "0", "0"),
+    "Jaccard (1912), doi:10.1111/j.1469-8137.1912.tb05611.x",
+)
+_define_distance(
+    "HD95",
+    "hd95.pooled",
+    "95th percentile of both borders' distances to each other, pooled",
+    _HD95["pooled"],
+    "medpy.metric.binary.hd95",
+)
+_define_distance(
+    "HD95",
+    "hd95.max_directed",
+    "the larger of the two directions' 95th percentiles",
+    _HD95["max_directed"],
+    "MONAI; MetricsReloaded, doi:10.1038/s41592-023-02151-z",
+)
+_define_distance(
+    "HD",
+    "hd",
+    "largest distance from either border to the other",
+    lambda pair: float(pair.pooled.max()),
+    "Huttenlocher et al. (1993), doi:10.1109/34.232073; medpy.metric.binary.hd",
+)
+_define_distance(
+    "ASSD",
+    "assd.pooled",
+    "mean of both borders' distances to each other, pooled before the mean",
+    lambda pair: float(pair.pooled.mean()),
+    "medpy.metric.binary.assd",
+)
+_define_distance(
+    "ASSD",
+    "assd.mean_of_means",
+    "half the sum of the two directions' mean distances",
+    lambda pair: float((pair.distances[0].mean() + pair.distances[1].mean()) / 2),
+    "MetricsReloaded's average symmetric distance of two means (MASD)",
+)
+define(surface_dice_definition("2", "px", primary=True))
+FAMILIES[r"nsd\.(\d+(?:\.\d+)?)(px|mm)\.native@1"] = lambda match: surface_dice_definition(match[1], match[2])
+_define_detection("ldr.iou10", 0.1, "an intersection over union of at least 0.1", primary=True)
+_define_detection("ldr.iou50", 0.5, "an intersection over union of at least 0.5")
+_define_detection("ldr.any", 0.0, "a pixel in common")

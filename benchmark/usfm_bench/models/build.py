@@ -49,6 +49,8 @@ def build_model(
         raise BenchError(f"Model '{name}' does not fit {task} at {training.image_size} px: {error}") from error
     if entry.weights == "file":
         network.weight_hash = file_sha256(weight_file(entry))
+    if entry.frozen:
+        network.freeze_backbone()
     return network
 
 

@@ -27,6 +27,16 @@ class Network(nn.Module):
     backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
 
+    def freeze_backbone(self) -> None:
+        """Keep the backbone's weights; it is still used in training mode's forward pass, without drop path."""
+        self.backbone.requires_grad_(False)
+        for parameter in self.head_parameters():
+            parameter.requires_grad_(True)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the backbone's object that belong to the task: a classifier on top of it."""
+        yield from ()
+
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of a batch."""
         raise AssertionError("every network defines its loss")
@@ -37,7 +47,7 @@ class Network(nn.Module):
         Biases, norms, position tables and other vectors have no weight decay.
         """
         groups = []
-        if self.backbone is not None and layer_decay < 1:
+        if self.backbone is not None and layer_decay < 1 and next(self.backbone.parameters()).requires_grad:
             skip = {n for n, _ in self.backbone.named_parameters() if _undecayed(n)}
             groups = param_groups_layer_decay(self.backbone, weight_decay, skip, layer_decay=layer_decay)
         taken = {id(p) for group in groups for p in group["params"]}
@@ -60,6 +70,10 @@ class Classifier(Network):
         self.backbone = backbone
         self.label_smoothing = label_smoothing
         self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The linear head."""
+        yield from self.backbone.get_classifier().parameters()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, C) logits."""

@@ -8,8 +8,12 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from usfm_bench.reporting.markdown import caption, to_markdown
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.reporting.markdown import caption, to_list, to_markdown
 from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.rows import chosen_rows
+from usfm_bench.results.frames import ModelResults
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +26,31 @@ def render(reports: Sequence[Report], form: str) -> str:
     if form == "csv":
         return pd.concat([to_frame(report) for report in reports]).to_csv(index=False, lineterminator="\n")
     return "\n".join(to_markdown(report) for report in reports)
+
+
+def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definition], form: str) -> str:
+    """Text of chosen definitions (none: the primary ones) of rescored trials: `markdown`, `json` or `csv`.
+
+    Raises:
+        BenchError: no definition is of the trials' task.
+    """
+    found = [(r, row) for r in results for row in chosen_rows(r, definitions or _primary_of(r))]
+    if not found:
+        tasks = sorted({r.first.spec.task for r in results})
+        raise BenchError(f"None of the definitions is of {' or '.join(tasks)}, which is what these trials did.")
+    rows = [{"suite": r.first.spec.suite, "profile": r.first.spec.profile, **asdict(row)} for r, row in found]
+    if form == "json":
+        return json.dumps({"schema_version": SCHEMA_VERSION, "rows": rows}, indent=2, ensure_ascii=False) + "\n"
+    if form == "csv":
+        return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    several = len({(r.first.spec.suite, r.first.spec.profile) for r in results}) > 1
+    places = [f"{r.first.spec.suite}, {r.first.spec.profile}" for r, _ in found] if several else []
+    return to_list([row for _, row in found], places)
+
+
+def _primary_of(results: ModelResults) -> list[Definition]:
+    task = results.first.spec.task
+    return [d for d in primary(task) if task == "classification" or d.column in results.cases]
 
 
 def to_frame(report: Report) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -13,11 +13,13 @@ from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
 from usfm_bench.scoring import PROBABILITY
 
-# The paper's columns first, in its order.
+# The paper's columns first, in its order; all other metrics have a table of their own below.
 COLUMNS = {
-    "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1", "IOU"),
-    "classification": ("ACC", "SEN", "PREC", "F1", "SPEC", "BACC", "AUROC"),
+    "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1"),
+    "classification": ("ACC", "SEN", "PREC", "F1", "SPEC", "BACC"),
 }
+_COUNTS = ("n", "Missed", "False alarms")
+_UNITS = {"fraction": "%", "score": ""}
 _TITLES = {
     "1": "Table 1. Comparison results on segmentation tasks.",
     "2": "Table 2. Comparison results on classification tasks.",
@@ -31,32 +33,70 @@ def to_markdown(report: Report) -> str:
     parts = [f"# {report.suite}, profile {report.profile}", ""]
     for table, rows in groupby(report.rows, key=lambda row: row.table):
         whole = list(rows)
-        parts += [f"**{_TITLES[table]}**", "", *_main_table(whole), ""]
+        main = [row for row in whole if row.label is None]
+        task = "segmentation" if any(row.metric == "DSC" for row in main) else "classification"
+        measured = {(row.metric, row.unit): None for row in main if row.source == "measured"}
+        first = [(metric, unit) for metric, unit in measured if metric in COLUMNS[task] and unit != "mm"]
+        parts += [f"**{_TITLES[table]}**", "", *_main_table(main, first), ""]
+        if more := [column for column in measured if column not in first]:
+            known = [row for row in main if row.source == "measured"]
+            parts += ["More metrics of the same predictions:", "", *_main_table(known, more), ""]
         if any(row.label for row in whole):
             results = [r for r in report.results if r.first.spec.table == table]
             parts += ["By class, one against the rest:", "", *_class_table(whole, results), ""]
     return "\n".join([*parts, *(f"- {_escaped(line)}" for line in caption(report)), ""])
 
 
-def _main_table(rows: Sequence[Row]) -> list[str]:
-    rows = [row for row in rows if row.label is None]
-    measured = [row for row in rows if row.source == "measured"]
-    segments = any(row.metric == "DSC" for row in measured)
-    columns = COLUMNS["segmentation" if segments else "classification"]
-    alarms = any(row.n_false_alarms is not None for row in measured)
-    units = {row.metric: row.unit for row in measured}
-    header = ["Dataset", "Model", *(_heading(name, units.get(name)) for name in columns), "Seeds", "Cases"]
-    header += ["Missed"] * segments + ["False alarms"] * alarms
+def _main_table(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> list[str]:
+    """One line a model; behind the distances stand the cases they are over, missed lesions and false alarms."""
+    header = ["Dataset", "Model"]
+    distances = [unit in ("px", "mm") for _, unit in columns]
+    ends = {i for i, is_distance in enumerate(distances) if is_distance and not any(distances[i + 1 : i + 2])}
+    for i, (name, unit) in enumerate(columns):
+        header += [_heading(name, unit), *(_COUNTS if i in ends else ())]
     body = []
     for (dataset, model, source), cells in groupby(rows, key=lambda row: (row.dataset, row.model, row.source)):
-        by_metric = {row.metric: row for row in cells}
-        first = next(iter(by_metric.values()))
+        line_rows = list(cells)
+        first = line_rows[0]
+        by_column = {(row.metric, row.unit): row for row in line_rows}
         line = [_dataset(dataset, first), f"{model} (reported)" if source == "reported" else model]
-        line += [_cell(by_metric[name]) if name in by_metric else "" for name in columns]
-        line += [_count(first.n_seeds), _count(first.n_cases)]
-        line += [_count(first.n_missed)] * segments + [_count(first.n_false_alarms)] * alarms
-        body.append(line)
-    return _grid(header, body)
+        for i, column in enumerate(columns):
+            # The published HD95 comes without a unit.
+            row = by_column.get(column) or by_column.get((column[0], None))
+            line += [_cell(row) if row else ""]
+            line += _counts(row) if i in ends else []
+        body.append([*line, _count(first.n_seeds), _count(first.n_cases)])
+    return grid([*header, "Seeds", "Cases"], body)
+
+
+def _counts(row: Row | None) -> list[str]:
+    if row is None or row.source == "reported":
+        return ["", "", ""]
+    return [_count(row.n_cases), _count(row.n_missed), _NONE if row.n_false_alarms is None else str(row.n_false_alarms)]
+
+
+def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
+    """One line a number, with its definition: for definitions that the tables of a report do not show.
+
+    `places`: suite and profile of each row, where they differ.
+    """
+    header = ["Suite"] * bool(places) + ["Dataset", "Model", "Definition", "Class", "Value", "Unit", "Seeds", *_COUNTS]
+    body = [
+        [
+            *(_dataset(row.dataset, row), row.model, row.definition or "", row.label or "", _cell(row)),
+            *(_UNITS.get(row.unit or "", row.unit or ""), _count(row.n_seeds)),
+            *(_counts(row) if row.n_missed is not None else [_count(row.n_cases), "", ""]),
+        ]
+        for row in rows
+    ]
+    body = [[place, *line] for place, line in zip(places, body, strict=True)] if places else body
+    notes = ["Mean [95 % interval] over seeds and cases; n: cases that the mean is over (docs/method.md)."]
+    if repositories := sorted({row.emulates for row in rows if row.emulates}):
+        notes.append(
+            f"{', '.join(repositories)}: emulated, what that repository's code would print for these predictions, "
+            "faults included; for comparison with its published numbers only."
+        )
+    return "\n".join([*grid(header, body), "", *(f"- {note}" for note in notes), ""])
 
 
 def _class_table(rows: Sequence[Row], results: Sequence[ModelResults]) -> list[str]:
@@ -71,7 +111,7 @@ def _class_table(rows: Sequence[Row], results: Sequence[ModelResults]) -> list[s
         figures = [_cell(by_metric[name]) for name in names]
         said = ", ".join(f"{n:.1f} {name}" for name, n in confusion[dataset, model][label].items())
         body.append([_dataset(dataset, first), model, label, _count(first.n_cases), *figures, said])
-    return _grid(header, body)
+    return grid(header, body)
 
 
 def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
@@ -86,7 +126,7 @@ def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
 
 
 def _heading(metric: str, unit: str | None) -> str:
-    return f"{metric} ({'%' if unit == 'fraction' else unit})" if unit else metric
+    return metric if unit in (None, "score") else f"{metric} ({'%' if unit == 'fraction' else unit})"
 
 
 def _dataset(name: str, row: Row) -> str:
@@ -99,21 +139,24 @@ def _cell(row: Row) -> str:
         return row.printed
     if row.mean is None:
         return _NONE
-    scale = 100 if row.unit == "fraction" else 1
+    scale, digits = (100, 1) if row.unit == "fraction" else (1, 2 if row.unit == "score" else 1)
+    mean = f"{row.mean * scale:.{digits}f}"
     if row.ci_low is None or row.ci_high is None:
-        return f"{row.mean * scale:.1f} [{_NONE}]"
-    return f"{row.mean * scale:.1f} [{row.ci_low * scale:.1f}, {row.ci_high * scale:.1f}]"
+        return f"{mean} [{_NONE}]"
+    return f"{mean} [{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]"
 
 
 def _count(n: int | None) -> str:
     return "" if n is None else str(n)
 
 
-def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """A pipe table with padded columns; text to the left, figures to the right."""
+_LEFT = frozenset({"Suite", "Dataset", "Model", "Class", "Predicted as", "Definition", "Unit"})
+
+
+def grid(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str] = _LEFT) -> list[str]:
+    """A pipe table with padded columns; the columns in `left` to the left, figures to the right."""
     lines = [[_escaped(cell) for cell in line] for line in (header, *body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    left = {"Dataset", "Model", "Class", "Predicted as"}
     rule = [
         ":" + "-" * (w - 1) if name in left else "-" * (w - 1) + ":" for name, w in zip(header, widths, strict=True)
     ]
@@ -134,9 +177,10 @@ def caption(report: Report) -> list[str]:
     seeds = sorted({len(r.seeds) for r in report.results})
     lines = [
         f"Measured with profile {report.profile}, {_range(seeds)} a model; mean [95 % interval] for training seeds and "
-        "test cases drawn anew, given this training split. Means over cases: crossed variance components. Ratios over "
-        "all cases (SEN, SPEC, PREC, F1, BACC, AUROC in classification): grouped jackknife. Groups of near-duplicates "
-        "or patients are kept together. [n/a]: there is no interval, as with one case, one group or no spread.",
+        "test cases drawn anew, given this training split. Means over cases (all of segmentation; ACC and BRIER of "
+        "classification): crossed variance components. All other metrics of classification: grouped jackknife. Groups "
+        "of near-duplicates or patients are kept together. [n/a]: there is no interval, as with one case, one group or "
+        "no spread.",
     ]
     if seeds[0] == 1:
         lines.append("Where there is one seed, the interval holds the spread over cases alone.")
@@ -144,10 +188,14 @@ def caption(report: Report) -> list[str]:
         lines.append("Over folds, training sets overlap and intervals are approximate.")
     if any(spec.task == "segmentation" for spec in specs):
         lines.append(
-            "Segmentation: mean over images with a lesion, at native size. A missed lesion counts as DSC 0 and as an "
-            "HD95 of the image diagonal. Missed and false alarms are counted over all seeds."
+            "Segmentation: mean over images with a lesion, at native size. A missed lesion has DSC 0; its distances "
+            + ("are the image diagonal" if report.missed == "diagonal" else "are left out, in all seeds, and n says so")
+            + ". n: cases that the distances before it are over. Missed and false alarms are counted over all seeds; "
+            "n/a: no image is without a lesion."
         )
-    lines.append("Definitions: " + ", ".join(f"{d.name} {d.id}" for d in definitions_of(report)) + ".")
+    lines.append(
+        "Definitions: " + ", ".join(f"{name} {ident}" for ident, name in definitions_of(report.rows).items()) + "."
+    )
     if any(row.source == "reported" for row in report.rows):
         lines.append(
             "Reported rows are printed as published; they do not say what their ± is, and their HD95 is not this "

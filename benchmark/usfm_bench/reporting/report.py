@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from usfm_bench.errors import BenchError, unknown
-from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.metrics.segmentation import Missed
 from usfm_bench.plan import suite_names
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
-from usfm_bench.results.frames import ModelResults, load_results
+from usfm_bench.results.frames import ModelResults, check_definitions, load_results
 from usfm_bench.results.store import Store
 
 _FEW, _HIGH = 20, 0.95
@@ -27,24 +27,33 @@ class Report:
     """What the measured rows were computed from."""
     notes: tuple[str, ...]
     """What was left out, in words."""
+    missed: Missed = "diagonal"
+    """What a missed lesion's distances get."""
 
 
-def build_report(store: Store, suite: str, profile: str | None = None) -> Report:
+def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
     """Rows for everything that is finished.
+
+    Args:
+        store: of the trials.
+        suite: its name.
+        profile: None: the only one that is there.
+        missed: what a missed lesion's distances get: the image's `diagonal`, or nothing, and n says so (`exclude`).
 
     Raises:
         BenchError: nothing is finished, or several profiles are and none is chosen; names them.
     """
     profile = _choose_profile(store, suite, profile)
     results = load_results(store, suite, profile)
-    rows = [row for table in _tables(results) for row in _table_rows(table, results)]
-    return Report(suite, profile, tuple(rows), tuple(results), (*_notes(results), *_thin(rows)))
+    check_definitions([r.definitions for r in results if r.first.spec.task == "segmentation"])
+    rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
+    notes = (*_notes(results), *_undefined(rows), *_thin(rows))
+    return Report(suite, profile, tuple(rows), tuple(results), notes, missed)
 
 
-def definitions_of(report: Report) -> list[Definition]:
-    """The definitions behind the measured rows, in the order of the columns."""
-    tasks = {results.first.spec.task for results in report.results}
-    return [d for task in ("segmentation", "classification") if task in tasks for d in primary(task).values()]
+def definitions_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Definition id -> metric behind the measured rows, in their order."""
+    return {row.definition: row.metric for row in rows if row.definition is not None}
 
 
 def _choose_profile(store: Store, suite: str, profile: str | None) -> str:
@@ -75,20 +84,35 @@ def _tables(results: Sequence[ModelResults]) -> list[str | None]:
     return sorted(tables, key=lambda table: (table is None, table))
 
 
-def _table_rows(table: str | None, results: Sequence[ModelResults]) -> list[Row]:
+def _table_rows(table: str | None, results: Sequence[ModelResults], missed: Missed) -> list[Row]:
     """Reported rows of a data set above the measured rows that stand for it; measured rows of other data sets last."""
     reported = reported_rows(table) if table else []
     measured = [r for r in results if r.first.spec.table == table]
     labels = list(dict.fromkeys(row.dataset for row in reported))
     stand_for = [r.first.spec.dataset.paper_label for r in measured]
+    pairs = list(zip(measured, stand_for, strict=True))
     rows: list[Row] = []
     for label in labels:
         # Data of the user's own stands for no row of the paper; then all of the table's rows are shown.
         if label in stand_for or None in stand_for:
             rows += [row for row in reported if row.dataset == label]
-        rows += [row for r, own in zip(measured, stand_for, strict=True) if own == label for row in measured_rows(r)]
-    rows += [row for r, own in zip(measured, stand_for, strict=True) if own not in labels for row in measured_rows(r)]
+        rows += [row for r, own in pairs if own == label for row in measured_rows(r, missed=missed)]
+    rows += [row for r, own in pairs if own not in labels for row in measured_rows(r, missed=missed)]
     return rows
+
+
+def _undefined(rows: Sequence[Row]) -> list[str]:
+    """Where a value is undefined for some cases, which its mean leaves out; distances show their n beside them."""
+    found: dict[str, None] = {}
+    cases = {(row.dataset, row.model): row.n_cases or 0 for row in rows if row.metric == "DSC"}
+    for row in rows:
+        n = cases.get((row.dataset, row.model), 0)
+        if row.source == "measured" and row.unit == "fraction" and (row.n_cases or 0) < n:
+            found |= {
+                f"{row.dataset}, {row.model}: {row.metric} is over {row.n_cases} of {n} cases and undefined for the "
+                "others, in at least one seed": None
+            }
+    return list(found)
 
 
 def _thin(rows: Sequence[Row]) -> list[str]:

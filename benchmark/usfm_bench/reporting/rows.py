@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.metrics.definitions import PER_CLASS, class_definition_id, primary
+from usfm_bench.errors import unknown
+from usfm_bench.metrics.classification import PER_CLASS, class_definition_id
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, primary
+from usfm_bench.metrics.segmentation import Missed
 from usfm_bench.resources import load_yaml, resource
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.scoring import PROBABILITY
-from usfm_bench.stats import Interval, classification_interval, crossed_interval
+from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +33,7 @@ class Row:
     definition: str | None = None
     """Versioned id; None for a reported value, whose definition its source does not state."""
     unit: str | None = None
-    """`fraction` or `px`."""
+    """`fraction`, `px`, `mm`, or `score` for a number without a unit."""
     source: Literal["measured", "reported"]
     mean: float | None
     ci_low: float | None = None
@@ -38,7 +41,7 @@ class Row:
     interval: str | None = None
     """`seeds+cases`, `cases` (one seed), or None where there is no interval."""
     sd_cases: float | None = None
-    """Standard deviation over cases of the mean over seeds; None for metrics that cases do not have."""
+    """Standard deviation over cases of the mean over seeds; None for metrics that a single case does not have."""
     n_seeds: int | None = None
     n_cases: int | None = None
     """Cases that the mean is over."""
@@ -54,6 +57,8 @@ class Row:
     citation: str | None = None
     label: str | None = None
     """The class that the metric is of, one against the rest; None: over all cases or classes."""
+    emulates: str | None = None
+    """Repository whose code's number this is; None: this project's own."""
     printed: str | None = None
     """A reported value as its source prints it, with its decimals and whatever stands behind the plus-minus sign."""
 
@@ -84,20 +89,51 @@ def reported_rows(table: str) -> list[Row]:
     return rows
 
 
-def measured_rows(results: ModelResults) -> Iterator[Row]:
-    """Every metric of one model on one data set."""
+def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iterator[Row]:
+    """Every metric of one model on one data set; `missed`: what distances do with a missed lesion."""
     if results.first.spec.task == "segmentation":
-        yield from _segmentation_rows(results)
+        known = [DEFINITIONS[i] for i in results.definitions.values() if i in DEFINITIONS]
+        order = {d.id: i for i, d in enumerate(primary("segmentation"))}
+        for definition in sorted(known, key=lambda d: order.get(d.id, len(order))):
+            yield segmentation_row(results, *_under(missed, definition))
     else:
-        yield from _classification_rows(results)
+        for definition in primary("classification"):
+            yield from classification_rows(results, definition)
+        of_classes = [
+            row for n in PER_CLASS for row in classification_rows(results, DEFINITIONS[class_definition_id(n)])
+        ]
+        yield from sorted(of_classes, key=lambda row: results.first.classes.index(row.label or ""))
 
 
-def _common(results: ModelResults) -> dict[str, Any]:
+def chosen_rows(results: ModelResults, definitions: Sequence[Definition]) -> Iterator[Row]:
+    """The rows of these definitions, those of the other task left out."""
+    for definition in definitions:
+        if definition.task != results.first.spec.task:
+            continue
+        if definition.task == "segmentation":
+            yield segmentation_row(results, definition, definition.column)
+        else:
+            yield from classification_rows(results, definition)
+
+
+def _under(missed: Missed, definition: Definition) -> tuple[Definition, str, bool]:
+    """The definition for the policy, the column it is computed from, and whether missed lesions are left out of it."""
+    excluding = definition.id.replace("@", ".exclude@")
+    if missed == "exclude" and excluding in DEFINITIONS:
+        return DEFINITIONS[excluding], definition.column, True
+    return definition, definition.column, False
+
+
+def _common(results: ModelResults, definition: Definition) -> dict[str, Any]:
     spec = results.first.spec
     return {
         "table": spec.table,
         "dataset": spec.dataset.name,
         "model": spec.model,
+        "metric": definition.name,
+        "definition": definition.id,
+        "unit": definition.unit,
+        "emulates": definition.emulates,
         "source": "measured",
         "n_seeds": len(results.seeds),
         "synthetic": spec.dataset.synthetic,
@@ -105,63 +141,62 @@ def _common(results: ModelResults) -> dict[str, Any]:
     }
 
 
-def _segmentation_rows(results: ModelResults) -> Iterator[Row]:
-    """Means over the images with a lesion; a miss counts, and so do false alarms on the others."""
+def segmentation_row(results: ModelResults, definition: Definition, column: str, without_missed: bool = False) -> Row:
+    """The mean of a column over the images with a lesion, or over all where the definition says so.
+
+    A value that is undefined for any seed leaves the case out for all, and n_cases says so.
+    """
     table = results.case_table
     lesion = table["lesion"].to_numpy(bool)
-    counts: dict[str, Any] = {
-        "n_missed": int(results.cases["missed"].sum()),
-        "n_false_alarms": None if lesion.all() else int(results.cases["false_alarm"].sum()),
-    }
-    for name, definition in primary("segmentation").items():
-        scores = results.matrix(name)
-        # A value that is undefined for any seed leaves the case out for all, and n_cases says so.
-        used = lesion & ~np.isnan(scores).any(axis=0)
-        groups = table["group_id"].to_numpy()[used]
-        values = scores[:, used]
-        bounds = (0.0, 1.0 if definition.unit == "fraction" else float("inf"))
-        interval = (
-            crossed_interval(values, groups=groups.tolist(), bounds=bounds)
-            if used.any()
-            else Interval(np.nan, None, None)
-        )
+    scores = results.matrix(column)
+    if without_missed:
+        scores = np.where(results.matrix("missed") > 0, np.nan, scores)
+    used = (lesion | (definition.over == "all")) & ~np.isnan(scores).any(axis=0)
+    groups = table["group_id"].to_numpy()[used]
+    values = scores[:, used]
+    interval = Interval(np.nan, None, None)
+    if used.any():
+        interval = crossed_interval(values, groups=groups.tolist(), bounds=definition.range)
+    return Row(
+        **_common(results, definition),
+        **_figures(interval),
+        sd_cases=_spread(values),
+        n_cases=int(used.sum()),
+        n_groups=len(set(groups)),
+        n_missed=int(results.cases["missed"].sum()),
+        n_false_alarms=None if lesion.all() else int(results.cases["false_alarm"].sum()),
+    )
+
+
+def classification_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:
+    """One row; one a class that the test set has for a definition of each class."""
+    classes = results.first.classes
+    labels = results.case_table["label"].to_numpy(np.int64)
+    wanted: list[int | None] = [None]
+    if definition.averaging == "class":
+        wanted = [k for k in range(len(classes)) if (labels == k).any()]
+    elif definition.positive is not None:
+        if definition.positive not in classes:
+            raise unknown("class", definition.positive, classes)
+        wanted = [classes.index(definition.positive)]
+    probabilities, groups = _probabilities(results), results.case_table["group_id"].to_numpy()
+    scores = case_scores(definition, probabilities, labels)
+    for k in wanted:
+        own = labels == k if k is not None else np.ones(len(labels), bool)
+        interval = classification_interval(definition, probabilities, labels, groups=groups.tolist(), only=k)
         yield Row(
-            **_common(results),
-            **counts,
+            **_common(results, definition),
             **_figures(interval),
-            metric=name,
-            definition=definition.id,
-            unit=definition.unit,
-            sd_cases=_spread(values),
-            n_cases=int(used.sum()),
-            n_groups=len(set(groups)),
+            sd_cases=None if scores is None else _spread(scores),
+            n_cases=int(own.sum()),
+            n_groups=len(set(groups[own])),
+            label=None if k is None else classes[k],
         )
 
 
-def _classification_rows(results: ModelResults) -> Iterator[Row]:
-    classes, table = results.first.classes, results.case_table
-    probabilities = np.stack([results.matrix(PROBABILITY + name) for name in classes], axis=-1)  # (S, N, C)
-    labels = table["label"].to_numpy(np.int64)
-    groups = table["group_id"].tolist()
-    size: dict[str, Any] = {"unit": "fraction", "n_cases": len(labels), "n_groups": len(set(groups))}
-    for name, definition in primary("classification").items():
-        interval = classification_interval(name, probabilities, labels, groups=groups)
-        spread = _spread((probabilities.argmax(axis=2) == labels).astype(np.float64)) if name == "ACC" else None
-        yield Row(
-            **_common(results), **size, **_figures(interval), metric=name, definition=definition.id, sd_cases=spread
-        )
-    for k, label in enumerate(classes):
-        n_class = int((labels == k).sum())
-        for name in PER_CLASS if n_class else ():
-            interval = classification_interval(name, probabilities, labels, groups=groups, only=k)
-            yield Row(
-                **_common(results),
-                **(size | {"n_cases": n_class, "n_groups": len(set(np.array(groups)[labels == k]))}),
-                **_figures(interval),
-                metric=name,
-                definition=class_definition_id(name),
-                label=label,
-            )
+def _probabilities(results: ModelResults) -> Floats:
+    """(S, N, C)."""
+    return np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
 
 
 def _figures(interval: Interval) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Record(Settings):
     """sha256 of the initial weights; None for a model from scratch."""
     seen_in_pretraining: bool | None
     """Whether the weights saw test images before; None: unknown."""
+    pretraining_hash: str | None = None
+    """Hash of the recipe that the weights were pre-trained by, where a card beside them says so."""
     n_train: int
     n_val: int
     n_test: int

@@ -2,78 +2,168 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.calibration import BINS, confidence_bins, confidence_gaps
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_RATES = ("ACC", "BACC", "SEN", "SPEC", "PREC", "F1")
 
 
 def class_metric(
-    metric: str, probabilities: Floats, labels: Ints, groups: Ints, *, only: int | None = None
-) -> tuple[float, Floats]:
-    """A macro metric over the classes present, or that of one class, as (value, (G,) values without each group).
+    metric: str, averaging: str, probabilities: Floats, labels: Ints, groups: Ints, *, only: int | None = None
+) -> Floats:
+    """A metric of all cases, then without each group: (1 + G,), NaN where it is undefined.
 
     Args:
-        metric: BACC, SEN, SPEC, PREC, F1 or AUROC.
+        metric: a name of `metrics.classification`.
+        averaging: `macro` (plain mean over the classes present), `weighted` (by cases), `class` or `binary` (of
+            `only`), or nothing for BACC, MCC, KAPPA and ECE as a whole.
         probabilities: (N, C).
         labels: (N,).
         groups: (N,) group numbers 0..G-1.
-        only: the class, one against the rest; None: the plain mean over the classes present.
-
-    Returns:
-        NaN without a group that holds all cases of a class.
+        only: the class of `class` and `binary`, one against the rest.
     """
-    present = np.unique(labels) if only is None else [only]
-    one = _auroc if metric == "AUROC" else _rate
-    pairs = [one(metric, probabilities, labels, int(k), groups) for k in present]
-    return float(np.mean([full for full, _ in pairs])), np.mean([without for _, without in pairs], axis=0)
+    if metric == "ECE":
+        return _calibration(probabilities, labels, groups)
+    if averaging in ("class", "binary") and only is None:
+        raise BenchError(f"{metric}: which class? `only` is missing.")
+    tables = _confusions(probabilities, labels, groups)  # (1 + G, C, C)
+    if metric in _WHOLE and not averaging:
+        return _without_lost_classes(_WHOLE[metric](tables), tables)
+    if metric in _RATES:
+        values = _rate(metric, tables)
+    else:
+        one = _auroc if metric == "AUROC" else _average_precision
+        values = np.stack([one(probabilities[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
+    if only is not None:
+        return np.asarray(values[:, only])
+    return _without_lost_classes(_averaged(values, tables.sum(axis=2), averaging), tables)
 
 
-def _rate(metric: str, probabilities: Floats, labels: Ints, k: int, groups: Ints) -> tuple[float, Floats]:
-    """A ratio of confusion counts of class k: deleting a group subtracts its counts."""
-    said, true = probabilities.argmax(axis=1) == k, labels == k
-    cells = {"tp": said & true, "fp": said & ~true, "fn": ~said & true, "tn": ~said & ~true}
-    totals = {name: float(cell.sum()) for name, cell in cells.items()}
-    size = groups.max() + 1
-    left: dict[str, Floats] = {
-        name: np.asarray(totals[name] - np.bincount(groups, weights=cell, minlength=size), np.float64)
-        for name, cell in cells.items()
-    }
-    full = _quotient(metric, {name: np.array([value]) for name, value in totals.items()})
-    return float(full[0]), _quotient(metric, left)
+def _without_lost_classes(values: Floats, tables: Floats) -> Floats:
+    """NaN without a group that has all cases of a class: what is left is another task."""
+    support = tables.sum(axis=2)
+    return np.asarray(np.where(((support > 0) | (support[0] == 0)).all(axis=1), values, np.nan))
 
 
-def _quotient(metric: str, n: dict[str, Floats]) -> Floats:
-    part, whole = {
-        "SEN": (n["tp"], n["tp"] + n["fn"]),
-        "BACC": (n["tp"], n["tp"] + n["fn"]),
-        "SPEC": (n["tn"], n["tn"] + n["fp"]),
-        "PREC": (n["tp"], n["tp"] + n["fp"]),
-        "F1": (2 * n["tp"], 2 * n["tp"] + n["fp"] + n["fn"]),
+def _averaged(values: Floats, support: Floats, averaging: str) -> Floats:
+    """(1 + G, C) values and numbers of cases -> (1 + G,): over the classes that the whole test set has."""
+    present = support[0] > 0
+    values, support = values[:, present], support[:, present]
+    if averaging == "macro":
+        return np.asarray(values.mean(axis=1))
+    weighted = np.where(support > 0, values * support, 0.0).sum(axis=1)
+    return np.asarray(_over(weighted, support.sum(axis=1)))
+
+
+def _confusions(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
+    """(1 + G, C, C) confusion matrices, rows truth: of all cases, then without each group."""
+    n_classes, n_groups = probabilities.shape[1], int(groups.max()) + 1
+    cell = (groups * n_classes + labels) * n_classes + probabilities.argmax(axis=1)
+    each = np.bincount(cell, minlength=n_groups * n_classes**2).reshape(n_groups, n_classes, n_classes)
+    return _all_and_without(each.astype(np.float64))
+
+
+def _all_and_without(each: Floats) -> Floats:
+    """(G, ...) sums of each group -> (1 + G, ...): of all, then without each group."""
+    total = each.sum(axis=0)
+    return np.concatenate([total[None], total - each])
+
+
+def _over(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
+    return np.asarray(np.where(whole > 0, part / np.where(whole > 0, whole, 1), empty))
+
+
+def _rate(metric: str, tables: Floats) -> Floats:
+    """(1 + G, C): each class against the rest; PREC of a class that is never predicted is 0, as scikit-learn has it."""
+    tp = np.diagonal(tables, axis1=1, axis2=2)
+    fn, fp = tables.sum(axis=2) - tp, tables.sum(axis=1) - tp
+    total = tables.sum(axis=(1, 2))[:, None]
+    tn = total - tp - fn - fp
+    if metric == "ACC":
+        return _over(tp + tn, total)
+    if metric == "BACC":
+        return np.asarray((_over(tp, tp + fn) + _over(tn, tn + fp)) / 2)
+    part, whole, empty = {
+        "SEN": (tp, tp + fn, np.nan),
+        "SPEC": (tn, tn + fp, np.nan),
+        "PREC": (tp, tp + fp, 0.0),
+        "F1": (2 * tp, 2 * tp + fp + fn, 0.0),
     }[metric]
-    # A class that is never predicted has PREC 0, as scikit-learn's zero_division=0.
-    value = np.where(whole > 0, part / np.maximum(whole, 1), 0.0)
-    needed = n["tp"] + n["fn"]
-    if metric == "SPEC":
-        needed = np.minimum(needed, whole)
-    return np.asarray(np.where(needed > 0, value, np.nan), dtype=np.float64)
+    # Without a positive case of its own a class has neither precision nor F1 to speak of.
+    return np.asarray(np.where((tp + fn > 0) | (metric == "SPEC"), _over(part, whole, empty), np.nan))
 
 
-def _auroc(metric: str, probabilities: Floats, labels: Ints, k: int, groups: Ints) -> tuple[float, Floats]:
-    """Area under the ROC curve of class k as a share of won (positive, negative) pairs; groups take theirs away."""
-    true = labels == k
-    score = probabilities[:, k]
+def _balanced_accuracy(tables: Floats) -> Floats:
+    return _averaged(_rate("SEN", tables), tables.sum(axis=2), "macro")
+
+
+def _matthews(tables: Floats) -> Floats:
+    """Gorodkin (2004); 0 where one class alone is predicted or present, as scikit-learn has it."""
+    true, said, n = tables.sum(axis=2), tables.sum(axis=1), tables.sum(axis=(1, 2))
+    right = np.trace(tables, axis1=1, axis2=2)
+    spread = (n**2 - (said**2).sum(axis=1)) * (n**2 - (true**2).sum(axis=1))
+    return _over(right * n - (true * said).sum(axis=1), np.sqrt(spread), empty=0.0)
+
+
+def _kappa(tables: Floats) -> Floats:
+    true, said, n = tables.sum(axis=2), tables.sum(axis=1), tables.sum(axis=(1, 2))
+    chance = (true * said).sum(axis=1)
+    return _over(np.trace(tables, axis1=1, axis2=2) * n - chance, n**2 - chance)
+
+
+_WHOLE: dict[str, Callable[[Floats], Floats]] = {"BACC": _balanced_accuracy, "MCC": _matthews, "KAPPA": _kappa}
+
+
+def _calibration(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
+    n_groups = int(groups.max()) + 1
+    cell = groups * BINS + confidence_bins(probabilities)
+    gaps = np.bincount(cell, weights=confidence_gaps(probabilities, labels), minlength=n_groups * BINS)
+    sums = _all_and_without(gaps.astype(np.float64).reshape(n_groups, BINS))
+    return _over(np.abs(sums).sum(axis=1), _all_and_without(np.bincount(groups).astype(np.float64)))
+
+
+def _auroc(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
+    """Area under the ROC curve as a share of won (positive, negative) pairs; groups take theirs away."""
+    size = int(groups.max()) + 1
     won = (score[true][:, None] > score[~true][None, :]) + 0.5 * (score[true][:, None] == score[~true][None, :])
-    size = groups.max() + 1
+    if not won.size:
+        return np.full(1 + size, np.nan)
     positive, negative = np.bincount(groups[true], minlength=size), np.bincount(groups[~true], minlength=size)
-    per_positive, per_negative = won.sum(axis=1), won.sum(axis=0)
-    lost = np.bincount(groups[true], weights=per_positive, minlength=size)
-    lost += np.bincount(groups[~true], weights=per_negative, minlength=size)
+    lost = np.bincount(groups[true], weights=won.sum(axis=1), minlength=size)
+    lost += np.bincount(groups[~true], weights=won.sum(axis=0), minlength=size)
     # Pairs within one group were counted from both sides.
     within = np.where(groups[true][:, None] == groups[~true][None, :], won, 0.0).sum(axis=1)
     lost -= np.bincount(groups[true], weights=within, minlength=size)
     pairs = (true.sum() - positive) * ((~true).sum() - negative)
-    if not won.size:
-        return float("nan"), np.full(size, np.nan)
-    return float(won.mean()), np.where(pairs > 0, (won.sum() - lost) / np.maximum(pairs, 1), np.nan)
+    return np.concatenate([[won.mean()], _over(won.sum() - lost, pairs)])
+
+
+def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
+    """Mean over positives of the precision among the cases that score as high; a group leaves both counts.
+
+    The same as scikit-learn's sum over thresholds, since each positive raises recall by one step.
+    """
+    size = int(groups.max()) + 1
+    if true.all() or not true.any():
+        return np.full(1 + size, np.nan)
+    order = np.argsort(-score, kind="stable")
+    # For each positive: how many cases stand up to and including its ties.
+    upto = np.searchsorted(-score[order], -score[true], side="right")  # (P,)
+    member = np.zeros((len(score) + 1, size))
+    member[np.arange(1, len(score) + 1), groups[order]] = 1
+    positive = member * np.concatenate([[False], true[order]])[:, None]
+    said, hit = member.cumsum(axis=0)[upto], positive.cumsum(axis=0)[upto]  # (P, G) of each group
+    n_said, n_hit = said.sum(axis=1), hit.sum(axis=1)
+    full = float((n_hit / n_said).mean())
+    negatives = (~true).sum() - np.bincount(groups[~true], minlength=size)
+    precision = _over(n_hit[:, None] - hit, n_said[:, None] - said)
+    kept = groups[true][:, None] != np.arange(size)
+    without = _over(np.where(kept, precision, 0.0).sum(axis=0), kept.sum(axis=0))
+    return np.concatenate([[full], np.where(negatives > 0, without, np.nan)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
 from usfm_bench.errors import BenchError
+from usfm_bench.metrics.calibration import brier_scores
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.stats.delete_one import class_metric
 
 Floats = NDArray[np.float64]
@@ -79,40 +81,45 @@ def crossed_interval(
     return Interval(point, max(low, point - half), min(high, point + half), kind)
 
 
-def jackknife_interval(full: Floats, without: Floats, *, level: float = 0.95) -> Interval:
-    """Interval of a metric in (0, 1) that is not a mean over cases: delete-one jackknife plus a seed component.
+def jackknife_interval(
+    full: Floats, without: Floats, *, level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Interval:
+    """Interval of a bounded metric that is not a mean over cases: delete-one jackknife plus a seed component.
 
     Vc = (G-1)/G * sum over groups of (m without the group - their mean)^2, V = Vc + s^2/S, degrees of freedom by
-    Satterthwaite, t on the logit scale, with m kept off 0 and 1 by 1/(2G+2).
+    Satterthwaite, t on the logit scale of the metric's range, with m kept off its ends by 1/(2G+2) of the range.
 
     Args:
         full: (S,) the metric of each seed.
         without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then.
         level: nominal coverage.
+        bounds: the metric's range.
 
     Returns:
         No interval where a class lies in one group alone: without it the metric is undefined, and leaving that group
         out of the variance would cover far less than is claimed.
     """
+    low, width = bounds[0], bounds[1] - bounds[0]
+    full, values = (full - low) / width, (without - low) / width
     point = float(full.mean())
-    values = without
     n, n_seeds = len(values), len(full)
-    if n < 2 or np.isnan(values).any():
-        return Interval(point, None, None)
+    if n < 2 or np.isnan(values).any() or np.isnan(full).any():
+        return Interval(low + width * point, None, None)
     v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
     v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
     variance = v_cases + v_seeds
     if variance <= _ROUNDING**2:
-        return Interval(point, None, None)
+        return Interval(low + width * point, None, None)
     freedom = variance**2 / (v_cases**2 / (n - 1) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0))
     centre = min(max(point, 1 / (2 * n + 2)), 1 - 1 / (2 * n + 2))
     half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5 / (centre * (1 - centre))
-    low, high = expit(logit(centre) - half), expit(logit(centre) + half)
-    return Interval(point, min(float(low), point), max(float(high), point), "seeds+cases" if n_seeds > 1 else "cases")
+    ends = min(float(expit(logit(centre) - half)), point), max(float(expit(logit(centre) + half)), point)
+    kind = "seeds+cases" if n_seeds > 1 else "cases"
+    return Interval(low + width * point, low + width * ends[0], low + width * ends[1], kind)
 
 
 def classification_interval(
-    metric: str,
+    definition: Definition,
     probabilities: Floats,
     labels: NDArray[np.int64],
     *,
@@ -120,22 +127,49 @@ def classification_interval(
     only: int | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of ACC (a mean over cases) or of BACC, SEN, SPEC, PREC, F1, AUROC (macro; jackknife).
+    """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
 
     Args:
-        metric: its name.
+        definition: of the metric.
         probabilities: (S, N, C).
         labels: (N,).
         groups: (N,) deleted together.
-        only: the metric of this class, one against the rest, instead of the macro mean.
+        only: the class of a metric of one class, one against the rest.
         level: nominal coverage.
     """
-    if metric == "ACC":
-        correct = (probabilities.argmax(axis=2) == labels).astype(np.float64)
-        return crossed_interval(correct, groups=groups, level=level, bounds=(0.0, 1.0))
+    scores = case_scores(definition, probabilities, labels)
+    if scores is not None:
+        return crossed_interval(scores, groups=groups, level=level, bounds=definition.range)
     names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
-    pairs = [class_metric(metric, p, labels, names, only=only) for p in probabilities]
-    return jackknife_interval(np.array([f for f, _ in pairs]), np.mean([w for _, w in pairs], axis=0), level=level)
+    if definition.compute is not None:
+        values = np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
+    else:
+        values = np.stack(
+            [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
+        )
+    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level, bounds=definition.range)
+
+
+def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:
+    """(S, N) scores of each case where the metric is their mean; None where it is not."""
+    if definition.id == "acc@1":
+        return np.asarray(probabilities.argmax(axis=2) == labels, dtype=np.float64)
+    if definition.name == "BRIER":
+        return np.stack([brier_scores(p, labels) for p in probabilities])
+    return None
+
+
+def _recomputed(
+    compute: Callable[..., float], probabilities: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> Floats:
+    """(1 + G,) by computing anew without each group: slow, for emulated metrics alone."""
+    kept = [groups != g for g in range(int(groups.max()) + 1)]
+    n_classes = len(np.unique(labels))
+    left = [
+        compute(probabilities[rows], labels[rows]) if len(np.unique(labels[rows])) == n_classes else np.nan
+        for rows in kept
+    ]
+    return np.array([compute(probabilities, labels), *left])
 
 
 def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:

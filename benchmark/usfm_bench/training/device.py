@@ -32,14 +32,30 @@ def resolve_device(device: str) -> str:
 
 def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
     """Fabric on one device: `cpu`, or the `index`-th GPU, cyclically; sets the recipe's number of CPU threads."""
+    return device_fabric(spec.precision, spec.threads, device, index=index)
+
+
+def device_fabric(wanted: str, threads: int | None, device: str, *, index: int = 0, devices: int = 1) -> Any:
+    """Fabric on one device, or on several, each with a process of its own (distributed data parallel).
+
+    Args:
+        wanted: `auto`, `fp32` or `bf16`.
+        threads: torch threads on a CPU; None: torch's own number.
+        device: `cpu` or `cuda`.
+        index: which GPU, where one is used.
+        devices: number of processes.
+    """
     if device == "cpu":
         _keep_freed_memory()
-        if spec.threads is not None:
-            torch.set_num_threads(spec.threads)
-        return Fabric(accelerator="cpu", devices=1, precision=precision(spec, device))
+        if threads is not None:
+            torch.set_num_threads(threads)
+    if devices > 1:
+        return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", precision=precision(wanted, device))
+    if device == "cpu":
+        return Fabric(accelerator="cpu", devices=1, precision=precision(wanted, device))
     index %= torch.cuda.device_count()
     torch.cuda.set_device(index)
-    return Fabric(accelerator="cuda", devices=[index], precision=precision(spec, device))
+    return Fabric(accelerator="cuda", devices=[index], precision=precision(wanted, device))
 
 
 def _keep_freed_memory() -> None:
@@ -55,10 +71,10 @@ def _keep_freed_memory() -> None:
             mallopt(parameter, 2**31 - 1)
 
 
-def precision(spec: TrainingSpec, device: str) -> Any:
+def precision(wanted: str, device: str) -> Any:
     """Fabric's name of the precision: bf16 where the device has it in hardware and the recipe leaves it open."""
-    wants_bf16 = spec.precision == "bf16" or (
-        spec.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    wants_bf16 = wanted == "bf16" or (
+        wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     return "bf16-mixed" if wants_bf16 else "32-true"
 

@@ -19,7 +19,7 @@ from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.errors import BenchError, TrialError
 from usfm_bench.training.optim import build_optimizer, build_schedule
-from usfm_bench.training.predict import predict_logits, validation_score
+from usfm_bench.training.predict import validate
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -99,8 +99,7 @@ def finetune(
         progress.train_s += time.perf_counter() - started
 
         if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
-            logits = predict_logits(net, normalise, val, spec.batch_size, fabric.device)
-            row["val_score"] = validation_score(logits, val.targets)
+            row["val_score"] = validate(net, normalise, val, spec.batch_size, fabric.device)
             if row["val_score"] > progress.best_score:
                 progress.best_score, progress.best_epoch = row["val_score"], epoch + 1
                 best.update({key: value.detach().clone() for key, value in model.state_dict().items()})

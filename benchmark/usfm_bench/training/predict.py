@@ -29,21 +29,36 @@ def predict_logits(
     return torch.cat([model(normalise(x)).float().cpu() for x, _ in data.batches(batch_size, device, order)])
 
 
-def validation_score(logits: Tensor, targets: Tensor) -> float:
+@torch.inference_mode()
+def validate(model: Any, normalise: Normalise, data: NetworkData, batch_size: int, device: torch.device) -> float:
     """What chooses the checkpoint: mean Dice on the network's grid, or balanced accuracy, in [0, 1].
 
-    Dice is over the images with a lesion where there are any: an empty prediction on a normal image would
-    outweigh every lesion. Classes absent from the validation images are left out of the balanced accuracy.
+    Pixels are counted on the device; three numbers an image leave it. Classes absent from the validation images are
+    left out of the balanced accuracy.
     """
-    if targets.ndim == 1:
-        present = np.unique(targets.numpy())
-        predicted = logits.argmax(dim=1).numpy()
-        return float(recall_score(targets.numpy(), predicted, labels=present, average="macro", zero_division=0))
-    predictions, masks = logits.flatten(1) > 0, targets.flatten(1) > 0  # (N, S*S)
-    overlap = (predictions & masks).sum(1)
-    total = predictions.sum(1) + masks.sum(1)
-    dice = torch.where(total > 0, 2 * overlap / total.clamp(min=1), 1.0)
-    lesions = masks.any(1)
+    if data.targets.ndim == 1:
+        predicted = predict_logits(model, normalise, data, batch_size, device).argmax(dim=1).numpy()
+        labels = data.targets.numpy()
+        return float(recall_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
+    model.eval()
+    batches = data.batches(batch_size, device, np.arange(len(data)))
+    return mean_dice(torch.cat([overlap_counts(model(normalise(x)), masks) for x, masks in batches]))
+
+
+def overlap_counts(logits: Tensor, masks: Tensor) -> Tensor:
+    """(B, 1, S, S) logits and masks -> (B, 3) pixels in both, in the prediction, in the mask; on their device."""
+    said, true = logits.flatten(1) > 0, masks.flatten(1) > 0  # (B, S*S)
+    return torch.stack([(said & true).sum(1), said.sum(1), true.sum(1)], dim=1)
+
+
+def mean_dice(counts: Tensor) -> float:
+    """(N, 3) counts -> mean Dice over the images with a lesion where there are any.
+
+    An empty prediction on a normal image would outweigh every lesion.
+    """
+    both, said, true = counts.cpu().unbind(1)
+    dice = torch.where(said + true > 0, 2 * both / (said + true).clamp(min=1), 1.0)
+    lesions = true > 0
     return float(dice[lesions].mean() if lesions.any() else dice.mean())
 
 

@@ -21,17 +21,32 @@ class Stream(IntEnum):
     INITIALISATION = 0
     ORDER = 1
     EPOCH = 2
+    SAMPLING = 3
+    MASKS = 4
+    STEP = 5
 
 
-def generator(seed: int, stream: Stream, step: int = 0) -> np.random.Generator:
-    """A NumPy generator for one purpose of one trial."""
-    return np.random.default_rng(np.random.SeedSequence([seed, stream, step]))
+def generator(seed: int, stream: Stream, *step: int) -> np.random.Generator:
+    """A NumPy generator for one purpose of one trial; `step` numbers what is drawn."""
+    return np.random.default_rng(np.random.SeedSequence([seed, stream, *(step or (0,))]))
+
+
+def torch_generator(seed: int, stream: Stream, *step: int) -> torch.Generator:
+    """A torch generator of its own, on the CPU, for draws that do not need the global one."""
+    state = np.random.SeedSequence([seed, stream, *(step or (0,))]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
 
 
 @contextmanager
-def torch_seeded(seed: int, stream: Stream, step: int = 0) -> Iterator[None]:
-    """Seed torch's generators, on every device, for one purpose of one trial; restore them afterwards."""
-    state = int(np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0])
+def torch_seeded(seed: int, stream: Stream, *step: int, active: bool = True) -> Iterator[None]:
+    """Seed torch's generators, on every device, for one purpose of one trial; restore them afterwards.
+
+    `active=False` does nothing, for code that draws only under some settings.
+    """
+    if not active:
+        yield
+        return
+    state = int(np.random.SeedSequence([seed, stream, *(step or (0,))]).generate_state(1, np.uint64)[0])
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(state)
         yield

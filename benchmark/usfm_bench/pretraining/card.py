@@ -1,0 +1,64 @@
+"""What lies beside a weight file that `pretrain` wrote: how it was made and which images it saw. Without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from usfm_bench.catalog import ModelEntry
+from usfm_bench.config import Settings
+from usfm_bench.data.dataset import Dataset
+from usfm_bench.errors import BenchError
+from usfm_bench.pretraining.spec import PretrainSpec
+
+
+class Card(Settings):
+    """Content of `<weights>.json`."""
+
+    recipe: PretrainSpec
+    recipe_hash: str
+    weight_hash: str
+    """sha256 of the weight file."""
+    sources: dict[str, dict[str, Any]]
+    """Data set -> content hash, number of images seen, and which side they are of."""
+    seen: tuple[str, ...]
+    """Pixel hashes of the images seen, sorted."""
+    final: dict[str, float | None]
+    """Last row of the history: losses, their ratio, images a second."""
+    wall_s: float
+    """Seconds in all parts."""
+    environment: dict[str, Any]
+
+
+def card_path(weights: Path) -> Path:
+    """Where the card of a weight file lies."""
+    return weights.with_name(f"{weights.name}.json")
+
+
+def read_card(weights: Path) -> Card | None:
+    """The card of a weight file; None where there is none.
+
+    Raises:
+        BenchError: damaged.
+    """
+    path = card_path(weights)
+    if not path.is_file():
+        return None
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BenchError(f"{path}: no card of a pre-training: {error.errors()[0]['msg']}.") from None
+
+
+def seen_in_pretraining(entry: ModelEntry, card: Card | None, dataset: Dataset, test: Dataset) -> bool | None:
+    """Whether a test image, or a near-duplicate of one or another image of its patient, was seen in pre-training.
+
+    Found out from the images where a card says which were seen; else what the registry says; None: unknown.
+    """
+    if card is None:
+        return entry.seen_in_pretraining
+    seen = set(card.seen)
+    groups = {sample.group_id for sample in dataset.samples if sample.pixel_hash in seen}
+    return any(sample.group_id in groups for sample in test.samples)

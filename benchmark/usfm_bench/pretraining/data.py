@@ -1,0 +1,74 @@
+"""Unlabelled images for pre-training: the training side of each data set, decoded and resized once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.config import SplitSpec
+from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.resize import resize_image
+from usfm_bench.data.sample import Sample
+from usfm_bench.data.spec import DatasetSpec, Task, find_dataset
+from usfm_bench.data.splits import split_dataset
+from usfm_bench.errors import BenchError, DataError
+from usfm_bench.pretraining.spec import PretrainSpec
+
+
+@dataclass(frozen=True)
+class PretrainImages:
+    """Everything that a pre-training sees."""
+
+    images: NDArray[np.uint8]
+    """(N, S, S) grey levels."""
+    organs: tuple[str, ...]
+    """(N,) organ of each."""
+    pixel_hashes: tuple[str, ...]
+    """(N,) hash of each image's own pixels, by which `run` finds out whether a test image was seen."""
+    sources: dict[str, dict[str, Any]]
+    """Data set -> content hash, number of images seen, and which side they are of."""
+
+
+def load_images(spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_root: Path) -> PretrainImages:
+    """Decode every data set, keep the side that may be seen, resize.
+
+    Raises:
+        BenchError: unknown data sets, data that cannot be read, or no image at all; every fault at once.
+    """
+    samples: list[tuple[str, Sample]] = []
+    sources: dict[str, dict[str, Any]] = {}
+    faults = []
+    for name in dict.fromkeys(spec.datasets):
+        try:
+            dataset = open_dataset(find_dataset(name, dict(registry)), data_root)
+            seen, side = _seen(dataset, spec)
+        except BenchError as error:
+            faults.append(str(error))
+            continue
+        organ = dataset.spec.organ
+        samples += [(sample.case.organ or organ, sample) for sample in seen]
+        sources[name] = {"data_hash": dataset.content_hash, "images": len(seen), "side": side}
+    if faults:
+        raise BenchError("\n".join(faults))
+    if not samples:
+        raise DataError(f"No image to pre-train on in {', '.join(spec.datasets)}.")
+    return PretrainImages(
+        np.stack([resize_image(sample.image, spec.image_size) for _, sample in samples]),
+        tuple(organ for organ, _ in samples),
+        tuple(sample.pixel_hash for _, sample in samples),
+        sources,
+    )
+
+
+def _seen(dataset: Dataset, spec: PretrainSpec) -> tuple[Sequence[Sample], str]:
+    if spec.all_images:
+        return dataset.samples, "all images"
+    # The same holdout as the suites', so that their test images stay unseen.
+    task: Task = "classification" if "classification" in dataset.spec.tasks else "segmentation"
+    train = split_dataset(dataset, SplitSpec(seed=spec.split_seed), 0, task=task)[0]
+    return dataset.subset(train).samples, f"training side of the holdout of split seed {spec.split_seed}"

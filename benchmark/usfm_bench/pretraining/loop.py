@@ -1,0 +1,320 @@
+"""The pre-training loop, top to bottom: one process or several, resumable with the same bits on a CPU."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.optim import param_groups_weight_decay
+from torch import Tensor
+
+from usfm_bench.atomic import write_atomic, write_text
+from usfm_bench.catalog import file_sha256
+from usfm_bench.environment import describe_environment, now
+from usfm_bench.errors import BenchError, TrialError
+from usfm_bench.pretraining.card import Card, card_path
+from usfm_bench.pretraining.data import PretrainImages
+from usfm_bench.pretraining.figures import write_sheet
+from usfm_bench.pretraining.losses import Losses, reconstruction_loss
+from usfm_bench.pretraining.masking import Draw, DualMasking, Masked
+from usfm_bench.pretraining.model import MaskedAutoencoder
+from usfm_bench.pretraining.sampling import OrganSampler
+from usfm_bench.pretraining.spec import PretrainSpec
+from usfm_bench.results.store import differing_fields
+from usfm_bench.training.device import describe_device, device_fabric
+from usfm_bench.training.seeding import Stream, torch_generator, torch_seeded
+
+Places = NDArray[np.int64]
+Tell = Callable[[dict[str, float]], None]
+"""Told of each row of the history: step, lr, loss, spatial, frequency, ratio, images_per_s."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not decide the weights that come out."""
+
+    out: Path
+    """Weight file to write; history, card and reconstruction sheet lie beside it."""
+    device: str = "cpu"
+    devices: int = 1
+    """Processes, each with a device of its own."""
+    resume: bool = False
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 10
+    """Steps between rows of the history, and checks that the loss is finite."""
+    sheet_every: int = 2000
+    """Steps between reconstruction sheets."""
+    compile: bool = False
+    tensorboard: Path | None = None
+    """Folder of TensorBoard's files; None: none are written."""
+
+    @property
+    def state(self) -> Path:
+        """The checkpoint, while training."""
+        return self.out.with_name(f"{self.out.name}.state")
+
+
+def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell = lambda row: None) -> Card:
+    """Pre-train an encoder and write its weights, in the published flat format, with a card that says how.
+
+    Raises:
+        BenchError: half-done work is in the way, or is of other settings or data.
+        TrialError: the loss is not finite; the last good checkpoint is kept.
+    """
+    _check_state(spec, data, options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    fabric = device_fabric(spec.precision, spec.threads, options.device, devices=options.devices)
+    if options.devices > 1:
+        # Processes of their own; the weights come back as a file. Fabric looks into arguments, but not into a partial.
+        fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
+    else:
+        _train(fabric, spec, data, options, tell)
+    return Card.model_validate_json(card_path(options.out).read_bytes())
+
+
+def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell) -> None:
+    run = _Run(fabric, spec, data, options)
+    run.load()
+    while run.step < spec.steps:
+        row = run.train_step()
+        if row is not None and fabric.is_global_zero:
+            tell(row)
+        if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
+            run.save()
+        if run.step % options.sheet_every == 0:
+            run.draw_sheet()
+    run.finish()
+
+
+class _Run:
+    """Model, optimiser and position of one process."""
+
+    def __init__(self, fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
+        if spec.threads is not None and fabric.device.type == "cpu":
+            torch.set_num_threads(spec.threads)  # a launched process starts with its own number
+        self.fabric, self.spec, self.data, self.options = fabric, spec, data, options
+        self.world = fabric.world_size
+        if spec.batch_size % (self.world * spec.accumulate):
+            raise BenchError(
+                f"batch_size {spec.batch_size} is not a multiple of {self.world} devices x {spec.accumulate} "
+                "micro-batches."
+            )
+        with torch_seeded(spec.seed, Stream.INITIALISATION):
+            self.model = MaskedAutoencoder(spec.model, spec.image_size, spec.drop_path)
+        self.masking = fabric.to_device(DualMasking(spec.masking, spec.image_size, spec.method))
+        skip = {name for name, _ in self.model.named_parameters() if name.endswith(("bias_table", "cls_token"))}
+        groups = param_groups_weight_decay(self.model, spec.weight_decay, skip)
+        self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, fused=True)
+        module = torch.compile(self.model) if options.compile else self.model
+        self.net, self.wrapped = fabric.setup(module, self.optimizer)
+        self.images = torch.from_numpy(data.images)
+        self.sampler = OrganSampler(data.organs, spec.seed)
+        self.step, self.wall_s = 0, 0.0
+        self.history: list[dict[str, float]] = []
+        self._since_row: list[Tensor] = []
+        self._board = _open_board(options.tensorboard) if fabric.is_global_zero else None
+        self._clock = self._row_clock = time.perf_counter()
+
+    def train_step(self) -> dict[str, float] | None:
+        """One optimiser step; a row of the history where one is due."""
+        spec = self.spec
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(spec, self.step)
+        # Images and masks depend on their places in the batch alone, however it is divided.
+        draw = self.masking.draw(spec.batch_size, torch_generator(spec.seed, Stream.MASKS, self.step))
+        for number, places in enumerate(np.arange(spec.batch_size).reshape(spec.accumulate, -1)):
+            last = number == spec.accumulate - 1
+            with self.fabric.no_backward_sync(self.net, enabled=not last and self.world > 1):
+                losses = self._losses(places[self.fabric.global_rank :: self.world], draw)
+                self.fabric.backward(losses.total / spec.accumulate)
+            self._since_row.append(torch.stack(losses).detach())
+        if spec.clip_norm is not None:
+            self.fabric.clip_gradients(self.net, self.wrapped, max_norm=spec.clip_norm, error_if_nonfinite=False)
+        self.wrapped.step()
+        self.wrapped.zero_grad()
+        self.step += 1
+        due = self.step % self.options.log_every == 0 or self.step % self.options.checkpoint_every == 0
+        return self._row() if due or self.step == spec.steps else None
+
+    def _losses(self, places: Places, draw: Draw) -> Losses:
+        """Of this process's share of a micro-batch."""
+        spec = self.spec
+        images = self._batch(self.step * spec.batch_size + places)
+        masked = self._masked(images, Draw(draw.patches[places], draw.bands[places]))
+        first = int(places[0])
+        with torch_seeded(spec.seed, Stream.STEP, self.step, first, active=spec.drop_path > 0):
+            rec = self.net(masked.images)
+        pixels = masked.pixels if spec.l1_over == "masked" else None
+        return reconstruction_loss(rec, images, spec.lambda_frequency, pixels)
+
+    def _batch(self, positions: Places) -> Tensor:
+        rows = torch.from_numpy(self.sampler.images(positions))
+        images: Tensor = self.images[rows].to(self.fabric.device, non_blocking=True)[:, None].float() / 255
+        return images
+
+    def _masked(self, images: Tensor, draw: Draw) -> Masked:
+        """Masked grey levels in [0, 1]; on normalised images first where the recipe says so."""
+        if not self.spec.masking.normalised:
+            plain: Masked = self.masking(images, draw)
+            return plain
+        mean, std = 0.449, 0.226  # ImageNet's, over the three channels
+        masked: Masked = self.masking((images - mean) / std, draw)
+        return masked._replace(images=masked.images * std + mean)
+
+    def _row(self) -> dict[str, float]:
+        """Mean losses since the last row, over all processes.
+
+        Raises:
+            TrialError: one of them is not finite.
+        """
+        means = self.fabric.all_reduce(torch.stack(self._since_row).mean(dim=0)).tolist()
+        self._since_row.clear()
+        loss, spatial, frequency = means
+        if not math.isfinite(loss):
+            kept = f" The checkpoint {self.options.state} is kept." if self.options.state.exists() else ""
+            raise TrialError(
+                f"the loss is {loss} at step {self.step} of {self.spec.steps}.{kept} "
+                "A smaller learning rate, or precision fp32, usually helps."
+            )
+        elapsed, self._row_clock = time.perf_counter() - self._row_clock, time.perf_counter()
+        steps = self.step - (int(self.history[-1]["step"]) if self.history else 0)
+        row = {
+            "step": float(self.step),
+            "lr": learning_rate(self.spec, self.step - 1),
+            "loss": loss,
+            "spatial": spatial,
+            "frequency": frequency,
+            "ratio": self.spec.lambda_frequency * frequency / spatial if spatial else math.nan,
+            "images_per_s": steps * self.spec.batch_size / elapsed,
+        }
+        self.history.append(row)
+        if self._board is not None:
+            for name in ("lr", "loss", "spatial", "frequency", "ratio", "images_per_s"):
+                self._board.add_scalar(name, row[name], self.step)
+        return row
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically, from the first process."""
+        self._spend()
+        content = {
+            "spec": self.spec.model_dump(mode="json"),
+            "sources": self.data.sources,
+            "step": self.step,
+            "wall_s": self.wall_s,
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        if self.fabric.is_global_zero:
+            write_atomic(self.options.state, lambda stream: torch.save(content, stream))
+            self._write_history()
+        self.fabric.barrier()
+
+    def load(self) -> None:
+        """Continue from the checkpoint, where there is one."""
+        if not self.options.state.exists():
+            return
+        content = _read_state(self.options.state)
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.wall_s, self.history = content["step"], content["wall_s"], content["history"]
+
+    @torch.no_grad()
+    def draw_sheet(self) -> None:
+        """Images, masked and reconstructed, with their spectra."""
+        if not self.fabric.is_global_zero:
+            return
+        images = self._batch(np.arange(4))
+        draw = self.masking.draw(len(images), torch_generator(self.spec.seed, Stream.MASKS, 0))
+        masked = self._masked(images, draw)
+        with self.fabric.autocast():
+            rec = self.model(masked.images).float()
+        write_sheet(self.options.out.with_suffix(".png"), images.cpu(), masked.images.cpu(), rec.cpu(), self.step)
+
+    def finish(self) -> None:
+        """Write weights, history, sheet and, last, the card; then remove the checkpoint."""
+        self._spend()
+        self.draw_sheet()
+        if self.fabric.is_global_zero:
+            out = self.options.out
+            write_atomic(out, lambda stream: torch.save(self.model.published_state(), stream))
+            self._write_history()
+            card = Card(
+                recipe=self.spec,
+                recipe_hash=self.spec.hash,
+                weight_hash=file_sha256(out),
+                sources=self.data.sources,
+                seen=tuple(sorted(set(self.data.pixel_hashes))),
+                final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
+                wall_s=self.wall_s,
+                environment=describe_environment()
+                | describe_device(self.fabric)
+                | {"devices": self.world, "finished": now()},
+            )
+            write_text(card_path(out), card.model_dump_json(indent=1))
+            self.options.state.unlink(missing_ok=True)
+        self.fabric.barrier()
+
+    def _spend(self) -> None:
+        self.wall_s += time.perf_counter() - self._clock
+        self._clock = time.perf_counter()
+
+    def _write_history(self) -> None:
+        lines = [",".join(self.history[0])] if self.history else []
+        lines += [",".join(f"{value:.9g}" for value in row.values()) for row in self.history]
+        write_text(self.options.out.with_suffix(".csv"), "\n".join([*lines, ""]))
+
+
+def _open_board(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BenchError("--tensorboard needs the package tensorboard: pip install tensorboard.") from None
+    return SummaryWriter(folder)
+
+
+def learning_rate(spec: PretrainSpec, step: int) -> float:
+    """Linear warm-up from 0 over `warmup_steps`, then a cosine to 0 at the end; `step` from 0."""
+    if step < spec.warmup_steps:
+        return spec.lr * (step + 1) / spec.warmup_steps
+    done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    return spec.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _check_state(spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
+    state = options.state
+    if not state.exists():
+        if options.resume:
+            raise BenchError(f"--resume: there is no checkpoint '{state}'. Leave --resume out to start.")
+        return
+    if not options.resume:
+        raise BenchError(f"'{state}' holds half-done work: --resume continues it; delete it to start anew.")
+    content = _read_state(state)
+    changed = differing_fields(content["spec"], spec.model_dump(mode="json"))
+    changed += differing_fields(content["sources"], data.sources)
+    if changed:
+        raise BenchError(
+            f"'{state}' is of another pre-training and cannot be continued with these settings; it was left as it is:\n"
+            + "\n".join(f"  {line}" for line in changed)
+        )
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds on a damaged file
+        raise BenchError(f"'{path}' cannot be read ({str(error).splitlines()[0]}). Delete it to start anew.") from None
+    if not isinstance(content, dict) or "spec" not in content:
+        raise BenchError(f"'{path}' is no checkpoint of `usfm-bench pretrain`. Delete it to start anew.")
+    return content

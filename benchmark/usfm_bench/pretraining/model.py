@@ -1,0 +1,48 @@
+"""The encoder with SimMIM's light decoder: one linear layer from a token to the pixels of its patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import usfm_bench.models  # noqa: F401 - registers the encoders
+from usfm_bench.data.transforms import Normalise
+from usfm_bench.errors import unknown
+
+_PATCH = 16
+
+
+class MaskedAutoencoder(nn.Module):
+    """Masked grey images in, reconstructed grey images out, Eq. (8). No mask token: the image itself is masked."""
+
+    def __init__(self, architecture: str, image_size: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        if architecture not in (known := timm.list_models("usfm_*")):
+            raise unknown("encoder", architecture, known)
+        self.encoder: Any = timm.create_model(architecture, img_size=image_size, drop_path_rate=drop_path)
+        self.decoder = nn.Linear(self.encoder.embed_dim, _PATCH**2)
+        self.normalise = Normalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+
+    def forward(self, masked: Tensor) -> Tensor:
+        """(B, 1, S, S) grey levels in [0, 1] -> (B, 1, S, S)."""
+        tokens = self.encoder.forward_features(self.normalise(masked))[:, self.encoder.num_prefix_tokens :]
+        # The published encoder pools, then normalises; here each token is normalised, so that fc_norm is trained too.
+        pixels = self.decoder(self.encoder.fc_norm(tokens)).transpose(1, 2)  # (B, 256, tokens)
+        side = masked.shape[-1] // _PATCH
+        return F.pixel_shuffle(pixels.unflatten(2, (side, side)), _PATCH)
+
+    def published_state(self) -> dict[str, Tensor]:
+        """The encoder in the flat format of the published file: float32 on the CPU, every key of that file.
+
+        `mask_token` and the index buffer are in that file although no fine-tuned model has them; loaders that expect
+        or drop them find them here.
+        """
+        state = {key: value.detach().float().cpu().contiguous() for key, value in self.encoder.named_parameters()}
+        index = dict(self.encoder.named_buffers())["rel_pos_bias.relative_position_index"]
+        token = torch.zeros(1, 1, self.encoder.embed_dim)
+        return state | {"rel_pos_bias.relative_position_index": index.cpu(), "mask_token": token}

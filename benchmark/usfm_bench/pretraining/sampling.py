@@ -1,0 +1,44 @@
+"""Organ-balanced sampling: every organ as often as any other, whatever the sizes of the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.training.seeding import Stream, generator
+
+
+class OrganSampler:
+    """Which images each step sees, from the step's number and the seed alone: nothing to save, the same when resumed.
+
+    Positions run on without end. Each block of as many positions as there are organs has every organ once, in random
+    order; within an organ, images come in random order, each once before any comes again.
+
+    Args:
+        organs: (N,) organ of each image; no label is looked at.
+        seed: of the pre-training.
+    """
+
+    def __init__(self, organs: Sequence[str], seed: int) -> None:
+        names, index = np.unique(np.asarray(organs), return_inverse=True)
+        self.names: list[str] = names.tolist()
+        self._members = [np.flatnonzero(index == k) for k in range(len(names))]
+        self._seed = seed
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}  # of each organ's present cycle
+
+    def images(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(P,) image numbers at positions; disjoint shares of a step's positions shard it across processes."""
+        return np.array([self._image(*divmod(int(p), len(self.names))) for p in positions], dtype=np.int64)
+
+    def _image(self, block: int, place: int) -> int:
+        organ = int(self._random(0, block).permutation(len(self.names))[place])
+        members = self._members[organ]
+        cycle, turn = divmod(block, len(members))
+        if organ not in self._orders or self._orders[organ][0] != cycle:
+            self._orders[organ] = (cycle, self._random(1 + organ, cycle).permutation(members))
+        return int(self._orders[organ][1][turn])
+
+    def _random(self, purpose: int, number: int) -> np.random.Generator:
+        return generator(self._seed, Stream.SAMPLING, purpose, number)

@@ -1,0 +1,49 @@
+"""The weights behind a model name: loaded where they lie, pre-trained first where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import filelock
+
+from usfm_bench.catalog import ModelEntry
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import WeightsError
+from usfm_bench.pretraining.card import read_card
+from usfm_bench.pretraining.spec import load_recipe
+
+Say = Callable[[str], None]
+
+
+def ensure_weights(
+    entry: ModelEntry, registry: Mapping[str, DatasetSpec], data_root: Path, device: str, say: Say
+) -> None:
+    """Pre-train what the entry's recipe describes, unless its weights are there; other entries are left alone.
+
+    Raises:
+        WeightsError: weights of another recipe lie there; they are left as they are.
+    """
+    path = entry.weight_file
+    if entry.recipe is None or path is None:
+        return
+    recipe = load_recipe(entry.recipe)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Another process may be at it; the system frees the lock when it dies.
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        if path.is_file():
+            card = read_card(path)
+            if card is not None and card.recipe_hash != recipe.hash:
+                raise WeightsError(
+                    f"'{path}' was pre-trained by another recipe ({card.recipe_hash[:8]}) than '{entry.recipe}' now "
+                    f"stands for ({recipe.hash[:8]}). Delete it to have it made anew, or use it as usfm:{path}."
+                )
+            return
+        from usfm_bench.pretraining.data import load_images
+        from usfm_bench.pretraining.loop import Options, pretrain
+
+        say(f"{entry.name}: no weights in '{path}'. Pre-training by its recipe: {recipe.steps} steps ...")
+        options = Options(path, device, checkpoint_every=200)
+        options = Options(path, device, checkpoint_every=200, resume=options.state.exists())
+        card = pretrain(recipe, load_images(recipe, registry, data_root), options)
+        say(f"  done in {card.wall_s:.0f} s: loss {card.final['loss']:.3f}, {card.final['images_per_s']:.0f} images/s")

@@ -1,0 +1,42 @@
+"""The list of definitions in docs/method.md, written from the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, emulators, primary
+from usfm_bench.reporting.markdown import grid
+
+BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
+
+
+def definitions_markdown() -> str:
+    """Every definition: the primary ones, the others, and those of emulated repositories."""
+    known = list(DEFINITIONS.values())
+    first = [*primary("segmentation"), *primary("classification")]
+    others = [d for d in known if d not in first and d.emulates is None]
+    parts = ["### In every record", "", *_table(first), "", "### On request (`usfm-bench score`)", "", *_table(others)]
+    for name in emulators():
+        parts += ["", f"### Emulator {name}", "", *_table([d for d in known if d.emulates == name])]
+    return "\n".join([*parts, ""])
+
+
+def with_definitions(text: str) -> str:
+    """The text of docs/method.md with its list written anew."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + definitions_markdown() + END + rest.split(END)[1]
+
+
+def _table(definitions: Sequence[Definition]) -> list[str]:
+    segments = any(d.task == "segmentation" for d in definitions)
+    header = ["id", "name", "formula", "grid", "unit", "range", "better"]
+    header += ["both empty", "missed lesion", "false alarm"] * segments + ["source"]
+    body = []
+    for d in definitions:
+        low, high = d.range
+        line = [f"`{d.id}`", d.name, d.formula, d.grid if d.task == "segmentation" else "", d.unit]
+        line += [f"{low:g} and more" if high == float("inf") else f"{low:g} to {high:g}"]
+        line += ["higher" if d.higher_is_better else "lower"]
+        line += [d.both_empty, d.prediction_empty, d.reference_empty] * segments + [d.source]
+        body.append(line)
+    return grid(header, body, left=set(header))

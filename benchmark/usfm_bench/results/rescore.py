@@ -1,0 +1,123 @@
+"""Finished trials scored again from their kept predictions, without the model, the data set or torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from usfm_bench.atomic import write_atomic, write_text
+from usfm_bench.environment import code_version, now
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.definitions import Definition
+from usfm_bench.predictions import Predictions
+from usfm_bench.results.frames import ModelResults, Trial, gather, lost_columns, read_table
+from usfm_bench.results.predictions import load_predictions
+from usfm_bench.results.record import Record
+from usfm_bench.results.store import read_record
+from usfm_bench.scoring import definition_ids, score_cases, summarise
+
+PREDICTIONS = "predictions.npz"
+
+
+def find_trials(path: Path) -> list[Trial]:
+    """Every finished trial under a runs folder, or under any folder of it, in path order.
+
+    Raises:
+        BenchError: no such folder, or no finished trial in it.
+    """
+    if not path.is_dir():
+        raise BenchError(f"'{path}' is not a folder; expected a runs folder, or a folder in one.")
+    found = [p for p in sorted(path.rglob("record.json")) if re.fullmatch(r"seed-\d+", p.resolve().parent.name)]
+    if not found:
+        raise BenchError(f"No finished trial (record.json) in '{path}'. `usfm-bench run` makes them.")
+    return [(record.parent, read_record(record)) for record in found]
+
+
+def rescore(
+    trials: Sequence[Trial], definitions: Sequence[Definition] | None = None
+) -> tuple[list[ModelResults], list[str]]:
+    """The trials with `cases` computed anew.
+
+    Args:
+        trials: of `find_trials`.
+        definitions: None: the primary ones, which are compared with what the trials store.
+
+    Returns:
+        One entry a (suite, profile, data set, model); and, in words, what could not be scored, and which stored
+        columns differ although their definition is the same.
+
+    Raises:
+        BenchError: nothing could be scored.
+    """
+    frames: dict[Path, pd.DataFrame] = {}
+    faults: list[str] = []
+    for folder, record in trials:
+        try:
+            predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
+            chosen = None if definitions is None else [d for d in definitions if d.task == record.spec.task]
+            frames[folder] = score_cases(predictions, stored, chosen)
+        except BenchError as error:
+            faults.append(f"skipped: {folder}: {error}")
+            continue
+        if definitions is None:
+            names = _differing(record, predictions, stored, frames[folder])
+            faults += [f"differs from what is stored: {folder}: {name}" for name in names]
+    by_model: dict[tuple[str, ...], list[Trial]] = {}
+    for folder, record in trials:
+        spec = record.spec
+        if folder in frames:
+            by_model.setdefault((spec.suite, spec.profile, spec.dataset.name, spec.model), []).append((folder, record))
+    results = []
+    for each in by_model.values():
+        try:
+            results.append(gather(each, lambda folder, record: frames[folder], rescored=True))
+        except BenchError as error:
+            faults.append(f"skipped: {error}")
+    if not results:
+        raise BenchError("\n".join(faults))
+    return results, faults
+
+
+def _differing(record: Record, predictions: Predictions, stored: pd.DataFrame, again: pd.DataFrame) -> list[str]:
+    """Columns that are defined as before and have other values."""
+    defined = definition_ids(predictions)
+    changed = {name for name, ident in record.definitions.items() if defined.get(name) != ident}
+    ordered = stored.set_index("case_id").loc[again["case_id"]].reset_index()
+    return [
+        name
+        for name in again.columns.astype(str)
+        if name in stored and name not in changed and not _equal(ordered[name], again[name])
+    ]
+
+
+def update_trial(folder: Path, record: Record) -> bool:
+    """Bring a trial's stored scores to today's primary definitions; False where they are already.
+
+    `record.json` is written last, and says when and by which version.
+    """
+    predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
+    definitions = definition_ids(predictions)
+    if definitions == record.definitions and not lost_columns(record, stored):
+        return False
+    cases = score_cases(predictions, stored)
+    rescored = record.model_copy(
+        update={
+            "definitions": definitions,
+            "scores": summarise(cases, definitions, record.classes),
+            "environment": record.environment | {"rescored": {"code": code_version(), "finished": now()}},
+        }
+    )
+    write_atomic(folder / "cases.parquet", lambda stream: cases.to_parquet(stream, index=False))
+    write_text(folder / "record.json", rescored.model_dump_json(indent=1))
+    return True
+
+
+def _equal(stored: pd.Series, again: pd.Series) -> bool:
+    if stored.dtype.kind != "f":
+        return bool((stored.astype(object) == again.astype(object)).all() or stored.equals(again))
+    # A sum may end in another last bit on another machine.
+    return bool(np.allclose(stored, again, rtol=1e-9, atol=0, equal_nan=True))
