@@ -203,41 +203,43 @@ def test_max_directed_hd95_equals_monai_on_real_masks(real_pairs):
         assert hd95(pred, target, rule="max_directed") == expected
 
 
-def both_ways(pred, target):
-    """Distances by the matrix product and by trees."""
+def three_ways(pred, target):
+    """Distances by the matrix product, by trees and by the distance transform."""
     borders = border(pred), border(target)
-    by_product = border_distances(*borders, None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("usfm_bench.metrics.pair._PAIRS", 0)
-        return by_product, border_distances(*borders, None)
+        for pairs_limit, dense in ((np.inf, np.inf), (0, np.inf), (0, -1)):
+            patch.setattr("usfm_bench.metrics.pair._PAIRS", pairs_limit)
+            patch.setattr("usfm_bench.metrics.pair._DENSE", dense)
+            yield border_distances(*borders, None)
 
 
-def assert_both_ways_agree(pred, target):
-    by_product, by_trees = both_ways(pred, target)
-    for product, trees in zip(by_product, by_trees, strict=True):
-        np.testing.assert_array_equal(product, trees, strict=True)
+def assert_three_ways_agree(pred, target):
+    by_product, *others = three_ways(pred, target)
+    for other in others:
+        for product, distance in zip(by_product, other, strict=True):
+            np.testing.assert_array_equal(product, distance, strict=True)
 
 
 @pairs
-def test_matrix_product_and_trees_give_the_same_bits(pred, target):
-    assert_both_ways_agree(pred, target)
+def test_matrix_product_trees_and_transform_give_the_same_bits(pred, target):
+    assert_three_ways_agree(pred, target)
 
 
 @FEW
 @given(lesions())
-def test_matrix_product_and_trees_give_the_same_bits_for_any_masks(masks):
-    assert_both_ways_agree(*masks)
+def test_matrix_product_trees_and_transform_give_the_same_bits_for_any_masks(masks):
+    assert_three_ways_agree(*masks)
 
 
-def test_matrix_product_and_trees_give_the_same_bits_for_real_masks(real_pairs):
+def test_matrix_product_trees_and_transform_give_the_same_bits_for_real_masks(real_pairs):
     for pred, target in real_pairs:
-        assert_both_ways_agree(pred, target)
+        assert_three_ways_agree(pred, target)
 
 
 def test_matrix_product_is_exact_at_the_far_end_of_its_range():
     pred, target = boxes((2048, 60), (1, 2, 2, 9), (2040, 2046, 5, 50)), boxes((2048, 60), (0, 1, 0, 1))
     target[2001:2045, 40:57] = True
-    assert_both_ways_agree(pred, target)
+    assert_three_ways_agree(pred, target)
     assert hd95(pred, target) == MEDPY.hd95(pred, target)
 
 
@@ -251,8 +253,41 @@ def test_an_image_too_long_for_exact_products_still_equals_medpy(length):
 def test_long_borders_still_equal_medpy():
     rng = np.random.default_rng(5)
     pred, target = rng.random((2, 90, 90)) < 0.5
-    assert len(border(pred)) * len(border(target)) > 2_000_000
+    assert border(pred).sum() * border(target).sum() > 2_000_000
     assert distances(pred, target) == distances_of_medpy(pred, target)
+
+
+def test_dense_borders_with_spacing_equal_medpy():
+    pred, target = np.random.default_rng(5).random((2, 90, 90)) < 0.5
+    spacing = (0.3, 0.7)
+    assert hd95(pred, target, spacing=spacing) == MEDPY.hd95(pred, target, spacing)
+
+
+@pytest.mark.parametrize("spacing", [(1.0,), (1.0, 1.0, 1.0), 0.5, "ab", ("1", "2"), (0.0, 1.0)])
+def test_a_spacing_of_another_form_is_an_error_that_shows_it(spacing):
+    with pytest.raises(BenchError, match="spacing is"):
+        hd95(PIXEL, PIXEL, spacing=spacing)
+
+
+def test_a_spacing_may_be_an_array():
+    assert hd95(PIXEL, FULL, spacing=np.array([0.5, 0.25])) == hd95(PIXEL, FULL, spacing=(0.5, 0.25))
+
+
+@pytest.mark.parametrize("grid", [None, np.ones((4, 4), np.uint8), np.ones((4, 5), bool), np.ones((0, 0), bool)])
+def test_a_faulty_prediction_on_the_grid_is_named_with_its_case(grid):
+    with pytest.raises(BenchError, match=r"case 'b': grid_preds is .*square bool mask"):
+        score_segmentation(
+            [PIXEL] * 2,
+            [PIXEL] * 2,
+            grid_preds=[np.ones((4, 4), bool), grid],
+            case_ids=["a", "b"],
+            definitions=find_definitions(["dsc.grid"]),
+        )
+
+
+def test_definitions_of_classification_are_refused():
+    with pytest.raises(BenchError, match=r"acc@1, usfm-repo/cls\.acc@1 is not of segmentation"):
+        score_segmentation([PIXEL], [PIXEL], definitions=find_definitions(["acc", "usfm-repo/cls.acc"]))
 
 
 @settings(max_examples=300, deadline=None)

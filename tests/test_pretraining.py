@@ -337,3 +337,28 @@ def test_faults_of_the_command_are_one_message(tmp_path, tiny_registry, more, wo
     result = CliRunner().invoke(app, ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), *more])
     assert words in str(result.exception)
     assert isinstance(result.exception, BenchError)
+
+
+def test_half_precision_on_a_cpu_trains(train):
+    rows = []
+    train(precision="bf16", tell=rows.append)
+    assert np.isfinite([row["loss"] for row in rows]).all()
+
+
+def test_tensorboard_is_asked_for_by_name_where_it_is_missing(train, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BenchError, match="pip install tensorboard"):
+        train(options={"tensorboard": tmp_path / "board"})
+
+
+def test_masking_of_normalised_images_and_drop_path_resume_with_the_same_bits(train):
+    changes = {"masking": TINY["masking"] | {"normalised": True, "magnitude": True}, "drop_path": 0.2}
+
+    def stop(row):
+        if row["step"] == 8:
+            raise KeyboardInterrupt
+
+    whole = train("whole.pth", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts.pth", tell=stop, **changes)
+    assert_same_weights(whole.out, train("parts.pth", options={"resume": True}, **changes).out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,12 +95,12 @@ class RunProgress:
 class PretrainProgress:
     """A line with loss, speed and time left in a terminal; a line now and then elsewhere. Lives in one process."""
 
-    _every = 20  # rows between plain lines
+    _every_s = 15.0  # between plain lines
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._bar: Progress | None = None
-        self._rows = 0
+        self._last_line = -self._every_s
 
     def __call__(self, row: dict[str, float]) -> None:
         """Show a row of the history."""
@@ -122,8 +123,9 @@ class PretrainProgress:
             f"{row['images_per_s']:.0f} images/s"
         )
         self._bar.update(self._task, completed=step, description=text)
-        if not self._bar.console.is_terminal and self._rows % self._every == 0:
+        now = time.monotonic()
+        if not self._bar.console.is_terminal and (now - self._last_line >= self._every_s or step == self._steps):
             self._bar.console.print(text)
-        self._rows += 1
+            self._last_line = now
         if step == self._steps:
             self._bar.stop()

@@ -49,7 +49,7 @@ def score_classification(
         **macro,
         "ACC": float(sk.accuracy_score(labels, predicted)),
         "BACC": macro["SEN"],
-        "MCC": _matthews(labels, predicted),
+        "MCC": matthews(labels, predicted),
         "KAPPA": _kappa(labels, predicted),
         "ECE": calibration_error(probabilities, labels),
         "BRIER": float(brier_scores(probabilities, labels).mean()),
@@ -109,8 +109,8 @@ def check_probabilities(
         raise BenchError("\n".join([*faults[:_SHOWN], *more]))
 
 
-def _matthews(labels: Labels, predicted: Labels) -> float:
-    # scikit-learn says 0 too, with a warning.
+def matthews(labels: Labels, predicted: Labels) -> float:
+    """Matthews correlation; 0 where one class alone is predicted and present (scikit-learn warns of it)."""
     if len(np.union1d(labels, predicted)) == 1:
         return 0.0
     return float(sk.matthews_corrcoef(labels, predicted))

@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 from sklearn import metrics as sk
 
+from usfm_bench.metrics.classification import matthews
 from usfm_bench.metrics.definitions import Definition, define
 from usfm_bench.metrics.pair import Pair
 from usfm_bench.metrics.segmentation import hd95
@@ -108,7 +109,7 @@ def _define_tinyusfm() -> None:
     repo.classification(
         "MCC",
         "Matthews correlation",
-        lambda p, y: float(sk.matthews_corrcoef(y, p.argmax(axis=1))),
+        lambda p, y: matthews(y, p.argmax(axis=1)),
         unit="score",
         range=(-1.0, 1.0),
     )
@@ -166,7 +167,7 @@ def _region_percentile(pair: Pair) -> float:
 def _define_ultrafedfm() -> None:
     repo = _Emulator(
         "ultrafedfm-repo",
-        "github.com/yuncheng97/UltraFedFM, main_binary_segmentation.py at 19bbbcb",
+        "github.com/yuncheng97/UltraFedFM, main_binary_segmentation.py at ada43b3",
         "network, bilinear",
     )
     iou = "TP / (TP + FP + FN), with TP = 1 where there is none"
@@ -181,6 +182,7 @@ def _define_ultrafedfm() -> None:
         "larger of the two 95th percentiles of all pixels' distances to the other region; an empty prediction is one "
         "pixel at the upper left; undefined for an empty reference",
         _region_percentile,
+        grid="network, bilinear, above half",
         unit="px",
         range=(0.0, math.inf),
         higher_is_better=False,

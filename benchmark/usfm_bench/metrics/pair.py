@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from usfm_bench.data.sample import Mask
@@ -16,6 +17,8 @@ from usfm_bench.errors import BenchError
 Floats = NDArray[np.float64]
 _PAIRS = 2_000_000
 """Above as many pairs of border pixels, trees are faster."""
+_DENSE = 0.2
+"""Share of the box that is border, of both masks together, above which the distance transform is faster than trees."""
 _EXACT = 2**22
 """Squared distance of a pixel from the corner, below which no sum of four products leaves float32's whole numbers."""
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -48,9 +51,9 @@ class Pair:
         self.whole = (pred, target)
         """The masks as given; `pred` and `target` are cut to the box around both."""
         self.size = int(target.size)
-        self._spacing = spacing
+        self._spacing = None if spacing is None else (float(spacing[0]), float(spacing[1]))
         height, width = target.shape
-        sy, sx = spacing or (1.0, 1.0)
+        sy, sx = self._spacing or (1.0, 1.0)
         self.diagonal = math.hypot(height * sy, width * sx)
         """Of the image; what a missed lesion gets for a distance."""
         # All counts and borders lie within the box around both masks, which is a tenth of most images.
@@ -81,23 +84,32 @@ class Pair:
         return self._pooled
 
 
-def border_distances(pred: Floats, target: Floats, spacing: tuple[float, float] | None) -> Distances:
-    """Distances between two borders, (P, 2) and (Q, 2) pixels (x, y).
+def border_distances(pred: Mask, target: Mask, spacing: tuple[float, float] | None) -> Distances:
+    """Distances between two borders, (H, W) each, with at least one pixel each.
 
-    In pixels and for borders of usual length, all pairs at once by one matrix product: squares of whole numbers below
-    2^24 are exact in float32, and their root is the same to the last bit. Else by k-d trees.
+    Three ways, the same to the last bit in pixels: for borders of usual length all pairs at once by one matrix product
+    (squares of whole numbers below 2^24 are exact in float32); for long borders k-d trees; for dense ones, such as of
+    noise, the distance transform of the whole box.
     """
-    if spacing is None and len(pred) * len(target) <= _PAIRS:
-        left, right = _factors(pred), _factors(target)
+    points_pred, points_target = border_points(pred), border_points(target)
+    if spacing is None and len(points_pred) * len(points_target) <= _PAIRS:
+        left, right = _factors(points_pred), _factors(points_target)
         if max(left[:, 2].max(), right[:, 2].max()) < _EXACT:
             squares = left @ np.stack([-2 * right[:, 0], -2 * right[:, 1], right[:, 3], right[:, 2]])
             return Distances(*(np.sqrt(squares.min(axis=axis).astype(np.float64)) for axis in (1, 0)))
+    if len(points_pred) + len(points_target) > _DENSE * pred.size:
+        return Distances(
+            distance_transform_edt(~target, sampling=spacing)[pred],
+            distance_transform_edt(~pred, sampling=spacing)[target],
+        )
     if spacing is not None:
         scale = np.array(spacing[::-1])
-        pred, target = pred * scale, target * scale
+        points_pred, points_target = points_pred * scale, points_target * scale
     # Neither sorting nor tightening the boxes pays for a tree that is asked once.
-    tree_pred, tree_target = (cKDTree(p, balanced_tree=False, compact_nodes=False) for p in (pred, target))
-    return Distances(tree_target.query(pred)[0], tree_pred.query(target)[0])
+    tree_pred, tree_target = (
+        cKDTree(points, balanced_tree=False, compact_nodes=False) for points in (points_pred, points_target)
+    )
+    return Distances(tree_target.query(points_pred)[0], tree_pred.query(points_target)[0])
 
 
 def _factors(points: Floats) -> NDArray[np.float32]:
@@ -118,12 +130,16 @@ def _box(pred: Mask, target: Mask) -> tuple[slice, slice]:
     return slice(min(tops), max(bottoms)), slice(min(lefts), max(rights))
 
 
-def border(mask: Mask) -> Floats:
-    """(P, 2) pixels (x, y), in raster order, that erosion with a cross removes; outside the image is background."""
+def border(mask: Mask) -> Mask:
+    """(H, W) pixels of a mask that erosion with a cross removes; outside the image is background."""
     pixels = mask.view(np.uint8)
     eroded = cv2.erode(pixels, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    points = cv2.findNonZero(cv2.bitwise_xor(pixels, eroded))
-    return np.asarray(points.reshape(-1, 2), dtype=np.float64)
+    return np.asarray(cv2.bitwise_xor(pixels, eroded), dtype=np.uint8).view(np.bool_)
+
+
+def border_points(pixels: Mask) -> Floats:
+    """(P, 2) positions (x, y), in raster order."""
+    return np.asarray(cv2.findNonZero(pixels.view(np.uint8)).reshape(-1, 2), dtype=np.float64)
 
 
 def percentile(values: Floats, share: float) -> float:
@@ -152,8 +168,12 @@ def check_masks(pred: Mask, target: Mask) -> None:
 
 def check_spacing(spacing: tuple[float, float] | None) -> None:
     """Raise a BenchError unless `spacing` is None or two positive, finite numbers."""
-    if spacing is not None and not all(0 < value < math.inf for value in spacing):
-        raise BenchError(f"spacing is {tuple(spacing)}; both values must be positive millimetres.")
+    if spacing is None:
+        return
+    values = np.asarray(spacing, dtype=object).ravel().tolist()
+    fit = np.ndim(spacing) == 1 and len(values) == 2 and all(isinstance(v, (int, float, np.number)) for v in values)
+    if not fit or not all(0 < value < math.inf for value in values):
+        raise BenchError(f"spacing is {spacing}; expected (y, x), both positive millimetres.")
 
 
 def _values(mask: NDArray[np.generic]) -> str:

@@ -101,9 +101,13 @@ def score_segmentation(
         )
     if definitions is None:
         definitions = primary_definitions(gaps)
+    if others := [d.id for d in definitions if d.task != "segmentation"]:
+        raise BenchError(f"definitions: {', '.join(others)} is not of segmentation.")
+    if threads is not None and threads < 1:
+        raise BenchError(f"threads is {threads}; expected at least 1.")
     if grid_preds is None and (on_grid := [d.id for d in definitions if d.grid != "native"]):
         raise BenchError(f"grid_preds is missing; needed by {', '.join(on_grid)}.")
-    _check_cases(preds, targets, gaps, names)
+    _check_cases(preds, targets, gaps, grids if grid_preds is not None else None, names)
 
     def score(i: int) -> dict[str, Any]:
         return {"case_id": names[i], **_score_case(preds[i], targets[i], gaps[i], grids[i], definitions)}
@@ -120,18 +124,30 @@ def primary_definitions(spacings: Sequence[Spacings]) -> list[Definition]:
 
 
 def _check_cases(
-    preds: Sequence[Mask], targets: Sequence[Mask], spacings: Sequence[Spacings], names: Sequence[str]
+    preds: Sequence[Mask],
+    targets: Sequence[Mask],
+    spacings: Sequence[Spacings],
+    grids: Sequence[Mask | None] | None,
+    names: Sequence[str],
 ) -> None:
     faults = []
-    for pred, target, spacing, name in zip(preds, targets, spacings, names, strict=True):
+    for i, name in enumerate(names):
         try:
-            check_masks(pred, target)
-            check_spacing(spacing)
+            check_masks(preds[i], targets[i])
+            check_spacing(spacings[i])
+            if grids is not None:
+                _check_grid(grids[i])
         except BenchError as error:
             faults.append(f"case '{name}': {error}")
     if faults:
         more = [f"... and {len(faults) - _SHOWN} more cases"] if len(faults) > _SHOWN else []
         raise BenchError("\n".join([*faults[:_SHOWN], *more]))
+
+
+def _check_grid(grid_pred: Mask | None) -> None:
+    mask = np.asarray(grid_pred)
+    if mask.dtype != bool or mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not mask.size:
+        raise BenchError(f"grid_preds is {mask.dtype} of shape {mask.shape}; expected a square bool mask (S, S).")
 
 
 def _score_case(
@@ -362,7 +378,9 @@ _define_distance(
     "MetricsReloaded's average symmetric distance of two means (MASD)",
 )
 define(surface_dice_definition("2", "px", primary=True))
-FAMILIES[r"nsd\.(\d+(?:\.\d+)?)(px|mm)\.native@1"] = lambda match: surface_dice_definition(match[1], match[2])
+FAMILIES[r"nsd\.((?:0|[1-9]\d*)(?:\.\d*[1-9])?)(px|mm)\.native@1"] = lambda match: surface_dice_definition(
+    match[1], match[2]
+)
 _define_detection("ldr.iou10", 0.1, "an intersection over union of at least 0.1", primary=True)
 _define_detection("ldr.iou50", 0.5, "an intersection over union of at least 0.5")
 _define_detection("ldr.any", 0.0, "a pixel in common")

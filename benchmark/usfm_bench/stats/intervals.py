@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
-from usfm_bench.errors import BenchError
 from usfm_bench.metrics.calibration import brier_scores
 from usfm_bench.metrics.definitions import Definition
+from usfm_bench.stats.components import Components, variance_components
 from usfm_bench.stats.delete_one import class_metric
 
 Floats = NDArray[np.float64]
@@ -53,32 +53,17 @@ def crossed_interval(
     Raises:
         BenchError: NaN, or not two-dimensional.
     """
-    if scores.ndim != 2 or not scores.size:
-        raise BenchError(f"scores is of shape {scores.shape}; expected (seeds, cases).")
-    if np.isnan(scores).any():
-        raise BenchError(f"scores has {int(np.isnan(scores).sum())} NaN; leave undefined cases out and count them.")
-    n_seeds, n_cases = scores.shape
-    point = float(scores.mean())
-    totals = _group_totals(scores - scores.mean(axis=1, keepdims=True), groups)  # (S, G), deviations from seed means
-    n_groups = totals.shape[1]
-    if n_groups < 2:
-        return Interval(point, None, None)
-    vb = n_groups / (n_groups - 1) * float((totals.mean(axis=0) ** 2).sum()) / n_cases**2
-    va = 0.0
-    if n_seeds > 1:
-        residual = totals - totals.mean(axis=0)
-        # Mean square of the residual as a variance of the mean, on the same scale as the seeds' own spread.
-        noise = float((residual**2).sum()) / ((n_seeds - 1) * (n_groups - 1)) * n_groups / n_cases**2
-        va = max(0.0, float(scores.mean(axis=1).var(ddof=1)) - noise) / n_seeds
-    if va + vb <= (_ROUNDING * float(np.abs(scores).max())) ** 2:
-        return Interval(point, None, None)
-    tail = (1 + level) / 2
-    t_cases = float(stdtrit(n_groups - 1, tail))
-    t_seeds = float(stdtrit(n_seeds - 1, tail)) if n_seeds > 1 else 0.0
-    half = (va * t_seeds + vb * t_cases) / (va + vb) * (va + vb) ** 0.5
+    return interval_of(variance_components(scores, groups), level=level, bounds=bounds)
+
+
+def interval_of(parts: Components, *, level: float = 0.95, bounds: tuple[float, float] | None = None) -> Interval:
+    """Interval of a mean from its variance components; cut off at the bounds."""
+    if parts.none:
+        return Interval(parts.mean, None, None)
+    half = parts.half_width((1 + level) / 2)
     low, high = bounds or (-np.inf, np.inf)
-    kind = "seeds+cases" if n_seeds > 1 else "cases"
-    return Interval(point, max(low, point - half), min(high, point + half), kind)
+    kind = "seeds+cases" if parts.n_seeds > 1 else "cases"
+    return Interval(parts.mean, max(low, parts.mean - half), min(high, parts.mean + half), kind)
 
 
 def jackknife_interval(
@@ -170,13 +155,3 @@ def _recomputed(
         for rows in kept
     ]
     return np.array([compute(probabilities, labels), *left])
-
-
-def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:
-    """(S, C) -> (S, G) sums over the cases of each group."""
-    if groups is None:
-        return scores
-    index = np.unique(np.asarray(groups), return_inverse=True)[1]
-    totals = np.zeros((index.max() + 1, scores.shape[0]))
-    np.add.at(totals, index, scores.T)
-    return totals.T

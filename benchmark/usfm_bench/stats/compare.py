@@ -1,0 +1,135 @@
+"""Is one model better than another? Paired on the same cases and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from usfm_bench.errors import BenchError
+from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.intervals import Interval, interval_of
+
+Floats = NDArray[np.float64]
+Resized = Callable[[int], Components]
+_POWER, _SMALLEST, _MOST = 0.8, 1e-12, 100_000
+
+
+class Comparison(NamedTuple):
+    """A mean paired difference a - b. What does not exist is None: no spread, one case, one group."""
+
+    difference: Interval
+    p_value: float | None
+    """Two-sided, of no difference; the level at which the interval just touches 0."""
+    effect_size: float | None
+    """Mean difference over its standard deviation between cases (Cohen's d of paired means over seeds)."""
+    probability_better: float | None
+    """That `a` is better, all differences having been equally likely before: 1 - p/2 or p/2."""
+    false_claim: float | None
+    """Probability that the one with the better mean is not better, and a claim that it is would be false."""
+    detectable: float | None
+    """Smallest true difference that this design would find at the level with 80 % power."""
+    seeds_needed: int | None
+    """Seeds at which the observed difference would be found so, with these cases; None: no number is enough."""
+    cases_needed: int | None
+    """Cases (groups) likewise, with these seeds."""
+
+
+def compare(
+    a: Floats,
+    b: Floats,
+    *,
+    groups: Sequence[str] | None = None,
+    level: float = 0.95,
+    higher_is_better: bool = True,
+) -> Comparison:
+    """Compare two models' scores of the same cases and seeds.
+
+    Args:
+        a: (S, C), no NaN.
+        b: (S, C), the same seeds and cases in the same order.
+        groups: (C,) cases of one group vary together.
+        level: of the interval.
+        higher_is_better: False for distances and errors.
+
+    Raises:
+        BenchError: shapes differ, or NaN.
+    """
+    if a.shape != b.shape:
+        raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
+    scores = a - b
+    parts = variance_components(scores, groups, for_test=True)
+    interval = interval_of(parts, level=level)
+    if parts.none:
+        return Comparison(interval, *[None] * 7)
+    p_value = two_sided_p(parts)
+    tail = p_value / 2
+    better = 1 - tail if (parts.mean > 0) == higher_is_better else tail
+    spread = float(scores.mean(axis=0).std(ddof=1))
+    return Comparison(
+        difference=interval,
+        p_value=p_value,
+        effect_size=parts.mean / spread if spread else None,
+        probability_better=better,
+        false_claim=tail,
+        detectable=detectable_difference(parts, level),
+        seeds_needed=_needed(parts, level, lambda n: _with_seeds(parts, n)),
+        cases_needed=_needed(parts, level, lambda n: _with_cases(parts, n)),
+    )
+
+
+def two_sided_p(parts: Components) -> float:
+    """The level at which the interval around the mean just touches 0; not below 1e-12."""
+    if parts.mean == 0:
+        return 1.0
+
+    def beyond(p: float) -> float:
+        return parts.half_width(1 - p / 2) - abs(parts.mean)
+
+    return float(brentq(beyond, _SMALLEST, 1.0)) if beyond(_SMALLEST) > 0 else _SMALLEST
+
+
+def detectable_difference(parts: Components, level: float = 0.95) -> float:
+    """Smallest true mean that a two-sided test at 1 - level finds with 80 % power, to the usual approximation."""
+    return parts.half_width((1 + level) / 2) + parts.half_width(_POWER)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p values: the family-wise error of rejecting those at most alpha is at most alpha.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _with_seeds(parts: Components, n: int) -> Components:
+    share = parts.n_seeds / n
+    cases = parts.cases - parts.residual + parts.residual * share
+    return parts._replace(seeds=parts.seeds * share, cases=cases, residual=parts.residual * share, n_seeds=n)
+
+
+def _with_cases(parts: Components, n: int) -> Components:
+    share = parts.n_groups / n
+    return parts._replace(cases=parts.cases * share, residual=parts.residual * share, n_groups=n)
+
+
+def _needed(parts: Components, level: float, resized: Resized) -> int | None:
+    """Smallest number, 2 or more, at which the observed mean is detectable; None beyond 100,000."""
+    low, high = 2, _MOST
+    if detectable_difference(resized(high), level) > abs(parts.mean):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if detectable_difference(resized(middle), level) <= abs(parts.mean):
+            high = middle
+        else:
+            low = middle + 1
+    return low

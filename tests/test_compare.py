@@ -1,0 +1,134 @@
+"""Paired comparisons: against scipy where it does the same, by hand, and by how often they err."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from usfm_bench.errors import BenchError
+from usfm_bench.stats import compare, crossed_interval, holm, variance_components
+from usfm_bench.stats.compare import detectable_difference
+
+
+def draw(seeds=3, cases=40, shift=0.0, seed_sd=0.02, case_sd=0.2, rest_sd=0.08, seed=0):
+    """Scores of two models that share the difficulty of the cases."""
+    rng = np.random.default_rng(seed)
+    hard = rng.normal(0, case_sd, cases)
+    models = [hard + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, rest_sd, (seeds, cases)) for _ in range(2)]
+    return models[0] + shift, models[1]
+
+
+def test_one_seed_is_the_paired_t_test():
+    a, b = draw(seeds=1, shift=0.03)
+    found, expected = compare(a, b), stats.ttest_rel(a[0], b[0])
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.difference[1:3] == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.difference.kind == "cases"
+    assert found.effect_size == pytest.approx(expected.statistic / np.sqrt(40))
+
+
+def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
+    a, b = draw(shift=0.03)
+    found = compare(a, b)
+    touching = compare(a, b, level=1 - found.p_value).difference
+    assert min(abs(touching.low), abs(touching.high)) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_of_a_difference_is_never_narrower_than_that_of_a_mean():
+    for seed in range(20):
+        a, b = draw(seed=seed)
+        mean, difference = crossed_interval(a - b), compare(a, b).difference
+        assert difference.low <= mean.low < mean.high <= difference.high
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 4), st.floats(-0.1, 0.1))
+def test_changing_sides_turns_everything_round(seed, seeds, shift):
+    a, b = draw(seeds=seeds, cases=12, shift=shift, seed=seed)
+    one, other = compare(a, b), compare(b, a)
+    assert one.difference.point == pytest.approx(-other.difference.point)
+    assert one.difference.low == pytest.approx(-other.difference.high)
+    assert one.p_value == pytest.approx(other.p_value)
+    assert one.probability_better == pytest.approx(1 - other.probability_better)
+    assert one.false_claim == pytest.approx(min(one.probability_better, other.probability_better))
+    assert one.detectable == pytest.approx(other.detectable)
+
+
+def test_for_distances_less_is_better():
+    a, b = draw(shift=0.1)
+    assert compare(a, b).probability_better > 0.9
+    assert compare(a, b, higher_is_better=False).probability_better < 0.1
+
+
+def test_a_difference_of_nothing_has_no_p_value():
+    a, _ = draw()
+    found = compare(a, a)
+    assert found.difference == (0.0, None, None, "none")
+    assert found[1:] == (None,) * 7
+
+
+def test_other_seeds_or_cases_are_an_error():
+    with pytest.raises(BenchError, match=r"a is \(3, 40\), b is \(2, 40\)"):
+        compare(draw()[0], draw(seeds=2)[1])
+
+
+def test_components_add_up_to_the_mean_squares():
+    x, _ = draw(seeds=4, cases=9)
+    parts = variance_components(x)
+    seeds, cases = x.mean(axis=1, keepdims=True), x.mean(axis=0, keepdims=True)
+    rest = ((x - seeds - cases + x.mean()) ** 2).sum() / (3 * 8)
+    assert parts.cases == pytest.approx(4 * cases.var(ddof=1) / (4 * 9))
+    assert parts.residual == pytest.approx(rest / (4 * 9))
+    assert parts.seeds == pytest.approx(max(0, 9 * seeds.var(ddof=1) - rest) / (4 * 9))
+
+
+def test_the_detectable_difference_of_one_seed_by_hand():
+    a, b = draw(seeds=1)
+    error = (a - b).std(ddof=1) / np.sqrt(40)
+    expected = (stats.t.ppf(0.975, 39) + stats.t.ppf(0.8, 39)) * error
+    assert compare(a, b).detectable == pytest.approx(expected)
+
+
+def test_as_many_cases_as_are_needed_find_the_difference_and_one_fewer_does_not():
+    a, b = draw(shift=0.05, cases=20, seed_sd=0.0, seeds=5)
+    found, parts = compare(a, b), variance_components(a - b, for_test=True)
+    n, mean = found.cases_needed, abs(found.difference.point)
+
+    def of(n):
+        share = 20 / n
+        return detectable_difference(parts._replace(cases=parts.cases * share, n_groups=n))
+
+    assert of(n) <= mean < of(n - 1)
+
+
+def test_seeds_cannot_make_up_for_too_few_cases():
+    a, b = draw(seeds=3, cases=10, shift=0.1, seed=3, seed_sd=0.0, rest_sd=0.01)
+    a = a + np.random.default_rng(0).normal(0, 0.3, 10)  # the models differ from case to case
+    assert compare(a, b).seeds_needed is None
+    assert compare(a, b).cases_needed > 10
+
+
+def test_holm_by_hand_and_in_any_order():
+    assert holm([0.01, 0.02, 0.03, 0.5]) == pytest.approx([0.04, 0.06, 0.06, 0.5])
+    assert holm([0.5, 0.03, 0.01, 0.02]) == pytest.approx([0.5, 0.06, 0.04, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("case_sd", [0.0, 0.1])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_models_that_do_not_differ_are_found_to_in_at_most_five_of_a_hundred(seeds, case_sd):
+    rng = np.random.default_rng(0)
+
+    def rejects():
+        a, b = draw(seeds=seeds, seed=int(rng.integers(2**32)))
+        return compare(a + rng.normal(0, case_sd, 40), b).p_value < 0.05  # better on some cases, worse on others
+
+    assert np.mean([rejects() for _ in range(1000)]) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_the_detectable_difference_is_found_with_about_eighty_percent_power():
+    mean = np.mean([compare(*draw(seeds=10, seed=seed)).detectable for seed in range(200)])
+    found = np.mean([compare(*draw(seeds=10, shift=mean, seed=seed)).p_value < 0.05 for seed in range(600)])
+    assert 0.74 < found < 0.95
