@@ -831,3 +831,22 @@ def test_unknown_definitions_are_one_error_that_suggests_the_nearest():
     first, second = str(error.value).splitlines()
     assert "'dsc.natve@1'. Did you mean 'dsc.native@1'?" in first
     assert "'hd95.poled.native.px'. Did you mean 'hd95.pooled.native.px@1'?" in second
+
+
+def test_a_tolerance_that_is_a_multiple_of_the_spacing_counts_as_reached():
+    square = boxes((30, 30), (5, 15, 5, 15))
+    moved = np.roll(square, 3, axis=1)
+    [in_pixels, in_mm] = (
+        score_segmentation([moved], [square], spacings=[(0.1, 0.1)], definitions=find_definitions([name])).iloc[0, 1]
+        for name in ("nsd.3px.native", "nsd.0.3mm.native")
+    )
+    assert in_pixels == in_mm == 1
+
+
+def test_lesions_are_found_in_noise_of_tens_of_thousands_of_components():
+    rng = np.random.default_rng(0)
+    pred, target = rng.random((2, 700, 700)) < 0.12
+    scored = score_segmentation([pred], [target], definitions=find_definitions(["ldr.any.native"]))
+    labels, n = ndimage.label(target, np.ones((3, 3)))
+    assert n > 20_000
+    assert scored["ldr.any.native@1"][0] == pytest.approx(len(np.unique(labels[pred & target])) / n)

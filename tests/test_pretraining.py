@@ -209,6 +209,27 @@ def test_a_nan_loss_is_an_error_and_the_last_good_checkpoint_is_kept(train, monk
 def test_a_batch_that_does_not_divide_is_an_error(train):
     with pytest.raises(BenchError, match="batch_size 8 is not a multiple of 1 devices x 3"):
         train(accumulate=3)
+    with pytest.raises(BenchError, match="batch_size 8 is not a multiple of 3 devices x 1"):
+        train(options={"devices": 3})
+
+
+def test_weights_that_are_not_finite_are_never_kept(train):
+    with pytest.raises(TrialError, match="weights are not finite at step 1 of 1"):
+        train(steps=1, lr=1e38, warmup_steps=0)
+
+
+def test_weights_under_another_files_card_are_of_unknown_origin(train, registry, tmp_path):
+    one, other = train("one.pth", steps=2), train("other.pth", steps=2, seed=1)
+    other.out.write_bytes(one.out.read_bytes())
+    assert read_card(other.out) is None
+    assert leak_of(other, registry, tmp_path) is None
+
+
+@pytest.mark.parametrize("place", ["file/x.pth", "file"])
+def test_an_output_that_cannot_be_written_is_said_before_training(train, tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BenchError, match="cannot be written"):
+        train(f"file/{place}")
 
 
 def test_unknown_data_sets_are_named_all_at_once(train):
@@ -238,6 +259,21 @@ def test_only_training_images_are_seen_unless_all_are_asked_for(train, registry,
     # Another split has other test images, some of which were training images here.
     assert leak_of(clean, registry, tmp_path, split_seed=5) is True
     assert leak_of(train("fits.pth", steps=2, split_seed=5), registry, tmp_path, split_seed=5) is False
+
+
+def test_what_related_data_sets_test_on_is_not_seen_either(registry, tmp_path):
+    whole = load_registry() | {
+        "a": registry["tiny"].model_copy(update={"name": "a"}),
+        "a-lesion": registry["tiny-lesion"].model_copy(update={"name": "a-lesion"}),
+    }
+    spec = build_spec(TINY | {"datasets": ["a"]}, "test")
+    seen = set(load_images(spec, whole, tmp_path).pixel_hashes)
+    lesions = open_dataset(whole["a-lesion"], tmp_path)
+    test = lesions.subset(split_dataset(lesions, SplitSpec(), 0, task="segmentation").test)
+    assert len(seen) > 10
+    assert not seen & {sample.pixel_hash for sample in test.samples}
+    alone = set(load_images(spec, {"a": whole["a"]}, tmp_path).pixel_hashes)
+    assert alone & {sample.pixel_hash for sample in test.samples}, "else nothing was tested here"
 
 
 def test_without_a_card_the_registry_says_what_was_seen(tmp_path, registry):
@@ -318,8 +354,9 @@ def test_every_recipe_of_the_registry_is_valid_and_its_data_exists():
         assert recipe.model == content[name]["architecture"]
 
 
-def test_the_masks_are_drawn_without_training(tmp_path, tiny_registry):
-    line = ["pretrain", "--datasets", "tiny", "--image-size", "64", "--registry", str(tiny_registry)]
+@pytest.mark.parametrize("more", [["--image-size", "64"], ["--image-size", "80", "--method", "frequency"]])
+def test_the_masks_are_drawn_without_training(tmp_path, tiny_registry, more):
+    line = ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), *more]
     result = CliRunner().invoke(app, [*line, "--show-masks", str(tmp_path / "masks.png")])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "masks.png").read_bytes().startswith(b"\x89PNG")

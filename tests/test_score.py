@@ -406,7 +406,7 @@ def test_an_old_seed_beside_a_new_one_is_an_error_until_update_mends_it(score, m
     make_old(folder)
     with pytest.raises(BenchError, match=r"different definitions of ASSD, .*score RUNS --update"):
         build_report(store, "demo")
-    assert score(store.root, "--update") == (0, "", "Updated 1 of 4 trials; the others had today's definitions.\n")
+    assert score(store.root, "--update") == (0, "", "Updated 1 of 4 trials; 3 had today's definitions.\n")
     assert build_report(store, "demo").rows == new.rows
     assert {path: (path / "record.json").read_bytes() for path, _ in others} == untouched
 
@@ -414,7 +414,7 @@ def test_an_old_seed_beside_a_new_one_is_an_error_until_update_mends_it(score, m
     assert set(mended.environment.pop("rescored")) == {"code", "finished"}
     assert mended == record
     before = (folder / "record.json").read_bytes()
-    assert score(store.root, "--update") == (0, "", "Updated 0 of 4 trials; the others had today's definitions.\n")
+    assert score(store.root, "--update") == (0, "", "Updated 0 of 4 trials; 4 had today's definitions.\n")
     assert (folder / "record.json").read_bytes() == before
 
 
@@ -527,3 +527,25 @@ def test_a_report_and_the_command_agree_on_missed_lesions_left_out(rows, runs):
     expected = [asdict(r) for r in report.rows if r.definition == "hd95.pooled.native.px.exclude@1"]
     found = rows(runs, "hd95.pooled.native.px.exclude")
     assert [{k: row[k] for k in row.keys() - {"suite", "profile"}} for row in found] == expected
+
+
+def test_the_same_trial_in_two_folders_is_an_error_that_names_both(make_store, tmp_path, score):
+    make_store(models=["usfm-micro-scratch"], seeds=1)
+    both = tmp_path / "both"
+    for name in ("one", "two"):
+        shutil.copytree(tmp_path / "runs", both / name)
+    code, _, err = score(both, "--definition", "dsc.native")
+    assert code == 2
+    assert "The same trial lies in" in err
+    assert "one" in err
+    assert "two" in err
+
+
+def test_a_damaged_trial_does_not_keep_others_from_their_update(make_store, tmp_path, score):
+    store = make_store(models=["usfm-micro-scratch"], seeds=2)
+    folders = [folder for folder, _ in store.finished("demo")]
+    (folders[0] / "predictions.npz").write_bytes(b"damaged")
+    code, _, err = score(tmp_path / "runs", "--update")
+    assert code == 1
+    assert "skipped" in err
+    assert "1 had today's definitions" in err

@@ -45,6 +45,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder; raise a BenchError when files could not be written to it, before anything is read or trained."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BenchError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -72,7 +72,7 @@ def pretrain(
         bool,
         typer.Option(
             "--all-images",
-            help="See test images too; tables then say so. Else training images only.",
+            help="See test images too; tables then say so. Else what the suites train on.",
             rich_help_panel=_WHAT,
         ),
     ] = False,
@@ -207,7 +207,8 @@ def _pretrain(
     for name, source in images.sources.items():
         typer.echo(f"{name}: {source['images']} images, {source['side']}", err=True)
     try:
-        card = pretrain(spec, images, options, PretrainProgress(spec.steps))
+        with PretrainProgress(spec.steps) as progress:
+            card = pretrain(spec, images, options, progress)
     except KeyboardInterrupt:
         kept = " --resume continues from the last checkpoint." if options.state.exists() else ""
         typer.echo(f"Interrupted.{kept}", err=True)

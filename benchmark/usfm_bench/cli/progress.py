@@ -93,7 +93,10 @@ class RunProgress:
 
 
 class PretrainProgress:
-    """A line with loss, speed and time left in a terminal; a line now and then elsewhere. Lives in one process."""
+    """A line with loss, speed and time left in a terminal; a line now and then elsewhere.
+
+    The bar is made in the process that trains, which may be another than the one that made this object.
+    """
 
     _every_s = 15.0  # between plain lines
 
@@ -102,20 +105,26 @@ class PretrainProgress:
         self._bar: Progress | None = None
         self._last_line = -self._every_s
 
+    def __enter__(self) -> PretrainProgress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
     def __call__(self, row: dict[str, float]) -> None:
         """Show a row of the history."""
-        if self._bar is None:  # made in the process that trains, which may be another than this one's maker
-            console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if self._bar is None:
             self._bar = Progress(
                 BarColumn(),
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=console,
+                console=Console(stderr=True, highlight=False, soft_wrap=True),
                 transient=True,
             )
             self._task = self._bar.add_task("", total=self._steps)
-            if console.is_terminal:
+            if self._bar.console.is_terminal:
                 self._bar.start()
         step = int(row["step"])
         text = (

@@ -61,7 +61,7 @@ def score(
 ) -> None:
     """Metrics of finished trials from their kept predictions, without the model, the data set or torch."""
     from usfm_bench.metrics import DEFINITIONS, find_definitions
-    from usfm_bench.results.rescore import find_trials, rescore, update_trial
+    from usfm_bench.results.rescore import find_trials, rescore
 
     if list_all:
         typer.echo("\n".join([*(f"{d.id:44} {d.unit:9} {d.formula}" for d in DEFINITIONS.values()), *_FAMILIES]))
@@ -77,8 +77,7 @@ def score(
     chosen = find_definitions(definition or [])
     trials, complete = _with_predictions(find_trials(runs))
     if update:
-        done = sum(update_trial(folder, record) for folder, record in trials)
-        typer.echo(f"Updated {done} of {len(trials)} trials; the others had today's definitions.", err=True)
+        complete = _update(trials) and complete
     else:
         results, faults = rescore(trials, chosen or None)
         for line in faults:
@@ -87,6 +86,23 @@ def score(
         _write(results, chosen, form, cases, out)
     if not complete:
         raise typer.Exit(1)
+
+
+def _update(trials: list[Trial]) -> bool:
+    """Update every trial that can be; whether all could."""
+    from usfm_bench.results.rescore import update_trial
+
+    done, faults = 0, []
+    for folder, record in trials:
+        try:
+            done += update_trial(folder, record)
+        except BenchError as error:
+            faults.append(f"skipped: {error}")
+    for line in faults:
+        typer.echo(line, err=True)
+    current = len(trials) - done - len(faults)
+    typer.echo(f"Updated {done} of {len(trials)} trials; {current} had today's definitions.", err=True)
+    return not faults
 
 
 def _with_predictions(trials: list[Trial]) -> tuple[list[Trial], bool]:

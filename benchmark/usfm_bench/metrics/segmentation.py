@@ -222,7 +222,8 @@ def _distance(pair: Pair, measure: Callable[[Pair], float], missed: Missed) -> f
 def _surface_dice(pair: Pair, tolerance: float) -> float:
     if not pair.n_pred or not pair.n_target:
         return float(pair.n_pred == pair.n_target)
-    return float(np.count_nonzero(pair.pooled <= tolerance)) / len(pair.pooled)
+    # A distance of three pixels of 0.1 mm is a little more than 0.3 mm in binary.
+    return float(np.count_nonzero(pair.pooled <= tolerance * (1 + 1e-9))) / len(pair.pooled)
 
 
 def _lesions_found(pair: Pair, threshold: float) -> float:
@@ -232,14 +233,17 @@ def _lesions_found(pair: Pair, threshold: float) -> float:
     if not pair.n_pred:
         return 0.0
     (n_said, said), (n_true, true) = _components(pair.pred), _components(pair.target)
+    best = np.zeros(n_true)
     if n_said == n_true == 2:  # the background and one component each
-        iou = np.array([[pair.tp / (pair.tp + pair.fp + pair.fn)]])
+        best[1] = _iou(pair)
     else:
-        meetings = np.bincount((true * n_said + said).ravel(), minlength=n_true * n_said)
-        both = meetings.reshape(n_true, n_said)
-        iou = (both / (both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both))[1:, 1:]
-    best = iou.max(axis=1)
-    return float(np.mean(best >= threshold if threshold else best > 0))
+        shared = pair.pred & pair.target
+        # Only pairs that meet are looked at: of noise there are tens of thousands of components.
+        keys, both = np.unique(true[shared].astype(np.int64) * n_said + said[shared], return_counts=True)
+        of_true, of_said = np.divmod(keys, n_said)
+        area_true, area_said = np.bincount(true.ravel()), np.bincount(said.ravel())
+        np.maximum.at(best, of_true, both / (area_true[of_true] + area_said[of_said] - both))
+    return float(np.mean(best[1:] >= threshold if threshold else best[1:] > 0))
 
 
 def _components(mask: Mask) -> tuple[int, NDArray[np.int32]]:
@@ -308,7 +312,7 @@ def surface_dice_definition(tolerance: str, unit: str, *, primary: bool = False)
         "NSD",
         f"nsd.{tolerance}{unit}.native@1",
         "segmentation",
-        f"share of both borders' pixels that are at most {tolerance} {unit} from the other border",
+        f"share of both borders' pixels at most {tolerance} {unit} (and a billionth of it) from the other border",
         "fraction",
         f"Nikolov et al. (2021), doi:10.2196/26151, over border pixels as MONAI's SurfaceDiceMetric; {_BORDER}",
         partial(_surface_dice, tolerance=float(tolerance)),

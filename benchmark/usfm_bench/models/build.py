@@ -118,7 +118,8 @@ class _Last(nn.Module):
 
 
 def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
-    size, drop_path = training.image_size, training.drop_path
+    size = training.image_size
+    drop_path = 0.0 if entry.frozen else training.drop_path
     if entry.family == "usfm" and size % 16:
         raise BenchError(f"Model '{entry.name}': image_size {size} is not a multiple of its patch, 16.")
     if entry.weights == "file":

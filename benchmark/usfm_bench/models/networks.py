@@ -28,7 +28,7 @@ class Network(nn.Module):
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
 
     def freeze_backbone(self) -> None:
-        """Keep the backbone's weights; it is still used in training mode's forward pass, without drop path."""
+        """Keep the backbone's weights; only what stands on it is trained."""
         self.backbone.requires_grad_(False)
         for parameter in self.head_parameters():
             parameter.requires_grad_(True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from usfm_bench.catalog import ModelEntry
+from usfm_bench.catalog import ModelEntry, file_sha256
 from usfm_bench.config import Settings
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.errors import BenchError
@@ -38,27 +38,29 @@ def card_path(weights: Path) -> Path:
 
 
 def read_card(weights: Path) -> Card | None:
-    """The card of a weight file; None where there is none.
+    """The card of a weight file; None where there is none, or where it is of other weights than those that lie there.
 
     Raises:
         BenchError: damaged.
     """
     path = card_path(weights)
-    if not path.is_file():
+    if not path.is_file() or not weights.is_file():
         return None
     try:
-        return Card.model_validate_json(path.read_bytes())
+        card = Card.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise BenchError(f"{path}: no card of a pre-training: {error.errors()[0]['msg']}.") from None
+    return card if card.weight_hash == file_sha256(weights) else None
 
 
 def seen_in_pretraining(entry: ModelEntry, card: Card | None, dataset: Dataset, test: Dataset) -> bool | None:
     """Whether a test image, or a near-duplicate of one or another image of its patient, was seen in pre-training.
 
-    Found out from the images where a card says which were seen; else what the registry says; None: unknown.
+    Found out from the images where a card says which were seen: equal pixels, and the groups of the tested data set.
+    Else what the registry says; None: unknown, as for a file of the user's own where a recipe would have made another.
     """
     if card is None:
-        return entry.seen_in_pretraining
+        return entry.seen_in_pretraining if entry.recipe is None else None
     seen = set(card.seen)
     groups = {sample.group_id for sample in dataset.samples if sample.pixel_hash in seen}
     return any(sample.group_id in groups for sample in test.samples)

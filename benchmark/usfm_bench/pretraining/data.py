@@ -46,7 +46,7 @@ def load_images(spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_ro
     for name in dict.fromkeys(spec.datasets):
         try:
             dataset = open_dataset(find_dataset(name, dict(registry)), data_root)
-            seen, side = _seen(dataset, spec)
+            seen, side = _seen(dataset, spec, registry, data_root)
         except BenchError as error:
             faults.append(str(error))
             continue
@@ -65,10 +65,27 @@ def load_images(spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_ro
     )
 
 
-def _seen(dataset: Dataset, spec: PretrainSpec) -> tuple[Sequence[Sample], str]:
+def _seen(
+    dataset: Dataset, spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_root: Path
+) -> tuple[Sequence[Sample], str]:
     if spec.all_images:
         return dataset.samples, "all images"
-    # The same holdout as the suites', so that their test images stay unseen.
-    task: Task = "classification" if "classification" in dataset.spec.tasks else "segmentation"
-    train = split_dataset(dataset, SplitSpec(seed=spec.split_seed), 0, task=task)[0]
-    return dataset.subset(train).samples, f"training side of the holdout of split seed {spec.split_seed}"
+    split = SplitSpec(seed=spec.split_seed)
+    train = dataset.subset(split_dataset(dataset, split, 0, task=_task(dataset.spec)).train)
+    # Other entries select other cases of the same files and so have other holdouts: busi and busi-lesion, for one.
+    tested: set[str] = set()
+    for other in registry.values():
+        if (other.layout, other.path, other.options) == _place(dataset.spec) and other.name != dataset.spec.name:
+            sibling = open_dataset(other, data_root)
+            rows = split_dataset(sibling, split, 0, task=_task(other)).test
+            tested |= {sibling.groups[i] for i in rows}
+    kept = [sample for sample in train.samples if sample.group_id not in tested]
+    return kept, f"training side of the holdout of split seed {spec.split_seed}, less what related data sets test on"
+
+
+def _place(spec: DatasetSpec) -> tuple[str, str, dict[str, Any]]:
+    return spec.layout, spec.path, spec.options
+
+
+def _task(spec: DatasetSpec) -> Task:
+    return "classification" if "classification" in spec.tasks else "segmentation"

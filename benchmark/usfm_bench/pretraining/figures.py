@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from usfm_bench.atomic import write_atomic
-from usfm_bench.pretraining.masking import Draw, DualMasking
+from usfm_bench.pretraining.masking import DualMasking
 from usfm_bench.pretraining.spec import PretrainSpec
 from usfm_bench.training.seeding import Stream, torch_generator
 
@@ -28,7 +28,7 @@ def write_sheet(path: Path, images: Tensor, masked: Tensor, rec: Tensor, step: i
             _show(axis, picture[0])
         for axis, picture in zip(row[3:], triple, strict=True):
             _show_spectrum(axis, picture[0])
-    titles = [f"{what}{of}" for of in ("", ", spectrum") for what in ("image", "masked", f"reconstructed, step {step}")]
+    titles = ["image", "masked", f"reconstructed, step {step}", "its spectrum, log", "masked", "reconstructed"]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     _write(figure, path)
@@ -43,7 +43,6 @@ def write_masks(path: Path, spec: PretrainSpec, image: Tensor) -> None:
     draw = masking.draw(1, torch_generator(spec.seed, Stream.MASKS, 0))
     batch = image[None, None]
     shown = np.unique(np.linspace(0, masking.n_bands - 1, _SHOWN_BANDS).round().astype(int)).tolist()
-    none = torch.zeros_like(draw.patches)
     figure = Figure(figsize=(12, 7), layout="constrained")
     parts: Any = figure.subfigures(3, 1)
     top, middle, bottom = parts
@@ -59,11 +58,10 @@ def write_masks(path: Path, spec: PretrainSpec, image: Tensor) -> None:
     middle.suptitle(
         f"band-stop bank: {len(shown)} of {masking.n_bands} annuli, of which some are combined", fontsize=10
     )
-    results = {
-        "spatial, Eq. (1)": DualMasking(spec.masking, spec.image_size, "spatial")(batch, draw),
-        "frequency, Eq. (6)": masking(batch, Draw(none, draw.bands)),
-        "both, Eq. (7)": masking(batch, draw),
-    }
+    results = {"frequency, Eq. (6)": DualMasking(spec.masking, spec.image_size, "frequency")(batch, draw)}
+    if spec.image_size % spec.masking.patch_size == 0:  # which frequency masking alone does not need
+        spatial = DualMasking(spec.masking, spec.image_size, "spatial")(batch, draw)
+        results = {"spatial, Eq. (1)": spatial, **results, "both, Eq. (7)": masking(batch, draw)}
     _panels(bottom, [(title, _show, masked.images[0, 0]) for title, masked in results.items()])
     _write(figure, path)
 
@@ -92,14 +90,14 @@ def _panels(figure: Any, panels: list[tuple[str, Any, Tensor]]) -> None:
 
 def _show(axis: Any, picture: Tensor) -> None:
     axis.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axis.set_axis_off()
+    axis.set(xticks=[], yticks=[])
 
 
 def _show_spectrum(axis: Any, picture: Tensor) -> None:
     spectrum = torch.fft.fftshift(torch.fft.fft2(picture.float(), norm="ortho")).abs()
     size = torch.log10(spectrum + 10**_FLOOR)
     axis.imshow(size.numpy(), cmap="magma", interpolation="nearest", vmin=_FLOOR, vmax=float(size.max()))
-    axis.set_axis_off()
+    axis.set(xticks=[], yticks=[])
 
 
 def _write(figure: Figure, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import time
 from collections.abc import Callable
@@ -16,15 +18,14 @@ from numpy.typing import NDArray
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
-from usfm_bench.atomic import write_atomic, write_text
-from usfm_bench.catalog import file_sha256
+from usfm_bench.atomic import check_writable, write_atomic, write_text
 from usfm_bench.environment import describe_environment, now
 from usfm_bench.errors import BenchError, TrialError
 from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.losses import Losses, reconstruction_loss
-from usfm_bench.pretraining.masking import Draw, DualMasking, Masked
+from usfm_bench.pretraining.masking import Draw, DualMasking
 from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.pretraining.sampling import OrganSampler
 from usfm_bench.pretraining.spec import PretrainSpec
@@ -63,36 +64,52 @@ class Options:
         return self.out.with_name(f"{self.out.name}.state")
 
 
-def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell = lambda row: None) -> Card:
+def _silent(row: dict[str, float]) -> None:
+    """Tell nobody."""
+
+
+def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell = _silent) -> Card:
     """Pre-train an encoder and write its weights, in the published flat format, with a card that says how.
 
     Raises:
         BenchError: half-done work is in the way, or is of other settings or data.
         TrialError: the loss is not finite; the last good checkpoint is kept.
     """
+    check_writable(options.out.parent)
+    if spec.batch_size % (options.devices * spec.accumulate):
+        raise BenchError(
+            f"batch_size {spec.batch_size} is not a multiple of {options.devices} devices x {spec.accumulate} "
+            "micro-batches."
+        )
     _check_state(spec, data, options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     fabric = device_fabric(spec.precision, spec.threads, options.device, devices=options.devices)
     if options.devices > 1:
         # Processes of their own; the weights come back as a file. Fabric looks into arguments, but not into a partial.
-        fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
+        fault = fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
     else:
-        _train(fabric, spec, data, options, tell)
+        fault = _train(fabric, spec, data, options, tell)
+    if fault is not None:
+        raise fault
     return Card.model_validate_json(card_path(options.out).read_bytes())
 
 
-def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell) -> None:
-    run = _Run(fabric, spec, data, options)
-    run.load()
-    while run.step < spec.steps:
-        row = run.train_step()
-        if row is not None and fabric.is_global_zero:
-            tell(row)
-        if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
-            run.save()
-        if run.step % options.sheet_every == 0:
-            run.draw_sheet()
-    run.finish()
+def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell) -> BenchError | None:
+    """Train in this process; a fault of the user's is given back, since it would not pass between processes whole."""
+    try:
+        run = _Run(fabric, spec, data, options)
+        run.load()
+        while run.step < spec.steps:
+            row = run.train_step()
+            if row is not None and fabric.is_global_zero:
+                tell(row)
+            if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
+                run.save()
+            if run.step % options.sheet_every == 0:
+                run.draw_sheet()
+        run.finish()
+    except BenchError as error:
+        return error
+    return None
 
 
 class _Run:
@@ -103,11 +120,6 @@ class _Run:
             torch.set_num_threads(spec.threads)  # a launched process starts with its own number
         self.fabric, self.spec, self.data, self.options = fabric, spec, data, options
         self.world = fabric.world_size
-        if spec.batch_size % (self.world * spec.accumulate):
-            raise BenchError(
-                f"batch_size {spec.batch_size} is not a multiple of {self.world} devices x {spec.accumulate} "
-                "micro-batches."
-            )
         with torch_seeded(spec.seed, Stream.INITIALISATION):
             self.model = MaskedAutoencoder(spec.model, spec.image_size, spec.drop_path)
         self.masking = fabric.to_device(DualMasking(spec.masking, spec.image_size, spec.method))
@@ -149,7 +161,7 @@ class _Run:
         """Of this process's share of a micro-batch."""
         spec = self.spec
         images = self._batch(self.step * spec.batch_size + places)
-        masked = self._masked(images, Draw(draw.patches[places], draw.bands[places]))
+        masked = self.masking(images, Draw(draw.patches[places], draw.bands[places]))
         first = int(places[0])
         with torch_seeded(spec.seed, Stream.STEP, self.step, first, active=spec.drop_path > 0):
             rec = self.net(masked.images)
@@ -161,15 +173,6 @@ class _Run:
         images: Tensor = self.images[rows].to(self.fabric.device, non_blocking=True)[:, None].float() / 255
         return images
 
-    def _masked(self, images: Tensor, draw: Draw) -> Masked:
-        """Masked grey levels in [0, 1]; on normalised images first where the recipe says so."""
-        if not self.spec.masking.normalised:
-            plain: Masked = self.masking(images, draw)
-            return plain
-        mean, std = 0.449, 0.226  # ImageNet's, over the three channels
-        masked: Masked = self.masking((images - mean) / std, draw)
-        return masked._replace(images=masked.images * std + mean)
-
     def _row(self) -> dict[str, float]:
         """Mean losses since the last row, over all processes.
 
@@ -180,11 +183,7 @@ class _Run:
         self._since_row.clear()
         loss, spatial, frequency = means
         if not math.isfinite(loss):
-            kept = f" The checkpoint {self.options.state} is kept." if self.options.state.exists() else ""
-            raise TrialError(
-                f"the loss is {loss} at step {self.step} of {self.spec.steps}.{kept} "
-                "A smaller learning rate, or precision fp32, usually helps."
-            )
+            raise self._diverged(f"the loss is {loss}")
         elapsed, self._row_clock = time.perf_counter() - self._row_clock, time.perf_counter()
         steps = self.step - (int(self.history[-1]["step"]) if self.history else 0)
         row = {
@@ -202,8 +201,25 @@ class _Run:
                 self._board.add_scalar(name, row[name], self.step)
         return row
 
+    def _diverged(self, what: str) -> TrialError:
+        kept = f" The checkpoint {self.options.state} is kept." if self.options.state.exists() else ""
+        return TrialError(
+            f"{what} at step {self.step} of {self.spec.steps}.{kept} A smaller learning rate, or precision fp32, "
+            "usually helps."
+        )
+
+    def _check_finite(self) -> None:
+        """The loss was checked before the last update, the weights are what it left."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            raise self._diverged("weights are not finite")
+
     def save(self) -> None:
-        """Write the checkpoint, atomically, from the first process."""
+        """Write the checkpoint, atomically, from the first process.
+
+        Raises:
+            TrialError: a weight is not finite; the last good checkpoint stays.
+        """
+        self._check_finite()
         self._spend()
         content = {
             "spec": self.spec.model_dump(mode="json"),
@@ -235,23 +251,24 @@ class _Run:
             return
         images = self._batch(np.arange(4))
         draw = self.masking.draw(len(images), torch_generator(self.spec.seed, Stream.MASKS, 0))
-        masked = self._masked(images, draw)
+        masked = self.masking(images, draw)
         with self.fabric.autocast():
             rec = self.model(masked.images).float()
         write_sheet(self.options.out.with_suffix(".png"), images.cpu(), masked.images.cpu(), rec.cpu(), self.step)
 
     def finish(self) -> None:
         """Write weights, history, sheet and, last, the card; then remove the checkpoint."""
+        self._check_finite()
         self._spend()
         self.draw_sheet()
         if self.fabric.is_global_zero:
-            out = self.options.out
-            write_atomic(out, lambda stream: torch.save(self.model.published_state(), stream))
+            out, content = self.options.out, io.BytesIO()
+            torch.save(self.model.published_state(), content)
             self._write_history()
             card = Card(
                 recipe=self.spec,
                 recipe_hash=self.spec.hash,
-                weight_hash=file_sha256(out),
+                weight_hash=hashlib.sha256(content.getbuffer()).hexdigest(),
                 sources=self.data.sources,
                 seen=tuple(sorted(set(self.data.pixel_hashes))),
                 final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
@@ -260,7 +277,11 @@ class _Run:
                 | describe_device(self.fabric)
                 | {"devices": self.world, "finished": now()},
             )
+            # The card first: weights are never there without it.
             write_text(card_path(out), card.model_dump_json(indent=1))
+            write_atomic(out, lambda stream: stream.write(content.getbuffer()))
+            if self._board is not None:
+                self._board.close()
             self.options.state.unlink(missing_ok=True)
         self.fabric.barrier()
 

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from usfm_bench.pretraining.spec import MaskingSpec, Method
 
+_MEAN, _STD = 0.449, 0.226  # of ImageNet, over its three channels
+
 
 class Draw(NamedTuple):
     """What is masked in each image of a batch."""
@@ -60,9 +62,15 @@ class DualMasking(nn.Module):
         """Eq. (7) as the text has it: band-stopped images, and in masked patches the mean of the whole image.
 
         Args:
-            images: (B, C, S, S), grey levels in [0, 1] or normalised.
+            images: (B, C, S, S) grey levels in [0, 1].
             draw: of `draw`, for the same images in the same order.
         """
+        if self.spec.normalised:
+            masked = self._mask((images - _MEAN) / _STD, draw)
+            return masked._replace(images=masked.images * _STD + _MEAN)
+        return self._mask(images, draw)
+
+    def _mask(self, images: Tensor, draw: Draw) -> Masked:
         pixels = self._pixels(draw.patches)
         stopped = self.stop_bands(images, draw.bands) if self.method != "spatial" else images
         mean = images.mean(dim=(2, 3), keepdim=True)

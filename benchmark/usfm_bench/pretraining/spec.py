@@ -23,7 +23,7 @@ class MaskingSpec(Settings):
     """Side of a spatial patch in pixels; divides the image."""
     ratio: float = Field(default=0.6, ge=0, le=1)
     """Share of patches that are masked: ceil(ratio * patches) of them."""
-    base_bandwidth: float = Field(default=4.0, gt=0)
+    base_bandwidth: float = Field(default=4.0, ge=1)
     """Width of the innermost annulus."""
     growth: float = Field(default=0.25, ge=0)
     """Each annulus is wider than the one inside it by this share of its width ..."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
 
+from usfm_bench.atomic import check_writable
 from usfm_bench.catalog import ModelEntry
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import WeightsError
@@ -28,9 +30,14 @@ def ensure_weights(
     if entry.recipe is None or path is None:
         return
     recipe = load_recipe(entry.recipe)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Another process may be at it; the system frees the lock when it dies.
-    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+    check_writable(path.parent)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"{entry.name}: another process is pre-training its weights; waiting for it ...")
+        held = lock.acquire()
+    with held:
         if path.is_file():
             card = read_card(path)
             if card is not None and card.recipe_hash != recipe.hash:
@@ -44,6 +51,6 @@ def ensure_weights(
 
         say(f"{entry.name}: no weights in '{path}'. Pre-training by its recipe: {recipe.steps} steps ...")
         options = Options(path, device, checkpoint_every=200)
-        options = Options(path, device, checkpoint_every=200, resume=options.state.exists())
+        options = replace(options, resume=options.state.exists())
         card = pretrain(recipe, load_images(recipe, registry, data_root), options)
         say(f"  done in {card.wall_s:.0f} s: loss {card.final['loss']:.3f}, {card.final['images_per_s']:.0f} images/s")

@@ -82,6 +82,7 @@ def gather(
             and the same fold stand for themselves.
     """
     _check_alike([record for _, record in trials], definitions=not rescored)
+    _check_once(trials)
     frames, notes = [], []
     folds = trials[0][1].spec.split.folds
     if rescored and len({record.spec.fold for _, record in trials}) == 1:
@@ -150,6 +151,14 @@ def _check_alike(records: Sequence[Record], *, definitions: bool) -> None:
     # Classification is scored from the probabilities, whatever the record says.
     if definitions and spec.task == "segmentation":
         check_definitions([record.definitions for record in records], complete=True)
+
+
+def _check_once(trials: Sequence[Trial]) -> None:
+    places: dict[tuple[int, int], Path] = {}
+    for folder, record in trials:
+        first = places.setdefault((record.spec.seed, record.spec.fold), folder)
+        if first != folder:
+            raise BenchError(f"The same trial lies in '{first}' and in '{folder}'; name one of the two runs folders.")
 
 
 def identified(results: ModelResults) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 
@@ -17,7 +18,7 @@ from usfm_bench.predictions import Predictions
 from usfm_bench.results.frames import ModelResults, Trial, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
-from usfm_bench.results.store import read_record
+from usfm_bench.results.store import lock_of, read_record
 from usfm_bench.scoring import definition_ids, score_cases, summarise
 
 PREDICTIONS = "predictions.npz"
@@ -98,7 +99,18 @@ def update_trial(folder: Path, record: Record) -> bool:
     """Bring a trial's stored scores to today's primary definitions; False where they are already.
 
     `record.json` is written last, and says when and by which version.
+
+    Raises:
+        BenchError: predictions or cases are damaged, or another process has the trial in hand.
     """
+    try:
+        with lock_of(folder).acquire(timeout=0):
+            return _update(folder, record)
+    except filelock.Timeout:
+        raise BenchError(f"{folder}: is in the hands of another process.") from None
+
+
+def _update(folder: Path, record: Record) -> bool:
     predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
     definitions = definition_ids(predictions)
     if definitions == record.definitions and not lost_columns(record, stored):

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import filelock
 import pandas as pd
 from pydantic import ValidationError
 
-from usfm_bench.atomic import write_atomic, write_text
+from usfm_bench.atomic import check_writable, write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError
 from usfm_bench.predictions import Predictions
@@ -35,11 +34,7 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise a BenchError, before anything is read or trained, when results could not be written."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.root).close()
-        except OSError as error:
-            raise BenchError(f"--runs {self.root}: cannot be written: {error.strerror or error}.") from error
+        check_writable(self.root)
 
     def folder(self, spec: TrialSpec) -> Path:
         """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""
@@ -102,14 +97,7 @@ class Store:
 
     def lock(self, spec: TrialSpec) -> filelock.BaseFileLock:
         """The lock that a running trial holds; the system frees it when the process dies."""
-        folder = self.folder(spec)
-        path = folder.with_name(f".{folder.name}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
-        return filelock.FileLock(path)
+        return lock_of(self.folder(spec))
 
     def save(
         self, record: Record, cases: pd.DataFrame, predictions: Predictions, history: Sequence[Mapping[str, Any]]
@@ -156,6 +144,21 @@ def _remove_temporary(folder: Path) -> None:
     # What a killed process was writing; the trial's lock is held, so nobody else writes here.
     for path in folder.glob(".*"):
         path.unlink(missing_ok=True)
+
+
+def lock_of(folder: Path) -> filelock.BaseFileLock:
+    """The lock of the trial in a folder.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    return filelock.FileLock(path)
 
 
 def encode_name(name: str) -> str:
