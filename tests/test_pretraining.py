@@ -376,6 +376,10 @@ def test_faults_of_the_command_are_one_message(tmp_path, tiny_registry, more, wo
     assert isinstance(result.exception, BenchError)
 
 
+def test_no_picture_is_written_where_none_is_wanted(train):
+    assert not train(options={"sheet_every": 0}).out.with_suffix(".png").exists()
+
+
 def test_half_precision_on_a_cpu_trains(train):
     rows = []
     train(precision="bf16", tell=rows.append)

@@ -29,6 +29,14 @@ DATA_ROOT = Path("data")
 RUNS = Path("reports/runs")
 
 
+class Device(StrEnum):
+    """Where tensors live."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 class TextFormat(StrEnum):
     """How a command prints facts."""
 

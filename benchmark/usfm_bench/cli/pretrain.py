@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, split_names
+from usfm_bench.cli.options import DATA_ROOT, DataRoot, Device, RegistryFile, split_names
 from usfm_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ class Method(StrEnum):
     usfm = "usfm"
     spatial = "spatial"
     frequency = "frequency"
-
-
-class Device(StrEnum):
-    """Where tensors live."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class Precision(StrEnum):
@@ -118,7 +110,10 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.", rich_help_panel=_HOW)] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_HOW)] = 500,
     sheet_every: Annotated[
-        int, typer.Option(min=1, help="Steps between reconstruction sheets.", rich_help_panel=_HOW)
+        int,
+        typer.Option(
+            min=0, help="Steps between reconstruction sheets, which show images; 0: none.", rich_help_panel=_HOW
+        ),
     ] = 2000,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between history rows.", rich_help_panel=_HOW)] = 10,
     device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
@@ -215,7 +210,9 @@ def _pretrain(
         raise typer.Exit(1) from None
     final = card.final
     typer.echo(f"Loss {final['loss']:.4f}, frequency to spatial {final['ratio']:.3f}; {card.wall_s:.0f} s.", err=True)
-    typer.echo(f"Wrote {out}, with {out.name}.json, {out.stem}.csv and {out.stem}.png beside it.", err=True)
+    typer.echo(f"Wrote {out}, with {out.name}.json and {out.stem}.csv beside it.", err=True)
+    if options.sheet_every:
+        typer.echo(f"{out.stem}.png shows some of the images, masked and reconstructed.", err=True)
     typer.echo(f"Fine-tune it: usfm-bench run --suite demo --models usfm:{out}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, RegistryFile, RunsFolder, parse_seeds, split_names
+from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, parse_seeds, split_names
 from usfm_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ class Profile(StrEnum):
     paper = "paper"
     quick = "quick"
     smoke = "smoke"
-
-
-class Device(StrEnum):
-    """Where tensors live."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def run(

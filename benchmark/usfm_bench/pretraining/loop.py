@@ -53,7 +53,7 @@ class Options:
     log_every: int = 10
     """Steps between rows of the history, and checks that the loss is finite."""
     sheet_every: int = 2000
-    """Steps between reconstruction sheets."""
+    """Steps between reconstruction sheets, which show some of the images; 0: none."""
     compile: bool = False
     tensorboard: Path | None = None
     """Folder of TensorBoard's files; None: none are written."""
@@ -104,7 +104,7 @@ def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Optio
                 tell(row)
             if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
                 run.save()
-            if run.step % options.sheet_every == 0:
+            if options.sheet_every and run.step % options.sheet_every == 0:
                 run.draw_sheet()
         run.finish()
     except BenchError as error:
@@ -247,7 +247,7 @@ class _Run:
     @torch.no_grad()
     def draw_sheet(self) -> None:
         """Images, masked and reconstructed, with their spectra."""
-        if not self.fabric.is_global_zero:
+        if not self.fabric.is_global_zero or not self.options.sheet_every:
             return
         images = self._batch(np.arange(4))
         draw = self.masking.draw(len(images), torch_generator(self.spec.seed, Stream.MASKS, 0))
