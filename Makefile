@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-slow bench check docs wheel
+.PHONY: help venv demo test test-slow bench check coverage docs wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,6 +36,9 @@ check: venv ## Lint, format, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/typos
+
+coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/method.md (minutes)
+	PYTHONPATH=tests $(BIN)/python -m simulated
 
 docs: venv ## Write the parts of docs/ that come from the code
 	$(BIN)/python scripts/write_docs.py

@@ -1,0 +1,21 @@
+"""How often the 95 % intervals hold the truth, simulated; `make coverage` writes the table of docs/method.md."""
+
+import numpy as np
+import pytest
+
+import simulated
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("cell", simulated.MEANS, ids=str)
+def test_intervals_of_means_cover(cell):
+    found = simulated.cover_mean(cell, draws=10_000, rng=np.random.default_rng(1))
+    low = 0.93 if cell.cases_like == "normal" else 0.92
+    assert low <= found.crossed
+    assert found.crossed <= 0.97 or cell.cases_like != "normal"
+
+
+@pytest.mark.parametrize("cell", simulated.RATES, ids=str)
+def test_intervals_of_rates_cover(cell):
+    assert 0.92 <= simulated.cover_rate(cell, draws=1500, rng=np.random.default_rng(1)) <= 0.98
