@@ -237,13 +237,25 @@ def _lesions_found(pair: Pair, threshold: float) -> float:
     if n_said == n_true == 2:  # the background and one component each
         best[1] = _iou(pair)
     else:
-        shared = pair.pred & pair.target
         # Only pairs that meet are looked at: of noise there are tens of thousands of components.
-        keys, both = np.unique(true[shared].astype(np.int64) * n_said + said[shared], return_counts=True)
-        of_true, of_said = np.divmod(keys, n_said)
-        area_true, area_said = np.bincount(true.ravel()), np.bincount(said.ravel())
+        keys = (true.astype(np.int64) * n_said + said).ravel()
+        met, both = _counts(keys, n_true * n_said)
+        of_true, of_said = np.divmod(met, n_said)
+        area_true = np.bincount(of_true, weights=both, minlength=n_true)
+        area_said = np.bincount(of_said, weights=both, minlength=n_said)
+        real = (of_true > 0) & (of_said > 0)  # 0 is the background
+        of_true, of_said, both = of_true[real], of_said[real], both[real]
         np.maximum.at(best, of_true, both / (area_true[of_true] + area_said[of_said] - both))
     return float(np.mean(best[1:] >= threshold if threshold else best[1:] > 0))
+
+
+def _counts(keys: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The keys below n that occur, and how often; by counting where that needs little memory, else by sorting."""
+    if n > len(keys):
+        return np.unique(keys, return_counts=True)
+    counts = np.bincount(keys, minlength=n)
+    found = np.flatnonzero(counts)
+    return found, counts[found]
 
 
 def _components(mask: Mask) -> tuple[int, NDArray[np.int32]]:
