@@ -320,6 +320,13 @@ def records(tmp_path):
     return {r["spec"]["model"]: r for r in (json.loads(path.read_text()) for path in found)}
 
 
+def test_a_dry_run_says_what_would_be_pretrained(tmp_path, tiny_registry, demo_recipe):
+    line = ["run", "--suite", "demo", "--datasets", "tiny-lesion", "--models", "usfm-micro", "--seeds", "1"]
+    line += ["--dry-run", "--registry", str(tiny_registry), "--runs", str(tmp_path / "runs")]
+    assert "to do, but its weights are pre-trained first" in CliRunner().invoke(app, line).output
+    assert not demo_recipe.exists()
+
+
 def test_run_pretrains_what_is_missing_and_loads_it_from_then_on(tmp_path, tiny_registry, demo_recipe):
     result = run_demo(tmp_path, tiny_registry, "usfm-micro,usfm-micro@frozen")
     assert result.exit_code == 0, result.output
