@@ -12,8 +12,9 @@ pytestmark = pytest.mark.slow
 def test_intervals_of_means_cover(cell):
     found = simulated.cover_mean(cell, draws=10_000, rng=np.random.default_rng(1))
     low = 0.93 if cell.cases_like == "normal" else 0.92
-    assert low <= found.crossed
-    assert found.crossed <= 0.97 or cell.cases_like != "normal"
+    error = 2 * (0.97 * 0.03 / 10_000) ** 0.5  # Monte-Carlo
+    assert low - error <= found.crossed
+    assert found.crossed <= 0.97 + error or cell.cases_like != "normal"
 
 
 @pytest.mark.parametrize("cell", simulated.RATES, ids=str)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from usfm_bench.errors import BenchError, unknown
-from usfm_bench.metrics.segmentation import Missed
+from usfm_bench.metrics.measures import Missed
 from usfm_bench.plan import suite_names
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
 from usfm_bench.results.frames import ModelResults, check_definitions, load_results

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from usfm_bench.errors import unknown
 from usfm_bench.metrics.classification import PER_CLASS, class_definition_id
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, primary
-from usfm_bench.metrics.segmentation import Missed
+from usfm_bench.metrics.measures import Missed
 from usfm_bench.resources import load_yaml, resource
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.scoring import PROBABILITY
