@@ -8,12 +8,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 from sklearn import metrics as sk
 
 from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.stats.components import variance_components
-from usfm_bench.stats.intervals import classification_interval, interval_of
+from usfm_bench.stats.intervals import classification_interval, crossed_interval, interval_of
 
 Floats = NDArray[np.float64]
 _CASE_SD, _REST_SD, _MEAN = 0.2, 0.08, 0.75
@@ -46,7 +45,7 @@ class MeanCoverage(NamedTuple):
 class RateCell(NamedTuple):
     """One setting of a metric that is no mean over cases."""
 
-    metric: Literal["f1.binary", "f1.macro", "auroc"]
+    metric: Literal["f1.binary", "f1.macro", "auroc", "sen.binary"]
     seeds: int
     cases: int
     grouped: bool
@@ -56,6 +55,33 @@ class RateCell(NamedTuple):
         return f"{self.metric}-{self.seeds}x{self.cases}{'-grouped' * self.grouped}"
 
 
+class TailCell(NamedTuple):
+    """One setting of HD95: long-tailed, and the image diagonal where a lesion is missed."""
+
+    missed: float
+    """Share of the lesions that are missed: half of the seeds miss a lesion that is hard to find."""
+    seeds: int
+    cases: int
+
+    def __str__(self) -> str:
+        return f"missed{self.missed:g}-{self.seeds}x{self.cases}"
+
+
+class FoldCell(NamedTuple):
+    """One setting of five folds: networks of their own in each."""
+
+    seeds: int
+    cases: int
+    seed_sd: float
+
+    def __str__(self) -> str:
+        return f"folds-{self.seeds}x{self.cases}-{self.seed_sd:g}"
+
+
+TAILS = [
+    TailCell(missed, seeds, cases) for missed, seeds, cases in product((0.0, 0.02, 0.05, 0.1), (3, 5), (30, 78, 156))
+]
+FOLDS = [FoldCell(seeds, cases, sd) for sd in (0.0, 0.02, 0.05) for seeds in (1, 3, 5) for cases in (78, 156)]
 MEANS = [
     MeanCell(seeds, cases, seed_sd, like)
     for like, seed_sd, seeds, cases in product(("normal", "gamma"), (0.0, 0.02, 0.05), (3, 5, 10), (30, 78, 156))
@@ -66,6 +92,10 @@ RATES = [
         ("f1.binary", "f1.macro", "auroc"), (3, 5, 10), (78, 156), (False, True)
     )
 ]
+
+
+ONE_SEED = [RateCell("sen.binary", 1, cases, grouped) for cases in (78, 156) for grouped in (False, True)]
+"""Wilson's interval, over cases, of one network."""
 
 
 def draw_scores(cell: MeanCell, rng: np.random.Generator) -> Floats:
@@ -88,22 +118,55 @@ def cover_mean(cell: MeanCell, draws: int, rng: np.random.Generator) -> MeanCove
         error = abs(parts.mean - _MEAN)
         resampled = scores.mean(axis=1)[rng.integers(0, cell.seeds, (200, cell.seeds))].mean(axis=1)
         low, high = np.percentile(resampled, [2.5, 97.5])
-        freedom = parts.variance**2 / (parts.seeds**2 / (cell.seeds - 1) + parts.cases**2 / (parts.n_groups - 1))
         interval = interval_of(parts)
         assert interval.low is not None
         assert interval.high is not None
         held += [
             interval.low <= _MEAN <= interval.high,
-            error <= stdtrit(freedom, 0.975) * parts.variance**0.5,
+            error <= parts.half_width(0.975, "satterthwaite"),
             low <= _MEAN <= high,
         ]
     return MeanCoverage(*(held / draws).tolist())
 
 
+def cover_tail(cell: TailCell, draws: int, rng: np.random.Generator) -> float:
+    """Coverage of the crossed interval of a mean distance; the truth is a mean over 60 seeds of 20,000 cases each."""
+    truth = np.mean([_draw_distances(cell.missed, 1, _TRUTH_CASES, rng).mean() for _ in range(60)])
+    held = 0
+    for _ in range(draws):
+        found = crossed_interval(_draw_distances(cell.missed, cell.seeds, cell.cases, rng), bounds=(0.0, np.inf))
+        held += found.low is not None and found.high is not None and bool(found.low <= truth <= found.high)
+    return held / draws
+
+
+def _draw_distances(missed: float, seeds: int, cases: int, rng: np.random.Generator) -> Floats:
+    """(S, C) pixels: lognormal around 12; 700, the image diagonal, where the lesion is missed."""
+    size = (seeds, cases)
+    logs = np.log(12) + rng.normal(0, 0.7, cases) + rng.normal(0, 0.3, size) + rng.normal(0, 0.1, (seeds, 1))
+    hidden = rng.random(cases) < 2 * missed
+    return np.where((rng.random(size) < 0.5) & hidden, 700.0, np.exp(logs))
+
+
+def cover_folds(cell: FoldCell, draws: int, rng: np.random.Generator) -> float:
+    """Coverage over five folds, whose networks are drawn apart; for one seed, of these networks' own mean."""
+    folds = np.arange(cell.cases) % 5
+    held = 0
+    for _ in range(draws):
+        networks = rng.normal(0, cell.seed_sd, (cell.seeds, 5))
+        easy = rng.normal(0, _CASE_SD, cell.cases)
+        scores = _MEAN + easy + networks[:, folds] + rng.normal(0, _REST_SD, (cell.seeds, cell.cases))
+        truth = _MEAN + (networks[0, folds].mean() if cell.seeds == 1 else 0.0)
+        found = crossed_interval(scores, folds=folds.tolist())
+        held += found.low is not None and found.high is not None and bool(found.low <= truth <= found.high)
+    return held / draws
+
+
 def cover_rate(cell: RateCell, draws: int, rng: np.random.Generator) -> float:
     """Coverage of the jackknife interval; the truth is the mean over 60 seeds of the metric on 20,000 cases."""
     definition = DEFINITIONS[
-        {"f1.binary": "f1.class@1", "f1.macro": "f1.macro@1", "auroc": "auroc.class@1"}[cell.metric]
+        {"f1.binary": "f1.class@1", "f1.macro": "f1.macro@1", "auroc": "auroc.class@1", "sen.binary": "sen.class@1"}[
+            cell.metric
+        ]
     ]
     only = None if cell.metric == "f1.macro" else 1
     truth = _true_value(cell, rng)
@@ -127,7 +190,8 @@ def _classifiers(
         hard = rng.normal(0, 0.9, (each, n_classes))
         if cell.grouped:
             labels, hard = labels.repeat(2), hard.repeat(2, axis=0)
-        skill = 1.2 + rng.normal(0, 0.15, (seeds, 1, 1))
+        spread = 0.15 if cell.seeds > 1 else 0.0  # the interval of one seed is for that network
+        skill = 1.2 + rng.normal(0, spread, (seeds, 1, 1))
         noise = rng.normal(0, 0.5, (seeds, len(labels), n_classes))
         odds = np.exp(skill * np.eye(n_classes)[labels] + hard + noise)
         groups = [f"g{i // (2 if cell.grouped else 1):06}" for i in range(len(labels))]
@@ -140,6 +204,8 @@ def _true_value(cell: RateCell, rng: np.random.Generator) -> float:
         [probabilities], labels, _ = next(_classifiers(cell, _TRUTH_CASES, 1, rng))
         if cell.metric == "auroc":
             values.append(sk.roc_auc_score(labels, probabilities[:, 1]))
+        elif cell.metric == "sen.binary":
+            values.append(sk.recall_score(labels, probabilities.argmax(axis=1)))
         else:
             average = "binary" if cell.metric == "f1.binary" else "macro"
             values.append(sk.f1_score(labels, probabilities.argmax(axis=1), average=average))
@@ -147,7 +213,7 @@ def _true_value(cell: RateCell, rng: np.random.Generator) -> float:
 
 
 def tables(draws: int = 10_000, rate_draws: int = 1500) -> Iterator[str]:
-    """The two tables, as Markdown, a line at a time."""
+    """The tables, as Markdown, a line at a time."""
     yield "| cases | seed spread | seeds x cases | crossed | Satterthwaite | bootstrap over seeds |"
     yield "|:---|---:|:---|---:|---:|---:|"
     for cell in MEANS:
@@ -156,12 +222,30 @@ def tables(draws: int = 10_000, rate_draws: int = 1500) -> Iterator[str]:
     yield ""
     yield "| metric | seeds x cases | single cases | groups of two |"
     yield "|:---|:---|---:|---:|"
-    for metric, seeds, cases in dict.fromkeys(cell[:3] for cell in RATES):
+    for metric, seeds, cases in dict.fromkeys(cell[:3] for cell in [*RATES, *ONE_SEED]):
         shares = [
             cover_rate(RateCell(metric, seeds, cases, grouped), rate_draws, np.random.default_rng(0))
             for grouped in (False, True)
         ]
         yield f"| {metric} | {seeds} x {cases} | {100 * shares[0]:.1f} | {100 * shares[1]:.1f} |"
+    yield ""
+    yield "| seeds x cases | none missed | 2 % | 5 % | 10 % |"
+    yield "|:---|---:|---:|---:|---:|"
+    for seeds, cases in dict.fromkeys(cell[1:] for cell in TAILS):
+        shares = [
+            f"{100 * cover_tail(TailCell(missed, seeds, cases), draws // 2, np.random.default_rng(0)):.1f}"
+            for missed in (0.0, 0.02, 0.05, 0.1)
+        ]
+        yield f"| {seeds} x {cases} | {' | '.join(shares)} |"
+    yield ""
+    yield "| seeds x cases | seed spread 0 | 0.02 | 0.05 |"
+    yield "|:---|---:|---:|---:|"
+    for seeds, cases in dict.fromkeys(cell[:2] for cell in FOLDS):
+        shares = [
+            f"{100 * cover_folds(FoldCell(seeds, cases, sd), draws // 2, np.random.default_rng(0)):.1f}"
+            for sd in (0.0, 0.02, 0.05)
+        ]
+        yield f"| {seeds} x {cases} | {' | '.join(shares)} |"
 
 
 if __name__ == "__main__":

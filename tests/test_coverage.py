@@ -20,3 +20,18 @@ def test_intervals_of_means_cover(cell):
 @pytest.mark.parametrize("cell", simulated.RATES, ids=str)
 def test_intervals_of_rates_cover(cell):
     assert 0.92 <= simulated.cover_rate(cell, draws=1500, rng=np.random.default_rng(1)) <= 0.98
+
+
+@pytest.mark.parametrize("cell", simulated.ONE_SEED, ids=str)
+def test_intervals_of_proportions_of_one_seed_cover(cell):
+    assert 0.93 <= simulated.cover_rate(cell, draws=1500, rng=np.random.default_rng(1)) <= 0.99
+
+
+@pytest.mark.parametrize("cell", [c for c in simulated.TAILS if c.missed >= 0.05 and c.cases >= 78], ids=str)
+def test_intervals_of_distances_cover_where_missed_lesions_are_not_rare(cell):
+    assert simulated.cover_tail(cell, draws=5000, rng=np.random.default_rng(1)) >= 0.9
+
+
+@pytest.mark.parametrize("cell", simulated.FOLDS, ids=str)
+def test_intervals_over_folds_cover(cell):
+    assert 0.93 <= simulated.cover_folds(cell, draws=5000, rng=np.random.default_rng(1)) <= 0.98

@@ -12,7 +12,8 @@ from usfm_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from usfm_bench.metrics import Definition
-    from usfm_bench.results.frames import ModelResults, Trial
+    from usfm_bench.results.frames import ModelResults
+    from usfm_bench.results.trials import Trial
 
 EXAMPLES = (
     "Examples: `usfm-bench score reports/runs/busi-seg --definition hd95.max_directed.native.px` · `usfm-bench score "

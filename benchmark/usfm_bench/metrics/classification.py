@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.calibration import brier_scores, calibration_error
@@ -37,6 +36,8 @@ def score_classification(
     Raises:
         BenchError: NaN, rows that do not sum to 1, or labels outside the classes; names every such case.
     """
+    from sklearn import metrics as sk  # takes over a second to import, which `check` can do without
+
     check_probabilities(probabilities, labels, classes, case_ids=case_ids)
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     predicted = probabilities.argmax(axis=1)
@@ -62,6 +63,8 @@ def score_classification(
 
 def against_the_rest(probabilities: Floats, labels: Labels, k: int) -> dict[str, float]:
     """ACC, BACC, SEN, SPEC, PREC, F1, AUROC and AUPRC of class k as the positive one; NaN where undefined."""
+    from sklearn import metrics as sk  # takes over a second to import, which `check` can do without
+
     true, said, score = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
     both = 0 < true.sum() < len(true)
     sensitivity = sk.recall_score(true, said, zero_division=np.nan)
@@ -111,12 +114,16 @@ def check_probabilities(
 
 def matthews(labels: Labels, predicted: Labels) -> float:
     """Matthews correlation; 0 where one class alone is predicted and present (scikit-learn warns of it)."""
+    from sklearn import metrics as sk  # takes over a second to import, which `check` can do without
+
     if len(np.union1d(labels, predicted)) == 1:
         return 0.0
     return float(sk.matthews_corrcoef(labels, predicted))
 
 
 def _kappa(labels: Labels, predicted: Labels) -> float | None:
+    from sklearn import metrics as sk  # takes over a second to import, which `check` can do without
+
     # One and the same class everywhere: chance agreement is 1, and scikit-learn divides by zero.
     if len(np.union1d(labels, predicted)) == 1:
         return None

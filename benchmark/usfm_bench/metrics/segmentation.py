@@ -6,10 +6,9 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from usfm_bench.data.sample import Mask
@@ -18,6 +17,9 @@ from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.grids import GRIDS
 from usfm_bench.metrics.measures import HD95, Missed, dice_of, distance_of
 from usfm_bench.metrics.pair import Pair, check_masks, check_spacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rule = Literal["pooled", "max_directed"]
 Spacings = tuple[float, float] | None
@@ -88,6 +90,8 @@ def score_segmentation(
     Raises:
         BenchError: lengths or shapes differ, a mask is not bool, a spacing is not positive; names every such case.
     """
+    import pandas as pd  # slow to import, and `check` can do without
+
     n = len(targets)
     names = list(case_ids) if case_ids is not None else [str(i) for i in range(n)]
     gaps = list(spacings) if spacings is not None else [None] * n

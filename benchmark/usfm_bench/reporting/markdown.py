@@ -183,9 +183,15 @@ def caption(report: Report) -> list[str]:
         "no spread.",
     ]
     if seeds[0] == 1:
-        lines.append("Where there is one seed, the interval holds the spread over cases alone.")
+        lines.append(
+            "Where there is one seed, the interval holds the spread over cases alone; of proportions (ACC of "
+            "classification; SEN, SPEC, PREC of a class) it is Wilson's."
+        )
     if any(spec.split.folds > 1 for spec in specs):
-        lines.append("Over folds, training sets overlap and intervals are approximate.")
+        lines.append(
+            "Over folds, cases differ between folds and seeds vary within; training sets overlap, which no interval "
+            "holds: they are approximate."
+        )
     if any(spec.task == "segmentation" for spec in specs):
         lines.append(
             "Segmentation: mean over images with a lesion, at native size. A missed lesion has DSC 0; its distances "

@@ -9,8 +9,9 @@ from usfm_bench.errors import BenchError, unknown
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.plan import suite_names
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
-from usfm_bench.results.frames import ModelResults, check_definitions, load_results
+from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store
+from usfm_bench.results.trials import check_definitions
 
 _FEW, _HIGH = 20, 0.95
 

@@ -156,7 +156,8 @@ def segmentation_row(results: ModelResults, definition: Definition, column: str,
     values = scores[:, used]
     interval = Interval(np.nan, None, None)
     if used.any():
-        interval = crossed_interval(values, groups=groups.tolist(), bounds=definition.range)
+        folds = table["fold"].to_numpy()[used]
+        interval = crossed_interval(values, groups=groups.tolist(), folds=folds.tolist(), bounds=definition.range)
     return Row(
         **_common(results, definition),
         **_figures(interval),
@@ -180,10 +181,13 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
             raise unknown("class", definition.positive, classes)
         wanted = [classes.index(definition.positive)]
     probabilities, groups = _probabilities(results), results.case_table["group_id"].to_numpy()
+    folds = results.case_table["fold"].tolist()
     scores = case_scores(definition, probabilities, labels)
     for k in wanted:
         own = labels == k if k is not None else np.ones(len(labels), bool)
-        interval = classification_interval(definition, probabilities, labels, groups=groups.tolist(), only=k)
+        interval = classification_interval(
+            definition, probabilities, labels, groups=groups.tolist(), folds=folds, only=k
+        )
         yield Row(
             **_common(results, definition),
             **_figures(interval),

@@ -15,10 +15,11 @@ from usfm_bench.environment import code_version, now
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.predictions import Predictions
-from usfm_bench.results.frames import ModelResults, Trial, gather, lost_columns, read_table
+from usfm_bench.results.frames import ModelResults, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import lock_of, read_record
+from usfm_bench.results.trials import Trial, by_model
 from usfm_bench.scoring import definition_ids, score_cases, summarise
 
 PREDICTIONS = "predictions.npz"
@@ -67,13 +68,8 @@ def rescore(
         if definitions is None:
             names = _differing(record, predictions, stored, frames[folder])
             faults += [f"differs from what is stored: {folder}: {name}" for name in names]
-    by_model: dict[tuple[str, ...], list[Trial]] = {}
-    for folder, record in trials:
-        spec = record.spec
-        if folder in frames:
-            by_model.setdefault((spec.suite, spec.profile, spec.dataset.name, spec.model), []).append((folder, record))
     results = []
-    for each in by_model.values():
+    for each in by_model(t for t in trials if t[0] in frames).values():
         try:
             results.append(gather(each, lambda folder, record: frames[folder], rescored=True))
         except BenchError as error:

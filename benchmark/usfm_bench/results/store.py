@@ -11,11 +11,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import filelock
-import pandas as pd
 from pydantic import ValidationError
 
 from usfm_bench.atomic import check_writable, write_atomic, write_text
@@ -24,6 +23,9 @@ from usfm_bench.errors import BenchError
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Store:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from usfm_bench.errors import BenchError
 
 Floats = NDArray[np.float64]
+Freedom = Literal["cochran", "satterthwaite"]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
 
@@ -30,26 +31,43 @@ class Components(NamedTuple):
     """Cases, or groups of them."""
     none: bool
     """There is no spread, or one case or group alone: no interval can be had."""
+    n_folds: int = 1
+    """Each case is tested in one of them, by networks of their own."""
 
     @property
     def variance(self) -> float:
         """Of the mean."""
         return self.seeds + self.cases
 
-    def half_width(self, tail: float) -> float:
-        """Quantile `tail` of the deviation of the mean: Cochran's weighted t times the standard error."""
-        t_cases = float(stdtrit(self.n_groups - 1, tail))
-        t_seeds = float(stdtrit(self.n_seeds - 1, tail)) if self.n_seeds > 1 else 0.0
-        weighted = (self.seeds * t_seeds + self.cases * t_cases) / self.variance
+    def half_width(self, tail: float, freedom: Freedom = "cochran") -> float:
+        """Quantile `tail` of the deviation of the mean: t times the standard error.
+
+        `cochran`: t weighted by the parts. `satterthwaite`: approximate degrees of freedom, for comparison; with few
+        seeds and many cases it covers less than it claims (docs/method.md).
+        """
+        df_seeds, df_cases = self.n_folds * (self.n_seeds - 1), self.n_groups - self.n_folds
+        if freedom == "satterthwaite":
+            parts = self.cases**2 / df_cases + (self.seeds**2 / df_seeds if df_seeds else 0.0)
+            return float(stdtrit(self.variance**2 / parts, tail) * self.variance**0.5)
+        t_seeds = float(stdtrit(df_seeds, tail)) if df_seeds else 0.0
+        weighted = (self.seeds * t_seeds + self.cases * float(stdtrit(df_cases, tail))) / self.variance
         return float(weighted * self.variance**0.5)
 
 
-def variance_components(scores: Floats, groups: Sequence[str] | None = None, *, for_test: bool = False) -> Components:
+def variance_components(
+    scores: Floats,
+    groups: Sequence[str] | None = None,
+    *,
+    folds: Sequence[int] | None = None,
+    for_test: bool = False,
+) -> Components:
     """Components of the mean of (S, C) scores; cases of one group vary together.
 
     Args:
         scores: (S, C).
         groups: (C,).
+        folds: (C,) the fold that each case is tested in; seeds then vary within folds, by networks of their own.
+            Training sets overlap between folds, which this leaves out: it is approximate.
         for_test: leave the residual's share in the part of the seeds. Between two models the seeds, few as they are,
             may be all that varies; taking that share out errs too often on the short side (docs/method.md).
 
@@ -62,27 +80,42 @@ def variance_components(scores: Floats, groups: Sequence[str] | None = None, *, 
         raise BenchError(f"scores has {int(np.isnan(scores).sum())} NaN; leave undefined cases out and count them.")
     n_seeds, n_cases = scores.shape
     mean = float(scores.mean())
-    totals = _group_totals(scores - scores.mean(axis=1, keepdims=True), groups)  # (S, G), deviations from seed means
+    sums, index, n_folds = _fold_sums(scores, folds)  # (S, K)
+    sizes = np.bincount(index)
+    totals = _group_totals(scores - (sums / sizes)[:, index], groups)  # (S, G), deviations from a fold's seed means
     n_groups = totals.shape[1]
-    if n_groups < 2:
-        return Components(mean, 0.0, 0.0, 0.0, n_seeds, n_groups, none=True)
-    cases = n_groups / (n_groups - 1) * float((totals.mean(axis=0) ** 2).sum()) / n_cases**2
+    free = n_groups - n_folds
+    if free < 1:
+        return Components(mean, 0.0, 0.0, 0.0, n_seeds, n_groups, none=True, n_folds=n_folds)
+    cases = n_groups / free * float((totals.mean(axis=0) ** 2).sum()) / n_cases**2
     seeds = noise = 0.0
     if n_seeds > 1:
         rest = totals - totals.mean(axis=0)
         # Mean square of the residual as a variance of one seed's mean, on the scale of the seeds' own spread.
-        noise = float((rest**2).sum()) / ((n_seeds - 1) * (n_groups - 1)) * n_groups / n_cases**2
-        between = float(scores.mean(axis=1).var(ddof=1))
+        noise = float((rest**2).sum()) / ((n_seeds - 1) * free) * n_groups / n_cases**2
+        between = float(sums.var(axis=0, ddof=1).sum()) / n_cases**2
         seeds = (between if for_test else max(0.0, between - noise)) / n_seeds
     none = seeds + cases <= (_ROUNDING * float(np.abs(scores).max())) ** 2
-    return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none)
+    return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds)
+
+
+def _fold_sums(scores: Floats, folds: Sequence[int] | None) -> tuple[Floats, NDArray[np.int64], int]:
+    """(S, K) sums over the cases of each fold, (C,) fold numbers from 0, and K."""
+    index = np.zeros(scores.shape[1], np.int64)
+    if folds is not None:
+        index = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
+    return _totals(scores, index), index, int(index.max()) + 1
 
 
 def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:
     """(S, C) -> (S, G) sums over the cases of each group."""
     if groups is None:
         return scores
-    index = np.unique(np.asarray(groups), return_inverse=True)[1]
-    totals = np.zeros((index.max() + 1, scores.shape[0]))
+    return _totals(scores, np.unique(np.asarray(groups), return_inverse=True)[1])
+
+
+def _totals(scores: Floats, index: NDArray[np.int64]) -> Floats:
+    """(S, C) -> (S, K) sums over the cases of each number 0..K-1."""
+    totals = np.zeros((int(index.max()) + 1, scores.shape[0]))
     np.add.at(totals, index, scores.T)
     return totals.T

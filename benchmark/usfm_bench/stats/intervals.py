@@ -11,8 +11,9 @@ from scipy.special import expit, logit, stdtrit
 
 from usfm_bench.metrics.calibration import brier_scores
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.components import Components, Freedom, variance_components
 from usfm_bench.stats.delete_one import class_metric
+from usfm_bench.stats.proportions import trials_of, wilson_interval
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
@@ -32,8 +33,10 @@ def crossed_interval(
     scores: Floats,
     *,
     groups: Sequence[str] | None = None,
+    folds: Sequence[int] | None = None,
     level: float = 0.95,
     bounds: tuple[float, float] | None = None,
+    freedom: Freedom = "cochran",
 ) -> Interval:
     """Interval of a mean over seeds and cases, both taken as random: crossed variance components.
 
@@ -43,8 +46,11 @@ def crossed_interval(
     Args:
         scores: (S, C), no NaN.
         groups: (C,) cases of one group vary together; the case component is then over group totals.
+        folds: (C,) the fold that each case is tested in, with networks of its own; approximate, since folds share
+            training images.
         level: nominal coverage.
         bounds: the metric's range; the interval is cut off there, which cannot lower its coverage.
+        freedom: `satterthwaite` is there for comparison.
 
     Returns:
         One seed: the case component alone. One case or one group: no interval. Scores without any spread: none
@@ -53,14 +59,21 @@ def crossed_interval(
     Raises:
         BenchError: NaN, or not two-dimensional.
     """
-    return interval_of(variance_components(scores, groups), level=level, bounds=bounds)
+    parts = variance_components(scores, groups, folds=folds)
+    return interval_of(parts, level=level, bounds=bounds, freedom=freedom)
 
 
-def interval_of(parts: Components, *, level: float = 0.95, bounds: tuple[float, float] | None = None) -> Interval:
+def interval_of(
+    parts: Components,
+    *,
+    level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+    freedom: Freedom = "cochran",
+) -> Interval:
     """Interval of a mean from its variance components; cut off at the bounds."""
     if parts.none:
         return Interval(parts.mean, None, None)
-    half = parts.half_width((1 + level) / 2)
+    half = parts.half_width((1 + level) / 2, freedom)
     low, high = bounds or (-np.inf, np.inf)
     kind = "seeds+cases" if parts.n_seeds > 1 else "cases"
     return Interval(parts.mean, max(low, parts.mean - half), min(high, parts.mean + half), kind)
@@ -109,30 +122,66 @@ def classification_interval(
     labels: NDArray[np.int64],
     *,
     groups: Sequence[str] | None = None,
+    folds: Sequence[int] | None = None,
     only: int | None = None,
     level: float = 0.95,
 ) -> Interval:
     """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
+
+    Proportions (ACC; SEN, SPEC, PREC and ACC of one class) of a single seed: Wilson's.
 
     Args:
         definition: of the metric.
         probabilities: (S, N, C).
         labels: (N,).
         groups: (N,) deleted together.
+        folds: (N,) as in `crossed_interval`.
         only: the class of a metric of one class, one against the rest.
         level: nominal coverage.
     """
+    if len(probabilities) == 1:
+        trials = trials_of(definition, probabilities[0].argmax(axis=1), labels, only)
+        if trials is not None and trials[0].any():
+            return _of_one_seed(*trials, groups, level)
     scores = case_scores(definition, probabilities, labels)
     if scores is not None:
-        return crossed_interval(scores, groups=groups, level=level, bounds=definition.range)
+        return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
+    values = deleted(definition, probabilities, labels, groups=groups, only=only)
+    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level, bounds=definition.range)
+
+
+def deleted(
+    definition: Definition,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    *,
+    groups: Sequence[str] | None = None,
+    only: int | None = None,
+) -> Floats:
+    """(S, 1 + G) a classification metric of all cases, then without each group; NaN where it is undefined.
+
+    Args:
+        definition: of the metric.
+        probabilities: (S, N, C).
+        labels: (N,).
+        groups: (N,) deleted together; without, each case by itself.
+        only: the class of a metric of one class.
+    """
     names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
     if definition.compute is not None:
-        values = np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
-    else:
-        values = np.stack(
-            [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
-        )
-    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level, bounds=definition.range)
+        return np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
+    return np.stack(
+        [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
+    )
+
+
+def _of_one_seed(
+    over: NDArray[np.bool_], success: NDArray[np.bool_], groups: Sequence[str] | None, level: float
+) -> Interval:
+    """Wilson's interval of the share of `success` in the cases `over`."""
+    ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over].tolist(), level=level)
+    point = float(success[over].mean())
+    return Interval(point, *ends, "cases") if ends else Interval(point, None, None)
 
 
 def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:
