@@ -120,6 +120,18 @@ def primary(task: Task) -> list[Definition]:
     return sorted(chosen, key=lambda d: (d.unit == "mm", order.index(d.name)))
 
 
+def headline(task: Task) -> list[Definition]:
+    """What models are compared, ranked and guarded by: overlap and distance, accuracy and F1, as in the paper's tables.
+
+    Few, since each comparison more costs all others power.
+    """
+    return [DEFINITIONS[ident] for ident in _HEADLINE[task]]
+
+
+_HEADLINE: dict[Task, tuple[str, ...]] = {
+    "segmentation": ("dsc.native@1", "hd95.pooled.native.px@1"),
+    "classification": ("acc@1", "f1.macro@1"),
+}
 # The paper's columns first, in its order.
 _ORDER: dict[Task, tuple[str, ...]] = {
     "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1", "IOU", "HD", "ASSD", "NSD", "LDR"),

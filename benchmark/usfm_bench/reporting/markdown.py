@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
 
+from usfm_bench.pipe_table import escaped, pipe_table
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults
@@ -44,7 +45,7 @@ def to_markdown(report: Report) -> str:
         if any(row.label for row in whole):
             results = [r for r in report.results if r.first.spec.table == table]
             parts += ["By class, one against the rest:", "", *_class_table(whole, results), ""]
-    return "\n".join([*parts, *(f"- {_escaped(line)}" for line in caption(report)), ""])
+    return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
 
 
 def _main_table(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> list[str]:
@@ -66,7 +67,7 @@ def _main_table(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) 
             line += [_cell(row) if row else ""]
             line += _counts(row) if i in ends else []
         body.append([*line, _count(first.n_seeds), _count(first.n_cases)])
-    return grid([*header, "Seeds", "Cases"], body)
+    return _grid([*header, "Seeds", "Cases"], body)
 
 
 def _counts(row: Row | None) -> list[str]:
@@ -96,7 +97,7 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
             f"{', '.join(repositories)}: emulated, what that repository's code would print for these predictions, "
             "faults included; for comparison with its published numbers only."
         )
-    return "\n".join([*grid(header, body), "", *(f"- {note}" for note in notes), ""])
+    return "\n".join([*_grid(header, body), "", *(f"- {note}" for note in notes), ""])
 
 
 def _class_table(rows: Sequence[Row], results: Sequence[ModelResults]) -> list[str]:
@@ -111,7 +112,7 @@ def _class_table(rows: Sequence[Row], results: Sequence[ModelResults]) -> list[s
         figures = [_cell(by_metric[name]) for name in names]
         said = ", ".join(f"{n:.1f} {name}" for name, n in confusion[dataset, model][label].items())
         body.append([_dataset(dataset, first), model, label, _count(first.n_cases), *figures, said])
-    return grid(header, body)
+    return _grid(header, body)
 
 
 def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
@@ -153,22 +154,8 @@ def _count(n: int | None) -> str:
 _LEFT = frozenset({"Suite", "Dataset", "Model", "Class", "Predicted as", "Definition", "Unit"})
 
 
-def grid(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str] = _LEFT) -> list[str]:
-    """A pipe table with padded columns; the columns in `left` to the left, figures to the right."""
-    lines = [[_escaped(cell) for cell in line] for line in (header, *body)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    rule = [
-        ":" + "-" * (w - 1) if name in left else "-" * (w - 1) + ":" for name, w in zip(header, widths, strict=True)
-    ]
-    shown = [
-        [cell.ljust(w) if name in left else cell.rjust(w) for name, cell, w in zip(header, line, widths, strict=True)]
-        for line in lines
-    ]
-    return [f"| {' | '.join(line)} |" for line in (shown[0], rule, *shown[1:])]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+def _grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    return pipe_table(header, body, left=_LEFT)
 
 
 def caption(report: Report) -> list[str]:

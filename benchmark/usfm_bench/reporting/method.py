@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, emulators, primary
-from usfm_bench.reporting.markdown import grid
+from usfm_bench.pipe_table import pipe_table
 
 BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
 
@@ -39,4 +39,4 @@ def _table(definitions: Sequence[Definition]) -> list[str]:
         line += ["higher" if d.higher_is_better else "lower"]
         line += [d.both_empty, d.prediction_empty, d.reference_empty] * segments + [d.source]
         body.append(line)
-    return grid(header, body, left=set(header))
+    return pipe_table(header, body, left=set(header))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from usfm_bench.errors import BenchError, unknown
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.plan import suite_names
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
 from usfm_bench.results.frames import ModelResults, load_results
-from usfm_bench.results.store import Store
+from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
 
 _FEW, _HIGH = 20, 0.95
@@ -44,7 +42,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     Raises:
         BenchError: nothing is finished, or several profiles are and none is chosen; names them.
     """
-    profile = _choose_profile(store, suite, profile)
+    profile = choose_profile(store, suite, profile)
     results = load_results(store, suite, profile)
     check_definitions([r.definitions for r in results if r.first.spec.task == "segmentation"])
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
@@ -55,29 +53,6 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
 def definitions_of(rows: Sequence[Row]) -> dict[str, str]:
     """Definition id -> metric behind the measured rows, in their order."""
     return {row.definition: row.metric for row in rows if row.definition is not None}
-
-
-def _choose_profile(store: Store, suite: str, profile: str | None) -> str:
-    finished = store.profiles(suite)
-    if profile in finished:
-        return profile
-    if not finished:
-        known = store.suites()
-        if suite not in suite_names():
-            raise unknown("suite", suite, [*known, *suite_names()])
-        has = f" It has {', '.join(known)}." if known else ""
-        raise BenchError(
-            f"No finished trial of suite '{suite}' in '{store.root}'.{has} "
-            f"`usfm-bench run --suite {suite} --runs {store.root}` makes them."
-        )
-    if profile is not None:
-        raise BenchError(f"Suite '{suite}' has no finished trial of profile '{profile}'; it has {', '.join(finished)}.")
-    if len(finished) > 1:
-        raise BenchError(
-            f"Suite '{suite}' has finished trials of several profiles, which no table mixes: {', '.join(finished)}. "
-            f"Choose one with --profile."
-        )
-    return finished[0]
 
 
 def _tables(results: Sequence[ModelResults]) -> list[str | None]:

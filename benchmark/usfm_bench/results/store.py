@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from usfm_bench.atomic import check_writable, write_atomic, write_text
 from usfm_bench.config import TrialSpec
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, unknown
+from usfm_bench.plan import suite_names
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
@@ -140,6 +141,34 @@ class Store:
         # Folders set aside end in .stale-<hash> and do not match seed-<number>.
         paths = self.root.glob(f"{suite}/*/*/{profile}/fold-*/seed-*/record.json")
         return sorted(p for p in paths if re.fullmatch(r"seed-\d+", p.parent.name))
+
+
+def choose_profile(store: Store, suite: str, profile: str | None) -> str:
+    """The profile whose trials are meant: the given one, or the only one that is there.
+
+    Raises:
+        BenchError: nothing is finished, or several profiles are and none is given; names them.
+    """
+    finished = store.profiles(suite)
+    if profile in finished:
+        return profile
+    if not finished:
+        known = store.suites()
+        if suite not in suite_names():
+            raise unknown("suite", suite, [*known, *suite_names()])
+        has = f" It has {', '.join(known)}." if known else ""
+        raise BenchError(
+            f"No finished trial of suite '{suite}' in '{store.root}'.{has} "
+            f"`usfm-bench run --suite {suite} --runs {store.root}` makes them."
+        )
+    if profile is not None:
+        raise BenchError(f"Suite '{suite}' has no finished trial of profile '{profile}'; it has {', '.join(finished)}.")
+    if len(finished) > 1:
+        raise BenchError(
+            f"Suite '{suite}' has finished trials of several profiles, which no table mixes: {', '.join(finished)}. "
+            f"Choose one with --profile."
+        )
+    return finished[0]
 
 
 def _remove_temporary(folder: Path) -> None:

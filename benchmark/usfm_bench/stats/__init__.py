@@ -2,6 +2,7 @@
 
 from usfm_bench.stats.compare import Comparison, compare, holm
 from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
 from usfm_bench.stats.intervals import (
     Interval,
     case_scores,
@@ -13,12 +14,15 @@ from usfm_bench.stats.intervals import (
 __all__ = [
     "Comparison",
     "Components",
+    "Contributions",
     "Interval",
     "case_scores",
+    "class_contributions",
     "classification_interval",
     "compare",
     "crossed_interval",
     "holm",
     "jackknife_interval",
+    "mean_contributions",
     "variance_components",
 ]

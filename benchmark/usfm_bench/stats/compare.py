@@ -43,6 +43,8 @@ def compare(
     b: Floats,
     *,
     groups: Sequence[str] | None = None,
+    folds: Sequence[int] | None = None,
+    difference: float | None = None,
     level: float = 0.95,
     higher_is_better: bool = True,
 ) -> Comparison:
@@ -52,6 +54,8 @@ def compare(
         a: (S, C), no NaN.
         b: (S, C), the same seeds and cases in the same order.
         groups: (C,) cases of one group vary together.
+        folds: (C,) the fold that each case is tested in.
+        difference: of the metric, where a and b are a jackknife's `Contributions`, whose mean has a bias.
         level: of the interval.
         higher_is_better: False for distances and errors.
 
@@ -61,7 +65,8 @@ def compare(
     if a.shape != b.shape:
         raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
     scores = a - b
-    parts = variance_components(scores, groups, for_test=True)
+    parts = variance_components(scores, groups, folds=folds, for_test=True)
+    parts = parts if difference is None else parts._replace(mean=difference)
     interval = interval_of(parts, level=level)
     if parts.none:
         return Comparison(interval, *[None] * 7)
@@ -83,18 +88,38 @@ def compare(
 
 def two_sided_p(parts: Components) -> float:
     """The level at which the interval around the mean just touches 0; not below 1e-12."""
-    if parts.mean == 0:
-        return 1.0
+    return 1.0 if parts.mean == 0 else 2 * _tail(parts, abs(parts.mean))
 
-    def beyond(p: float) -> float:
-        return parts.half_width(1 - p / 2) - abs(parts.mean)
 
-    return float(brentq(beyond, _SMALLEST, 1.0)) if beyond(_SMALLEST) > 0 else _SMALLEST
+def p_beyond(parts: Components, margin: float) -> float:
+    """One-sided p value of "the true mean is at most the margin"; not below 1e-12.
+
+    Scores of several groups without any spread: certain, either way.
+    """
+    beyond = parts.mean - margin
+    if beyond == 0:
+        return 0.5
+    tail = _SMALLEST if parts.none else _tail(parts, abs(beyond))
+    return tail if beyond > 0 else 1 - tail
 
 
 def detectable_difference(parts: Components, level: float = 0.95) -> float:
     """Smallest true mean that a two-sided test at 1 - level finds with 80 % power, to the usual approximation."""
     return parts.half_width((1 + level) / 2) + parts.half_width(_POWER)
+
+
+def detectable_drop(parts: Components, alpha: float) -> float:
+    """Smallest true mean beyond a margin that a one-sided test at alpha finds with 80 % power."""
+    return parts.half_width(1 - alpha) + parts.half_width(_POWER)
+
+
+def _tail(parts: Components, distance: float) -> float:
+    """Probability that the mean deviates from the truth by the distance or more, to one side."""
+
+    def beyond(p: float) -> float:
+        return parts.half_width(1 - p) - distance
+
+    return float(brentq(beyond, _SMALLEST, 0.5)) if beyond(_SMALLEST) > 0 else _SMALLEST
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,0 +1,33 @@
+"""`usfm-bench baseline`: what `check` compares with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from usfm_bench.cli.options import RUNS, RunsFolder
+
+EXAMPLES = "Example: `usfm-bench baseline --suite phantom --out reports/baselines/phantom.json`"
+
+
+def baseline(
+    suite: Annotated[str, typer.Option(help="Suite whose finished trials become the baseline.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write, small enough to commit.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
+    ] = None,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Write scores by seed and case, with hashes of data and settings, for `usfm-bench check` to compare with."""
+    from usfm_bench.atomic import write_text
+    from usfm_bench.regression.baseline import make_baseline, to_json
+    from usfm_bench.results.store import Store, choose_profile
+
+    store = Store(runs)
+    made, notes = make_baseline(store, suite, choose_profile(store, suite, profile))
+    write_text(out, to_json(made))
+    for note in notes:
+        typer.echo(note, err=True)
+    typer.echo(f"Wrote {out}: {len(made.entries)} models on data sets, {out.stat().st_size / 1024:.0f} KB", err=True)

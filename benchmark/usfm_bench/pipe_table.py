@@ -1,0 +1,24 @@
+"""GitHub's pipe tables, padded so that they also read well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str]) -> list[str]:
+    """Lines of a table; the columns in `left` to the left, figures to the right."""
+    lines = [[escaped(cell) for cell in line] for line in (header, *body)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    rule = [
+        ":" + "-" * (w - 1) if name in left else "-" * (w - 1) + ":" for name, w in zip(header, widths, strict=True)
+    ]
+    shown = [
+        [cell.ljust(w) if name in left else cell.rjust(w) for name, cell, w in zip(header, line, widths, strict=True)]
+        for line in lines
+    ]
+    return [f"| {' | '.join(line)} |" for line in (shown[0], rule, *shown[1:])]
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

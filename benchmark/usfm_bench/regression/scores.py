@@ -1,0 +1,111 @@
+"""The headline metrics of one model on one data set, by seed and case, read without pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics.definitions import headline
+from usfm_bench.results.record import Record
+from usfm_bench.results.trials import Trials
+from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
+
+Columns = Mapping[str, NDArray[Any]]
+Read = Callable[[Path, Record, Sequence[str]], Columns]
+_PROBABILITY = "p_"  # as scoring.PROBABILITY, whose module imports pandas
+
+
+class Scores(NamedTuple):
+    """Of all complete seeds."""
+
+    seeds: tuple[int, ...]
+    case_ids: tuple[str, ...]
+    """Those that are scored: with a lesion, in segmentation."""
+    metrics: dict[str, Contributions | None]
+    """Definition id -> what each case or group adds; None where the jackknife does not exist."""
+
+
+def read_columns(folder: Path, record: Record, columns: Sequence[str]) -> Columns:
+    """Columns of a trial's `cases.parquet`.
+
+    Raises:
+        BenchError: missing, damaged, or without one of the columns.
+    """
+    path = folder / "cases.parquet"
+    try:
+        table = pq.ParquetFile(path).read(columns=list(columns))  # read_table would import pandas
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
+    if lost := sorted(set(columns) - set(table.column_names)):
+        raise BenchError(f"{path}: has no column {', '.join(lost)}. `usfm-bench score RUNS --update` computes it.")
+    return {name: _array(table.column(name)) for name in columns}
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    # Its own to_numpy would import pandas.
+    dtype = np.float64 if pa.types.is_floating(column.type) else None
+    return np.array(column.to_pylist(), dtype=dtype)
+
+
+def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
+    """Headline metrics of all complete seeds; cases in the order of their ids.
+
+    Args:
+        trials: of one model on one data set.
+        read: gives columns of each trial's cases.
+
+    Raises:
+        BenchError: scored by other definitions than the headline ones.
+    """
+    record = trials.first
+    segments = record.spec.task == "segmentation"
+    names = _segmentation_columns(record) if segments else [_PROBABILITY + name for name in record.classes]
+    shared = ["case_id", "group_id", "lesion" if segments else "label"]
+    by_seed = [_of_seed(parts, [*shared, *names], read) for parts in trials.by_seed.values()]
+    who = by_seed[0]
+    matrices = {name: np.stack([columns[name] for columns in by_seed]).astype(np.float64) for name in names}
+    groups, folds = who["group_id"].astype(str), who["fold"]
+    metrics: dict[str, Contributions | None] = {}
+    used = np.ones(len(groups), bool)
+    if segments:
+        used = who["lesion"].astype(bool)
+        for scores in matrices.values():
+            used = used & ~np.isnan(scores).any(axis=0)
+        for definition in headline("segmentation"):
+            scores = matrices[definition.column][:, used]
+            metrics[definition.id] = mean_contributions(scores, groups[used].tolist(), folds[used].tolist())
+    else:
+        probabilities = np.stack([matrices[name] for name in names], axis=-1)  # (S, N, C)
+        labels = who["label"].astype(np.int64)
+        for definition in headline("classification"):
+            metrics[definition.id] = class_contributions(
+                definition, probabilities, labels, groups.tolist(), folds.tolist()
+            )
+    return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
+
+
+def _segmentation_columns(record: Record) -> list[str]:
+    wanted = headline("segmentation")
+    if others := [d.id for d in wanted if record.definitions.get(d.column) != d.id]:
+        raise BenchError(
+            f"{record.spec.label}: was not scored by {', '.join(others)}. `usfm-bench score RUNS --update` does, from "
+            "kept predictions."
+        )
+    return [d.column for d in wanted]
+
+
+def _of_seed(parts: Sequence[tuple[Path, Record]], columns: Sequence[str], read: Read) -> dict[str, NDArray[Any]]:
+    """Columns of one seed's folds together, and `fold`, in the order of the case ids."""
+    each = [read(folder, record, columns) for folder, record in parts]
+    whole = {name: np.concatenate([table[name] for table in each]) for name in columns}
+    folds = [np.full(len(table["case_id"]), record.spec.fold) for table, (_, record) in zip(each, parts, strict=True)]
+    whole["fold"] = np.concatenate(folds)
+    order = np.argsort(whole["case_id"].astype(str))
+    return {name: column[order] for name, column in whole.items()}

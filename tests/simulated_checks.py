@@ -1,0 +1,98 @@
+"""How often `check` errs, and what it finds: simulated re-runs of a suite with the same cases and other networks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.metrics import DEFINITIONS
+from usfm_bench.regression.baseline import Entry, metric_scores
+from usfm_bench.regression.findings import Finding, judge
+from usfm_bench.regression.match import Pair
+from usfm_bench.regression.scores import Scores
+from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
+
+Floats = NDArray[np.float64]
+_CASES = 40
+_GROUPS = [f"g{i:02}" for i in range(_CASES)]
+
+
+class Suite(NamedTuple):
+    """What two models find hard on lesions, and one on classes; a run draws networks anew."""
+
+    seeds: int
+    hard: Floats
+    """(2, C)."""
+    labels: NDArray[np.int64]
+    classes: Floats
+    """(C, 3)."""
+
+    def run(self, rng: np.random.Generator, drop: dict[str, float] | None = None) -> list[dict[str, Contributions]]:
+        """Headline metrics of three models; `drop`: by how much the first one is worse."""
+        drop = drop or {}
+        found = []
+        for k, hard in enumerate(self.hard):
+            quality = rng.normal(0, 0.02, (self.seeds, 1)) + rng.normal(0, 0.08, (self.seeds, _CASES))
+            dice = 0.75 + hard + quality - (drop.get("DSC", 0.0) if k == 0 else 0.0)
+            missed = (rng.random((self.seeds, _CASES)) < 0.5) & (hard < np.quantile(hard, 0.1))
+            distance = np.where(missed, 700.0, np.exp(2.5 - 3 * hard - 3 * quality))
+            distance = distance + (drop.get("HD95", 0.0) if k == 0 else 0.0)
+            scores = {"dsc.native@1": dice, "hd95.pooled.native.px@1": distance}
+            found.append({i: mean_contributions(x, _GROUPS, [0] * _CASES) for i, x in scores.items()})
+        skill = 1.2 + rng.normal(0, 0.15, (self.seeds, 1, 1))
+        noise = rng.normal(0, 0.5, (self.seeds, _CASES, 3))
+        odds = np.exp(skill * np.eye(3)[self.labels] + self.classes + noise)
+        probabilities = odds / odds.sum(axis=2, keepdims=True)
+        of_classes = {
+            i: class_contributions(DEFINITIONS[i], probabilities, self.labels, _GROUPS, [0] * _CASES)
+            for i in ("acc@1", "f1.macro@1")
+        }
+        return [*found, {i: c for i, c in of_classes.items() if c is not None}]
+
+
+def draw_suite(seeds: int, rng: np.random.Generator) -> Suite:
+    """Cases of some difficulty."""
+    hard = rng.normal(0, 0.2, (2, _CASES))
+    return Suite(seeds, hard, rng.permutation(_CASES) % 3, rng.normal(0, 0.9, (_CASES, 3)))
+
+
+def findings(suite: Suite, old: list[dict[str, Contributions]], new: list[dict[str, Contributions]]) -> list[Finding]:
+    """What `check` says of a re-run."""
+    pairs = []
+    for k, (before, after) in enumerate(zip(old, new, strict=True)):
+        entry = Entry.model_construct(
+            dataset="d",
+            model=str(k),
+            seeds=tuple(range(suite.seeds)),
+            metrics=tuple(metric_scores(i, c) for i, c in before.items()),
+        )
+        pairs.append(Pair(entry, None, Scores(entry.seeds, (), dict(after))))
+    return judge(pairs, lambda definition: 0.0)
+
+
+def errors(seeds: int, reruns: int, rng: np.random.Generator) -> float:
+    """Share of re-runs with nothing changed in which anything is called a regression."""
+    wrong = 0
+    for _ in range(reruns):
+        suite = draw_suite(seeds, rng)
+        wrong += any(f.outcome == "regression" for f in findings(suite, suite.run(rng), suite.run(rng)))
+    return wrong / reruns
+
+
+def power(seeds: int, reruns: int, rng: np.random.Generator) -> dict[str, float]:
+    """Share of re-runs in which a drop of twice the mean detectable one is found, of DSC and of HD95."""
+    suites = [draw_suite(seeds, rng) for _ in range(reruns)]
+    found = {}
+    for name in ("DSC", "HD95"):
+        first = [
+            next(f for f in findings(s, s.run(rng), s.run(rng)) if f.definition.name == name) for s in suites[:100]
+        ]
+        drop = 2 * float(np.mean([f.detectable for f in first if f.detectable is not None]))
+        hits = 0
+        for suite in suites:
+            each = findings(suite, suite.run(rng), suite.run(rng, {name: drop}))
+            hits += next(f for f in each if f.definition.name == name).outcome == "regression"
+        found[name] = hits / reruns
+    return found

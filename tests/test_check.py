@@ -1,0 +1,455 @@
+"""`usfm-bench baseline` and `check`, end to end on invented trials, and how often the test errs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simulated_checks
+from invented import invent_store
+from usfm_bench.cli import app as cli
+from usfm_bench.errors import BenchError
+from usfm_bench.metrics import DEFINITIONS
+from usfm_bench.regression.baseline import load_baseline
+from usfm_bench.regression.check import check as compare_with
+from usfm_bench.regression.findings import measure_drop
+from usfm_bench.results.store import Store
+from usfm_bench.stats import class_contributions, compare, mean_contributions, variance_components
+from usfm_bench.stats.intervals import deleted
+
+UNET, MICRO = "unet-resnet18-scratch", "usfm-micro-scratch"
+LESION = f"tiny-lesion / {UNET}"
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Runs a command line in this process; gives (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["usfm-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, tiny_registry):
+    """Runs of one model on lesions and two on classes, and their baseline; not to be changed."""
+    folder = tmp_path_factory.mktemp("check")
+    invent_store(folder, tiny_registry, [UNET], ["tiny-lesion"])
+    invent_store(folder, tiny_registry, [MICRO], ["tiny"])
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "usfm_bench", "baseline", "--suite", "demo"),
+            *("--runs", folder / "runs", "--out", folder / "baseline.json"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def runs(original, tmp_path):
+    """A copy of the runs, to be changed."""
+    shutil.copytree(original / "runs", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def check(bench, original, runs):
+    def call(*arguments):
+        return bench("check", "--baseline", original / "baseline.json", "--runs", runs, *arguments)
+
+    return call
+
+
+def trials(runs, dataset="tiny-lesion"):
+    return sorted(path.parent for path in runs.glob(f"demo/{dataset}/*/smoke/fold-0/seed-*/record.json"))
+
+
+def change_scores(runs, column, change):
+    """Replace a column of every seed's cases by change(values, seed)."""
+    for seed, folder in enumerate(trials(runs)):
+        cases = pd.read_parquet(folder / "cases.parquet")
+        cases[column] = change(cases[column].to_numpy(), seed)
+        cases.to_parquet(folder / "cases.parquet", index=False)
+
+
+def change_records(runs, change, dataset="tiny-lesion"):
+    for folder in trials(runs, dataset):
+        record = json.loads((folder / "record.json").read_text())
+        change(record)
+        (folder / "record.json").write_text(json.dumps(record))
+
+
+def noise(scale, seed_scale=0.0, shift=0.0):
+    def change(values, seed):
+        rng = np.random.default_rng(seed)
+        return values + shift + rng.normal(0, seed_scale) + rng.normal(0, scale, len(values))
+
+    return change
+
+
+def outcomes(text):
+    """(model on data set, metric) -> outcome, from the text."""
+    found = {}
+    for line in text.splitlines()[1:]:
+        for outcome in ("unchanged", "no regression", "cannot tell", "regression"):
+            if line.startswith(outcome + " "):
+                where, metric = line[len(outcome) :].split(": ")[0].strip().split("  ")
+                found[where, metric] = outcome
+    return found
+
+
+def test_the_same_runs_are_unchanged(check):
+    code, out, err = check()
+    assert (code, err) == (0, "")
+    assert set(outcomes(out).values()) == {"unchanged"}
+    assert {metric for _, metric in outcomes(out)} == {"DSC", "HD95", "ACC", "F1"}
+    assert out.startswith("passed: suite demo, profile smoke; 4 metrics: 4 unchanged.")
+
+
+def test_a_drop_is_a_regression_of_that_metric_alone(check, runs):
+    change_scores(runs, "DSC", noise(0.02, shift=-0.2))
+    code, out, _ = check()
+    assert code == 1
+    assert out.startswith("FAILED")
+    assert outcomes(out)[LESION, "DSC"] == "regression"
+    assert list(outcomes(out).values()).count("unchanged") == 3
+    assert "points worse; p < 0.001 by Holm" in out
+
+
+def test_a_distance_that_grows_is_a_regression(check, runs):
+    change_scores(runs, "HD95", noise(1.0, shift=8.0))
+    code, out, _ = check()
+    assert (code, outcomes(out)[LESION, "HD95"]) == (1, "regression")
+
+
+def test_noise_cannot_tell_and_says_what_would_be_found(check, runs):
+    change_scores(runs, "DSC", noise(0.1))
+    code, out, _ = check()
+    assert (code, outcomes(out)[LESION, "DSC"]) == (0, "cannot tell")
+    assert "would be found with 80 % power" in out
+    assert check("--strict")[0] == 1
+
+
+def test_a_gain_is_no_regression(check, runs):
+    change_scores(runs, "DSC", noise(0.02, shift=0.2))
+    code, out, _ = check("--strict")
+    assert (code, outcomes(out)[LESION, "DSC"]) == (0, "no regression")
+    assert "points better" in out
+
+
+def test_a_drop_within_the_margin_is_no_regression(check, runs):
+    change_scores(runs, "DSC", noise(0.01, shift=-0.05))
+    assert check()[0] == 1
+    code, out, _ = check("--margin", 0.1)
+    assert (code, outcomes(out)[LESION, "DSC"]) == (0, "no regression")
+    assert "margin 10.0 points" in out
+    assert outcomes(check("--margin", 0.05)[1])[LESION, "DSC"] == "cannot tell"
+
+
+def test_a_margin_of_rates_is_none_of_distances(check, runs):
+    change_scores(runs, "HD95", noise(0.1, shift=2.0))
+    assert check("--margin", 0.5)[0] == 1
+    assert check("--margin", "HD95=4")[0] == 0
+
+
+def test_the_p_value_is_half_that_of_a_comparison_by_holm(original, runs):
+    change_scores(runs, "DSC", noise(0.1, 0.02, shift=-0.03))
+    found = compare_with(load_baseline(original / "baseline.json"), Store(runs))
+    [dsc] = [f for f in found.findings if f.definition.name == "DSC"]
+    old, new = (np.stack([_lesions(folder, "DSC") for folder in trials(where)]) for where in (original / "runs", runs))
+    groups = pd.read_parquet(trials(runs)[0] / "cases.parquet").sort_values("case_id").query("lesion")["group_id"]
+    expected = compare(old, new, groups=groups.tolist())
+    assert dsc.drop == pytest.approx(expected.difference.point)
+    assert dsc.p_value == pytest.approx(4 * expected.p_value / 2)  # the smallest of four
+
+
+def _lesions(folder, column):
+    cases = pd.read_parquet(folder / "cases.parquet").sort_values("case_id")
+    return cases.loc[cases["lesion"], column].to_numpy()
+
+
+def test_changes_are_named_and_the_test_goes_on(check, runs):
+    def change(record):
+        record["spec"]["training"]["lr"] = 0.5
+        record["environment"] = {"versions": {"torch": "9.9"}}
+
+    change_records(runs, change)
+    code, out, _ = check()
+    assert code == 0
+    assert f"changed since the baseline, {LESION}: training.lr: " in out
+    assert '"torch": "9.9"' in out
+
+
+def test_costs_are_gated_where_a_limit_is_set(check, runs):
+    def change(record):
+        record["cost"] |= {"wall_s": 3.0, "train_images_per_s": 5.0}
+
+    change_records(runs, change)
+    assert check()[0] == 0
+    code, out, _ = check("--max-slowdown", 2)
+    assert code == 1
+    assert f"too costly     {LESION}  wall time, s: 1 -> 3, ratio 3.00, limit 2" in out
+    assert check("--max-slowdown", 3.5)[0] == 0
+    assert check("--min-throughput", 0.6)[0] == 1
+    assert check("--min-throughput", 0.5)[0] == 0
+    assert check("--max-memory", 1.0)[0] == 0
+
+
+def test_exact_finds_no_bit_changed_in_the_same_code(check):
+    code, out, _ = check("--exact")
+    assert code == 0
+    assert out.count("every score equal to the last bit") == 2
+
+
+def test_exact_finds_the_last_bit_that_metric_code_changes(check, monkeypatch):
+    import usfm_bench.regression.bits as bits
+
+    scored = bits.score_cases
+
+    def changed(predictions, who):
+        cases = scored(predictions, who)
+        if "NSD" in cases:
+            cases["NSD"] = np.nextafter(cases["NSD"], 2)
+        return cases
+
+    monkeypatch.setattr(bits, "score_cases", changed)
+    code, out, _ = check("--exact")
+    assert code == 1
+    assert f"{LESION}: other bits in nsd.2px.native@1" in out
+    assert outcomes(out)[LESION, "DSC"] == "unchanged"
+
+
+def test_exact_reads_predictions_and_not_what_is_stored(check, runs):
+    change_scores(runs, "DSC", lambda values, seed: values - 0.3)
+    assert check()[0] == 1
+    assert check("--exact")[0] == 0
+    for folder in trials(runs):
+        (folder / "predictions.npz").unlink()
+    code, _, err = check("--exact")
+    assert code == 2
+    assert "predictions.npz: missing or damaged" in err
+
+
+def test_junit_counts_what_failed_and_what_cannot_be_told(check, runs):
+    change_scores(runs, "DSC", noise(0.02, shift=-0.2))
+    change_scores(runs, "HD95", noise(3.0))
+    code, out, _ = check("--format", "junit", "--max-slowdown", 2)
+    suite = ET.fromstring(out)
+    assert code == 1
+    assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["6", "1", "1"]
+    [failed] = suite.findall("testcase[failure]")
+    assert (failed.get("classname"), failed.get("name")) == (LESION, "DSC")
+    assert failed.find("failure").get("message").startswith("regression: ")
+    strict = ET.fromstring(check("--format", "junit", "--strict")[1])
+    assert (strict.get("failures"), strict.get("skipped")) == ("2", "0")
+
+
+def test_markdown_has_a_row_a_metric(check, runs):
+    change_scores(runs, "DSC", noise(0.02, shift=-0.2))
+    code, out, _ = check("--format", "markdown")
+    assert code == 1
+    rows = [line for line in out.splitlines() if line.startswith("| ")]
+    assert sum("| tiny" in row for row in rows) == 4 + 6  # and wall time, memory, speed of two
+    assert any(row.startswith("| regression") for row in rows)
+
+
+def test_a_baseline_names_no_case(original):
+    text = (original / "baseline.json").read_text()
+    cases = pd.read_parquet(trials(original / "runs")[0] / "cases.parquet")
+    assert not any(f'"{name}"' in text for name in [*cases["case_id"], *cases["group_id"]])
+    assert len(text) < 60_000
+
+
+def test_one_seed_can_be_unchanged_but_never_a_regression(bench, tmp_path, make_store):
+    store = make_store(seeds=1, models=[UNET])
+    made = tmp_path / "one.json"
+    code, _, err = bench("baseline", "--suite", "demo", "--runs", store.root, "--out", made)
+    assert code == 0
+    assert "one seed. How much another training differs is not known" in err
+    assert set(outcomes(bench("check", "--baseline", made, "--runs", store.root)[1]).values()) == {"unchanged"}
+    change_scores(store.root, "DSC", noise(0.02, shift=-0.3))
+    code, out, _ = bench("check", "--baseline", made, "--runs", store.root)
+    assert (code, outcomes(out)[LESION, "DSC"]) == (0, "cannot tell")
+    assert "one seed: how much another training would differ is not known" in out
+
+
+def test_models_that_the_baseline_lacks_are_named(bench, original, runs):
+    content = json.loads((original / "baseline.json").read_text())
+    content["entries"] = content["entries"][:1]
+    (runs.parent / "less.json").write_text(json.dumps(content))
+    code, out, _ = bench("check", "--baseline", runs.parent / "less.json", "--runs", runs)
+    assert code == 0
+    assert "not in the baseline, not checked: tiny-lesion" in out or "not checked: tiny / " in out
+
+
+def test_every_fault_of_the_runs_is_named_at_once(check, runs):
+    (trials(runs)[1] / "record.json").unlink()
+    (trials(runs)[1] / "record.json").with_suffix(".tmp").touch()
+    change_records(runs, lambda record: record.update(data_hash="f" * 64), "tiny")
+    code, out, err = check()
+    assert (code, out) == (2, "")
+    assert f"{LESION}: seed 1 of the baseline is not finished." in err
+    assert f"tiny / {MICRO}: the data changed (" in err
+    assert "-> ffffffff). Write a new baseline." in err
+
+
+def test_a_missing_model_another_split_and_other_cases_are_named(check, runs):
+    shutil.rmtree(runs / "demo" / "tiny")
+    change_records(runs, lambda record: record.update(split_hash="1" * 64))
+    code, _, err = check()
+    assert code == 2
+    assert f"tiny / {MICRO}: no trial is finished." in err
+    assert f"{LESION}: the split changed" in err
+
+
+def test_other_cases_are_counted_and_the_new_ones_named(check, runs):
+    for folder in trials(runs):
+        cases = pd.read_parquet(folder / "cases.parquet")
+        first = cases.index[cases["lesion"]][0]
+        cases.loc[first, "case_id"] = "another one"
+        cases.to_parquet(folder / "cases.parquet", index=False)
+    code, _, err = check()
+    assert code == 2
+    assert "other cases than the baseline's: 1 of its 24 are not scored, 1 are new: another one" in err
+
+
+def test_damaged_cases_are_named(check, runs):
+    (trials(runs)[0] / "cases.parquet").write_bytes(b"PAR1 and no more")
+    code, _, err = check()
+    assert code == 2
+    assert "cases.parquet: missing or damaged" in err
+
+
+@pytest.mark.parametrize("made", ["no folder", "empty", "another suite"])
+def test_runs_without_the_suite_are_an_error(check, runs, made):
+    if made == "another suite":
+        (runs / "demo").rename(runs / "busi-seg")
+    else:
+        shutil.rmtree(runs)
+        if made == "empty":
+            runs.mkdir()
+    code, _, err = check()
+    assert code == 2
+    assert "has no finished trial of the baseline's suite 'demo', profile 'smoke'" in err
+    assert ("it has suite busi-seg, profile smoke" in err) == (made == "another suite")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read as a baseline"),
+        ("[]", "is not a baseline"),
+        ('{"kind": "other"}', "is not a baseline"),
+        ('{"kind": "usfm-bench baseline", "schema_version": 99}', "schema_version is 99, this usfm-bench reads 1"),
+        ('{"kind": "usfm-bench baseline", "schema_version": 1, "suite": "demo"}', "profile: Field required"),
+    ],
+)
+def test_what_is_no_baseline_is_an_error(bench, tmp_path, text, message):
+    (tmp_path / "b.json").write_text(text)
+    code, _, err = bench("check", "--baseline", tmp_path / "b.json", "--runs", tmp_path)
+    assert code == 2
+    assert message in err
+    assert bench("check", "--baseline", tmp_path / "none.json")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [
+        ("-1", "expected a number of 0 or more"),
+        ("DSC=x", "expected a number of 0 or more"),
+        ("2", "rates are fractions, so one point is 0.01"),
+        ("HD59=2", "--margin HD59: baselines have no such metric. Did you mean 'HD95'?"),
+    ],
+)
+def test_margins_that_make_no_sense_are_an_error(check, margin, message):
+    code, _, err = check(f"--margin={margin}")
+    assert code == 2
+    assert message in err
+
+
+def test_nothing_to_make_a_baseline_of_is_an_error(bench, tmp_path):
+    code, _, err = bench("baseline", "--suite", "demo", "--runs", tmp_path, "--out", tmp_path / "b.json")
+    assert code == 2
+    assert "No finished trial of suite 'demo'" in err
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_check_imports_nothing_slow(original):
+    code = (
+        "import sys; from usfm_bench.cli.app import app; "
+        f"app(['check', '--baseline', {str(original / 'baseline.json')!r}, '--runs', {str(original / 'runs')!r}],"
+        " standalone_mode=False); print('MODULES', *sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split("MODULES")[1].split())
+    assert not {"torch", "timm", "pandas", "sklearn", "scipy.stats", "matplotlib"} & loaded
+
+
+def test_pseudo_values_have_the_variance_of_the_jackknife():
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 3, 60), [f"g{i // 2:02}" for i in range(60)]
+    odds = np.exp(rng.normal(0, 1, (1, 60, 3)) + 1.5 * np.eye(3)[labels])
+    probabilities = odds / odds.sum(axis=2, keepdims=True)
+    found = class_contributions(DEFINITIONS["f1.macro@1"], probabilities, labels, groups, [0] * 60)
+    values = deleted(DEFINITIONS["f1.macro@1"], probabilities, labels, groups=groups)[0]
+    assert found.metric[0] == values[0]
+    assert found.values.mean() == pytest.approx(values[0], abs=0.01)
+    jackknife = 29 / 30 * ((values[1:] - values[1:].mean()) ** 2).sum()
+    assert variance_components(found.values, found.groups).variance == pytest.approx(jackknife)
+
+
+def test_a_metric_that_needs_a_group_has_no_contributions():
+    probabilities = np.full((2, 6, 2), 0.5)
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    groups = ["a", "b", "c", "d", "e", "e"]
+    assert class_contributions(DEFINITIONS["f1.macro@1"], probabilities, labels, groups, [0] * 6) is None
+    found = measure_drop(None, None, higher_is_better=True)
+    assert found.reason
+    assert found.parts is None
+
+
+def test_every_case_worse_by_the_same_is_certain():
+    scores = np.full((3, 10), 0.5)
+    old, new = (mean_contributions(x, [str(i) for i in range(10)], [0] * 10) for x in (scores, scores - 0.1))
+    found = measure_drop(old, new, higher_is_better=True)
+    assert found.parts.none
+    assert found.drop == pytest.approx(0.1)
+
+
+def test_too_few_groups_cannot_be_tested():
+    old, new = (mean_contributions(np.full((3, 2), x), ["a", "a"], [0, 0]) for x in (0.5, 0.4))
+    assert measure_drop(old, new, higher_is_better=True).reason == "too few cases, or groups of them"
+
+
+def test_a_metric_that_is_no_longer_guarded_needs_a_new_baseline(original, runs):
+    baseline = load_baseline(original / "baseline.json")
+    [first, *rest] = baseline.entries
+    renamed = first.metrics[0].model_copy(update={"definition": "dsc.native@0"})
+    changed = first.model_copy(update={"metrics": (renamed, *first.metrics[1:])})
+    with pytest.raises(BenchError, match=r"the baseline holds .*this usfm-bench guards"):
+        compare_with(baseline.model_copy(update={"entries": (changed, *rest)}), Store(runs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_a_check_of_reruns_with_nothing_changed_errs_in_at_most_five_of_a_hundred(seeds):
+    found = simulated_checks.errors(seeds, reruns=1000, rng=np.random.default_rng(0))
+    assert found <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_a_check_finds_a_drop_of_twice_what_it_says_it_would_find(seeds):
+    assert min(simulated_checks.power(seeds, reruns=300, rng=np.random.default_rng(0)).values()) >= 0.9
