@@ -1,4 +1,4 @@
-"""Intervals and comparisons. Never imports torch."""
+"""Intervals, comparisons and rankings. Never imports torch."""
 
 from usfm_bench.stats.compare import Comparison, compare, holm
 from usfm_bench.stats.components import Components, variance_components
@@ -9,16 +9,21 @@ from usfm_bench.stats.intervals import (
     crossed_interval,
     jackknife_interval,
 )
+from usfm_bench.stats.ranking import Ranked, Ranking, Scored, rank_models
 
 __all__ = [
     "Comparison",
     "Components",
     "Interval",
+    "Ranked",
+    "Ranking",
+    "Scored",
     "case_scores",
     "classification_interval",
     "compare",
     "crossed_interval",
     "holm",
     "jackknife_interval",
+    "rank_models",
     "variance_components",
 ]
