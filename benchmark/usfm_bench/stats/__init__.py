@@ -1,4 +1,4 @@
-"""Intervals and comparisons. Never imports torch."""
+"""Intervals, comparisons and rankings. Never imports torch."""
 
 from usfm_bench.stats.compare import Comparison, compare, holm
 from usfm_bench.stats.components import Components, variance_components
@@ -10,12 +10,16 @@ from usfm_bench.stats.intervals import (
     crossed_interval,
     jackknife_interval,
 )
+from usfm_bench.stats.ranking import Ranked, Ranking, Scored, rank_models
 
 __all__ = [
     "Comparison",
     "Components",
     "Contributions",
     "Interval",
+    "Ranked",
+    "Ranking",
+    "Scored",
     "case_scores",
     "class_contributions",
     "classification_interval",
@@ -24,5 +28,6 @@ __all__ = [
     "holm",
     "jackknife_interval",
     "mean_contributions",
+    "rank_models",
     "variance_components",
 ]

@@ -1,0 +1,1 @@
+"""Pictures of results. Never imports torch, and never touches pyplot's state."""
