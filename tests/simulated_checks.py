@@ -12,11 +12,11 @@ from usfm_bench.regression.baseline import Entry, metric_scores
 from usfm_bench.regression.findings import Finding, judge
 from usfm_bench.regression.match import Pair
 from usfm_bench.regression.scores import Scores
-from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
+from usfm_bench.stats.contributions import Contributions, class_contributions
 
 Floats = NDArray[np.float64]
 _CASES = 40
-_GROUPS = [f"g{i:02}" for i in range(_CASES)]
+_GROUPS, _FOLDS = np.arange(_CASES), np.zeros(_CASES, np.int64)
 
 
 class Suite(NamedTuple):
@@ -40,13 +40,13 @@ class Suite(NamedTuple):
             distance = np.where(missed, 700.0, np.exp(2.5 - 3 * hard - 3 * quality))
             distance = distance + (drop.get("HD95", 0.0) if k == 0 else 0.0)
             scores = {"dsc.native@1": dice, "hd95.pooled.native.px@1": distance}
-            found.append({i: mean_contributions(x, _GROUPS, [0] * _CASES) for i, x in scores.items()})
+            found.append({i: Contributions(x, _GROUPS, _FOLDS) for i, x in scores.items()})
         skill = 1.2 + rng.normal(0, 0.15, (self.seeds, 1, 1))
         noise = rng.normal(0, 0.5, (self.seeds, _CASES, 3))
         odds = np.exp(skill * np.eye(3)[self.labels] + self.classes + noise)
         probabilities = odds / odds.sum(axis=2, keepdims=True)
         of_classes = {
-            i: class_contributions(DEFINITIONS[i], probabilities, self.labels, _GROUPS, [0] * _CASES)
+            i: class_contributions(DEFINITIONS[i], probabilities, self.labels, _GROUPS, _FOLDS)
             for i in ("acc@1", "f1.macro@1")
         }
         return [*found, {i: c for i, c in of_classes.items() if c is not None}]

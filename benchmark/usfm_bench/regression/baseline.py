@@ -29,8 +29,6 @@ class MetricScores(Settings):
     """One metric of one model on one data set."""
 
     definition: str
-    metric: tuple[float, ...] = ()
-    """(S,)."""
     values: tuple[tuple[float, ...], ...] = ()
     """(S, U) of each case, or the jackknife's pseudo-values of groups; empty where the jackknife does not exist."""
     groups: tuple[int, ...] = ()
@@ -43,7 +41,7 @@ class MetricScores(Settings):
         """As arrays."""
         if not self.values:
             return None
-        return Contributions(np.array(self.metric), np.array(self.values), tuple(map(str, self.groups)), self.folds)
+        return Contributions(np.array(self.values), np.array(self.groups), np.array(self.folds))
 
 
 class CostSummary(Settings):
@@ -181,10 +179,9 @@ def metric_scores(ident: str, of_cases: Contributions | None) -> MetricScores:
         return MetricScores(definition=ident)
     return MetricScores(
         definition=ident,
-        metric=tuple(of_cases.metric.tolist()),
         values=tuple(map(tuple, of_cases.values.tolist())),
-        groups=tuple(np.unique(np.asarray(of_cases.groups), return_inverse=True)[1].tolist()),
-        folds=of_cases.folds,
+        groups=tuple(of_cases.groups.tolist()),
+        folds=tuple(of_cases.folds.tolist()),
     )
 
 

@@ -94,16 +94,16 @@ def measure_drop(old: Contributions | None, new: Contributions | None, *, higher
     if old is None or new is None:
         return Drop(np.nan, np.nan, np.nan, None, False, "the metric is undefined without one of the groups of cases")
     sign = 1 if higher_is_better else -1
-    before, after = float(old.metric.mean()), float(new.metric.mean())
+    before, after = old.metric, new.metric
     drop = Drop(before, after, sign * (before - after) + 0.0, None, same=False)  # no -0.0
     if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
         return drop._replace(same=True)
-    if len(old.metric) < 2:
+    if len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
     parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds, for_test=True)
     if parts.n_groups <= parts.n_folds:
         return drop._replace(reason="too few cases, or groups of them")
-    return drop._replace(parts=parts._replace(mean=drop.drop))
+    return drop._replace(parts=parts)
 
 
 def _p_value(drop: Drop, margin: float) -> float:

@@ -15,7 +15,7 @@ from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import headline
 from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trials
-from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
+from usfm_bench.stats.contributions import Contributions, class_contributions
 
 Columns = Mapping[str, NDArray[Any]]
 Read = Callable[[Path, Record, Sequence[str]], Columns]
@@ -71,7 +71,7 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
     by_seed = [_of_seed(parts, [*shared, *names], read) for parts in trials.by_seed.values()]
     who = by_seed[0]
     matrices = {name: np.stack([columns[name] for columns in by_seed]).astype(np.float64) for name in names}
-    groups, folds = who["group_id"].astype(str), who["fold"]
+    groups, folds = np.unique(who["group_id"].astype(str), return_inverse=True)[1].astype(np.int64), who["fold"]
     metrics: dict[str, Contributions | None] = {}
     used = np.ones(len(groups), bool)
     if segments:
@@ -80,14 +80,12 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
             used = used & ~np.isnan(scores).any(axis=0)
         for definition in headline("segmentation"):
             scores = matrices[definition.column][:, used]
-            metrics[definition.id] = mean_contributions(scores, groups[used].tolist(), folds[used].tolist())
+            metrics[definition.id] = Contributions(scores, groups[used], folds[used])
     else:
         probabilities = np.stack([matrices[name] for name in names], axis=-1)  # (S, N, C)
         labels = who["label"].astype(np.int64)
         for definition in headline("classification"):
-            metrics[definition.id] = class_contributions(
-                definition, probabilities, labels, groups.tolist(), folds.tolist()
-            )
+            metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds)
     return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.reporting.markdown import caption, to_list, to_markdown
+from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
 from usfm_bench.reporting.rows import chosen_rows
 from usfm_bench.results.frames import ModelResults
@@ -68,5 +69,21 @@ def _as_json(report: Report) -> dict[str, object]:
         "profile": report.profile,
         "rows": [asdict(row) for row in report.rows if row.label is None],
         "class_rows": [asdict(row) for row in report.rows if row.label is not None],
+        "comparisons": [asdict(compared) for compared in report.comparisons],
+        "rankings": [_ranking(each) for each in report.rankings],
+        "spreads": [asdict(spread) for spread in report.spreads],
         "notes": caption(report),
+    }
+
+
+def _ranking(of: TableRanking) -> dict[str, object]:
+    content = asdict(of.ranking)
+    nemenyi = of.ranking.nemenyi
+    return {
+        "table": of.table,
+        "metric": of.definition.name,
+        "definition": of.definition.id,
+        **content,
+        "nemenyi": None if nemenyi is None else nemenyi.tolist(),
+        "left_out": of.left_out,
     }

@@ -10,6 +10,7 @@ import numpy as np
 from usfm_bench.pipe_table import escaped, pipe_table
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
+from usfm_bench.reporting.statistics import statistics_markdown
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
 from usfm_bench.scoring import PROBABILITY
@@ -45,6 +46,7 @@ def to_markdown(report: Report) -> str:
         if any(row.label for row in whole):
             results = [r for r in report.results if r.first.spec.table == table]
             parts += ["By class, one against the rest:", "", *_class_table(whole, results), ""]
+        parts += statistics_markdown(report, table)
     return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
 
 

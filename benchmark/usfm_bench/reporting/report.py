@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from usfm_bench.metrics.measures import Missed
+from usfm_bench.reporting.comparisons import Compared, compare_models
+from usfm_bench.reporting.headline import headlines
+from usfm_bench.reporting.rankings import TableRanking, rankings
 from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
+from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
@@ -28,6 +34,10 @@ class Report:
     """What was left out, in words."""
     missed: Missed = "diagonal"
     """What a missed lesion's distances get."""
+    comparisons: tuple[Compared, ...] = ()
+    """Every pair of models, by the headline metrics."""
+    rankings: tuple[TableRanking, ...] = ()
+    spreads: tuple[Spread, ...] = ()
 
 
 def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
@@ -47,7 +57,18 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     check_definitions([r.definitions for r in results if r.first.spec.task == "segmentation"])
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     notes = (*_notes(results), *_undefined(rows), *_thin(rows))
-    return Report(suite, profile, tuple(rows), tuple(results), notes, missed)
+    found = headlines(results, missed)
+    return Report(
+        suite=suite,
+        profile=profile,
+        rows=tuple(rows),
+        results=tuple(results),
+        notes=notes,
+        missed=missed,
+        comparisons=tuple(compare_models(found)),
+        rankings=tuple(rankings(found, np.random.default_rng(0))),
+        spreads=tuple(spreads(found)),
+    )
 
 
 def definitions_of(rows: Sequence[Row]) -> dict[str, str]:

@@ -152,18 +152,17 @@ def segmentation_row(results: ModelResults, definition: Definition, column: str,
     if without_missed:
         scores = np.where(results.matrix("missed") > 0, np.nan, scores)
     used = (lesion | (definition.over == "all")) & ~np.isnan(scores).any(axis=0)
-    groups = table["group_id"].to_numpy()[used]
+    groups = results.groups[used]
     values = scores[:, used]
     interval = Interval(np.nan, None, None)
     if used.any():
-        folds = table["fold"].to_numpy()[used]
-        interval = crossed_interval(values, groups=groups.tolist(), folds=folds.tolist(), bounds=definition.range)
+        interval = crossed_interval(values, groups=groups, folds=results.folds[used], bounds=definition.range)
     return Row(
         **_common(results, definition),
         **_figures(interval),
         sd_cases=_spread(values),
         n_cases=int(used.sum()),
-        n_groups=len(set(groups)),
+        n_groups=len(np.unique(groups)),
         n_missed=int(results.cases["missed"].sum()),
         n_false_alarms=None if lesion.all() else int(results.cases["false_alarm"].sum()),
     )
@@ -180,20 +179,17 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
         if definition.positive not in classes:
             raise unknown("class", definition.positive, classes)
         wanted = [classes.index(definition.positive)]
-    probabilities, groups = _probabilities(results), results.case_table["group_id"].to_numpy()
-    folds = results.case_table["fold"].tolist()
+    probabilities, groups, folds = _probabilities(results), results.groups, results.folds
     scores = case_scores(definition, probabilities, labels)
     for k in wanted:
         own = labels == k if k is not None else np.ones(len(labels), bool)
-        interval = classification_interval(
-            definition, probabilities, labels, groups=groups.tolist(), folds=folds, only=k
-        )
+        interval = classification_interval(definition, probabilities, labels, groups=groups, folds=folds, only=k)
         yield Row(
             **_common(results, definition),
             **_figures(interval),
             sd_cases=None if scores is None else _spread(scores),
             n_cases=int(own.sum()),
-            n_groups=len(set(groups[own])),
+            n_groups=len(np.unique(groups[own])),
             label=None if k is None else classes[k],
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -26,7 +28,6 @@ class ModelResults:
     """Rows of every `cases.parquet`, with columns seed and fold in front."""
     notes: tuple[str, ...] = ()
     """Seeds left out because some folds are not done."""
-    _matrices: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @property
     def first(self) -> Record:
@@ -38,22 +39,36 @@ class ModelResults:
         """Column of `cases` -> versioned definition id, of all records."""
         return self.first.definitions
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """Seeds with all folds done."""
         return sorted(self.cases["seed"].unique().tolist())
 
-    @property
+    @cached_property
     def case_table(self) -> pd.DataFrame:
         """One row a case, sorted by case_id: group_id, class and whatever does not depend on the model."""
-        return self.cases.drop_duplicates("case_id").sort_values("case_id", ignore_index=True)
+        table: pd.DataFrame = self.cases.iloc[self._rows[0]].reset_index(drop=True)
+        return table
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """(cases,) a number for each group, in the order of `case_table`."""
+        return np.unique(self.case_table["group_id"].astype(str), return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def folds(self) -> NDArray[np.int64]:
+        """(cases,) the fold that tests each, in the order of `case_table`."""
+        return self.case_table["fold"].to_numpy(np.int64)
 
     def matrix(self, column: str) -> NDArray[np.float64]:
         """(seeds, cases) values of a column, seeds and cases in the order of `seeds` and `case_table`."""
-        if column not in self._matrices:
-            wide = self.cases.pivot(index="seed", columns="case_id", values=column)
-            self._matrices[column] = wide.sort_index().sort_index(axis=1).to_numpy(np.float64)
-        return self._matrices[column]
+        return np.asarray(self.cases[column].to_numpy(np.float64)[self._rows])
+
+    @cached_property
+    def _rows(self) -> NDArray[np.intp]:
+        """(seeds, cases) positions in `cases`."""
+        order = np.lexsort((self.cases["case_id"].to_numpy().astype(str), self.cases["seed"].to_numpy()))
+        return order.reshape(len(self.seeds), -1)
 
 
 def load_results(store: Store, suite: str, profile: str) -> list[ModelResults]:
@@ -62,28 +77,34 @@ def load_results(store: Store, suite: str, profile: str) -> list[ModelResults]:
     Raises:
         BenchError: trials of one model differ in settings, data or definitions, so they cannot share a row.
     """
-    return [gather(trials, read_cases) for trials in by_model(store.finished(suite, profile)).values()]
+    return [gather(trials, _stored) for trials in by_model(store.finished(suite, profile)).values()]
 
 
 def gather(
-    trials: Sequence[Trial], read: Callable[[Path, Record], pd.DataFrame], *, rescored: bool = False
+    trials: Sequence[Trial], read: Callable[[Sequence[Trial]], pd.DataFrame], *, rescored: bool = False
 ) -> ModelResults:
     """The trials of one model on one data set, as `gather_trials` checks them.
 
     Args:
         trials: of all seeds and folds.
-        read: gives the rows of the cases of each.
+        read: gives the rows of all their cases, with columns seed and fold.
         rescored: the rows come from predictions.
     """
     found = gather_trials(trials, rescored=rescored)
-    frames = []
-    for parts in found.by_seed.values():
-        for folder, record in parts:
-            cases = read(folder, record)
-            cases.insert(0, "seed", record.spec.seed)
-            cases.insert(1, "fold", record.spec.fold)
-            frames.append(cases)
-    return ModelResults(tuple(found.records), pd.concat(frames, ignore_index=True), found.notes)
+    kept = [trial for parts in found.by_seed.values() for trial in parts]
+    return ModelResults(tuple(found.records), read(kept), found.notes)
+
+
+def _stored(trials: Sequence[Trial]) -> pd.DataFrame:
+    tables = []
+    for folder, record in trials:
+        table = _read(folder)
+        _check_columns(folder, record, table.column_names)
+        for name in ("fold", "seed"):
+            table = table.add_column(0, name, pa.array(np.full(len(table), getattr(record.spec, name))))
+        tables.append(table.replace_schema_metadata(None))
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return frame
 
 
 def read_cases(folder: Path, record: Record) -> pd.DataFrame:
@@ -93,17 +114,21 @@ def read_cases(folder: Path, record: Record) -> pd.DataFrame:
         BenchError: missing, damaged, or without a column that the record promises.
     """
     cases = read_table(folder)
-    if lost := lost_columns(record, cases):
+    _check_columns(folder, record, cases.keys().tolist())
+    return cases
+
+
+def _check_columns(folder: Path, record: Record, columns: Sequence[str]) -> None:
+    if lost := lost_columns(record, columns):
         raise BenchError(
             f"{folder / 'cases.parquet'}: has no column {', '.join(lost)}. `usfm-bench score {folder} --update` "
             "computes it."
         )
-    return cases
 
 
-def lost_columns(record: Record, cases: pd.DataFrame) -> list[str]:
+def lost_columns(record: Record, columns: Iterable[str]) -> list[str]:
     """Columns that a record promises and its cases lack."""
-    return sorted(record.definitions.keys() - cases.keys()) if record.spec.task == "segmentation" else []
+    return sorted(record.definitions.keys() - set(columns)) if record.spec.task == "segmentation" else []
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -112,12 +137,17 @@ def read_table(folder: Path) -> pd.DataFrame:
     Raises:
         BenchError: missing or damaged.
     """
+    cases: pd.DataFrame = _read(folder).to_pandas()
+    return cases
+
+
+def _read(folder: Path) -> pa.Table:
     path = folder / "cases.parquet"
     try:
-        cases: pd.DataFrame = pq.read_table(path).to_pandas()
+        # Threads cost more than they save for a few hundred rows.
+        return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, ValueError) as error:
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
-    return cases
 
 
 def identified(results: ModelResults) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -71,12 +71,18 @@ def rescore(
     results = []
     for each in by_model(t for t in trials if t[0] in frames).values():
         try:
-            results.append(gather(each, lambda folder, record: frames[folder], rescored=True))
+            results.append(gather(each, lambda of: _together(of, frames), rescored=True))
         except BenchError as error:
             faults.append(f"skipped: {error}")
     if not results:
         raise BenchError("\n".join(faults))
     return results, faults
+
+
+def _together(trials: Sequence[Trial], frames: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
+    each = [frames[folder].assign(seed=record.spec.seed, fold=record.spec.fold) for folder, record in trials]
+    whole = pd.concat(each, ignore_index=True)
+    return whole[["seed", "fold", *whole.columns.drop(["seed", "fold"])]]
 
 
 def _differing(record: Record, predictions: Predictions, stored: pd.DataFrame, again: pd.DataFrame) -> list[str]:
@@ -109,7 +115,7 @@ def update_trial(folder: Path, record: Record) -> bool:
 def _update(folder: Path, record: Record) -> bool:
     predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
     definitions = definition_ids(predictions)
-    if definitions == record.definitions and not lost_columns(record, stored):
+    if definitions == record.definitions and not lost_columns(record, stored.columns):
         return False
     cases = score_cases(predictions, stored)
     rescored = record.model_copy(

@@ -2,7 +2,7 @@
 
 from usfm_bench.stats.compare import Comparison, compare, holm
 from usfm_bench.stats.components import Components, variance_components
-from usfm_bench.stats.contributions import Contributions, class_contributions, mean_contributions
+from usfm_bench.stats.contributions import Contributions, class_contributions
 from usfm_bench.stats.intervals import (
     Interval,
     case_scores,
@@ -27,7 +27,6 @@ __all__ = [
     "crossed_interval",
     "holm",
     "jackknife_interval",
-    "mean_contributions",
     "rank_models",
     "variance_components",
 ]

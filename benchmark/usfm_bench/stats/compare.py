@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from usfm_bench.errors import BenchError
-from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.components import Components, Labels, variance_components
 from usfm_bench.stats.intervals import Interval, interval_of
 
 Floats = NDArray[np.float64]
@@ -42,9 +42,8 @@ def compare(
     a: Floats,
     b: Floats,
     *,
-    groups: Sequence[str] | None = None,
-    folds: Sequence[int] | None = None,
-    difference: float | None = None,
+    groups: Labels | None = None,
+    folds: Labels | None = None,
     level: float = 0.95,
     higher_is_better: bool = True,
 ) -> Comparison:
@@ -55,7 +54,6 @@ def compare(
         b: (S, C), the same seeds and cases in the same order.
         groups: (C,) cases of one group vary together.
         folds: (C,) the fold that each case is tested in.
-        difference: of the metric, where a and b are a jackknife's `Contributions`, whose mean has a bias.
         level: of the interval.
         higher_is_better: False for distances and errors.
 
@@ -66,7 +64,6 @@ def compare(
         raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
     scores = a - b
     parts = variance_components(scores, groups, folds=folds, for_test=True)
-    parts = parts if difference is None else parts._replace(mean=difference)
     interval = interval_of(parts, level=level)
     if parts.none:
         return Comparison(interval, *[None] * 7)
@@ -81,8 +78,8 @@ def compare(
         probability_better=better,
         false_claim=tail,
         detectable=detectable_difference(parts, level),
-        seeds_needed=_needed(parts, level, lambda n: _with_seeds(parts, n)),
-        cases_needed=_needed(parts, level, lambda n: _with_cases(parts, n)),
+        seeds_needed=_needed(parts, level, lambda n: with_seeds(parts, n)),
+        cases_needed=_needed(parts, level, lambda n: with_cases(parts, n)),
     )
 
 
@@ -135,13 +132,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _with_seeds(parts: Components, n: int) -> Components:
+def with_seeds(parts: Components, n: int) -> Components:
+    """The components that n seeds would have, with these cases."""
     share = parts.n_seeds / n
     cases = parts.cases - parts.residual + parts.residual * share
     return parts._replace(seeds=parts.seeds * share, cases=cases, residual=parts.residual * share, n_seeds=n)
 
 
-def _with_cases(parts: Components, n: int) -> Components:
+def with_cases(parts: Components, n: int) -> Components:
+    """The components that n cases or groups would have, with these seeds."""
     share = parts.n_groups / n
     return parts._replace(cases=parts.cases * share, residual=parts.residual * share, n_groups=n)
 

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from usfm_bench.errors import BenchError
 
 Floats = NDArray[np.float64]
+Labels = Sequence[str] | Sequence[int] | NDArray[np.int64]
 Freedom = Literal["cochran", "satterthwaite"]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
@@ -56,9 +57,9 @@ class Components(NamedTuple):
 
 def variance_components(
     scores: Floats,
-    groups: Sequence[str] | None = None,
+    groups: Labels | None = None,
     *,
-    folds: Sequence[int] | None = None,
+    folds: Labels | None = None,
     for_test: bool = False,
 ) -> Components:
     """Components of the mean of (S, C) scores; cases of one group vary together.
@@ -99,15 +100,15 @@ def variance_components(
     return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds)
 
 
-def _fold_sums(scores: Floats, folds: Sequence[int] | None) -> tuple[Floats, NDArray[np.int64], int]:
+def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np.int64], int]:
     """(S, K) sums over the cases of each fold, (C,) fold numbers from 0, and K."""
-    index = np.zeros(scores.shape[1], np.int64)
-    if folds is not None:
-        index = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
+    if folds is None or (np.asarray(folds) == folds[0]).all():
+        return scores.sum(axis=1, keepdims=True), np.zeros(scores.shape[1], np.int64), 1
+    index = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
     return _totals(scores, index), index, int(index.max()) + 1
 
 
-def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:
+def _group_totals(scores: Floats, groups: Labels | None) -> Floats:
     """(S, C) -> (S, G) sums over the cases of each group."""
     if groups is None:
         return scores
@@ -116,6 +117,4 @@ def _group_totals(scores: Floats, groups: Sequence[str] | None) -> Floats:
 
 def _totals(scores: Floats, index: NDArray[np.int64]) -> Floats:
     """(S, C) -> (S, K) sums over the cases of each number 0..K-1."""
-    totals = np.zeros((int(index.max()) + 1, scores.shape[0]))
-    np.add.at(totals, index, scores.T)
-    return totals.T
+    return np.stack([np.bincount(index, weights=of_seed) for of_seed in scores])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import expit, logit, stdtrit
 
 from usfm_bench.metrics.calibration import brier_scores
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import Components, Freedom, variance_components
+from usfm_bench.stats.components import Components, Freedom, Labels, variance_components
 from usfm_bench.stats.delete_one import class_metric
 from usfm_bench.stats.proportions import trials_of, wilson_interval
 
@@ -32,8 +32,8 @@ class Interval(NamedTuple):
 def crossed_interval(
     scores: Floats,
     *,
-    groups: Sequence[str] | None = None,
-    folds: Sequence[int] | None = None,
+    groups: Labels | None = None,
+    folds: Labels | None = None,
     level: float = 0.95,
     bounds: tuple[float, float] | None = None,
     freedom: Freedom = "cochran",
@@ -121,8 +121,8 @@ def classification_interval(
     probabilities: Floats,
     labels: NDArray[np.int64],
     *,
-    groups: Sequence[str] | None = None,
-    folds: Sequence[int] | None = None,
+    groups: Labels | None = None,
+    folds: Labels | None = None,
     only: int | None = None,
     level: float = 0.95,
 ) -> Interval:
@@ -155,7 +155,7 @@ def deleted(
     probabilities: Floats,
     labels: NDArray[np.int64],
     *,
-    groups: Sequence[str] | None = None,
+    groups: Labels | None = None,
     only: int | None = None,
 ) -> Floats:
     """(S, 1 + G) a classification metric of all cases, then without each group; NaN where it is undefined.
@@ -175,11 +175,9 @@ def deleted(
     )
 
 
-def _of_one_seed(
-    over: NDArray[np.bool_], success: NDArray[np.bool_], groups: Sequence[str] | None, level: float
-) -> Interval:
+def _of_one_seed(over: NDArray[np.bool_], success: NDArray[np.bool_], groups: Labels | None, level: float) -> Interval:
     """Wilson's interval of the share of `success` in the cases `over`."""
-    ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over].tolist(), level=level)
+    ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over], level=level)
     point = float(success[over].mean())
     return Interval(point, *ends, "cases") if ends else Interval(point, None, None)
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import variance_components
+from usfm_bench.stats.components import Labels, variance_components
 
 Floats = NDArray[np.float64]
 
 
 def wilson_interval(
-    successes: NDArray[np.bool_], groups: Sequence[str] | None = None, *, level: float = 0.95
+    successes: NDArray[np.bool_], groups: Labels | None = None, *, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Low and high end of a proportion's interval: Wilson (1927), doi:10.1080/01621459.1927.10502953.
 
@@ -35,7 +33,7 @@ def wilson_interval(
     if not n:
         return None
     p, z = float(successes.mean()), float(ndtri((1 + level) / 2))
-    if groups is not None and (n_groups := len(set(groups))) < n:
+    if groups is not None and (n_groups := len(np.unique(np.asarray(groups)))) < n:
         if n_groups < 2:
             return None
         variance = variance_components(successes[None].astype(np.float64), groups).cases

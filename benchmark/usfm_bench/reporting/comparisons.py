@@ -1,0 +1,124 @@
+"""Every pair of models on every data set, by the headline metrics, with Holm over all pairs of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
+
+import numpy as np
+
+from usfm_bench.reporting.headline import Headline
+from usfm_bench.stats import compare, holm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A pair of models on one data set by one metric; `a` has the better mean. What does not exist is None."""
+
+    table: str | None
+    dataset: str
+    metric: str
+    definition: str
+    unit: str
+    a: str
+    b: str
+    n_seeds: int
+    """That both have; pairs are of the same seed and case."""
+    n_cases: int
+    """Cases, or groups where the metric is no mean over cases, that both have."""
+    difference: float | None = None
+    """a - b, in the metric's unit."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    interval: str | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    """By Holm over the table's `family`."""
+    family: int = 0
+    """Number of comparisons of this table: all pairs of models, data sets and headline metrics."""
+    effect_size: float | None = None
+    probability_better: float | None = None
+    false_claim: float | None = None
+    """Probability that "a is better than b" is false."""
+    detectable: float | None = None
+    """Smallest true difference found with 80 % power, at 5 % uncorrected."""
+    seeds_needed: int | None = None
+    """For 80 % power at the observed difference, with these cases; None: no number is enough."""
+    cases_needed: int | None = None
+    reason: str = ""
+    """Why there is no comparison."""
+
+
+def compare_models(headlines: Sequence[Headline]) -> list[Compared]:
+    """Compare all pairs, by table, data set and metric, in the order given."""
+    found = [pair for place in _places(headlines) for pair in _pairs(place)]
+    corrected: list[Compared] = []
+    for _, of_table in groupby(found, key=lambda pair: pair.table):
+        pairs = list(of_table)
+        tested = [pair for pair in pairs if pair.p_value is not None]
+        adjusted = iter(holm([pair.p_value for pair in tested if pair.p_value is not None]))
+        corrected += [
+            replace(p, family=len(tested), p_holm=next(adjusted) if p.p_value is not None else None) for p in pairs
+        ]
+    return corrected
+
+
+def _places(headlines: Sequence[Headline]) -> list[list[Headline]]:
+    """Models that can be compared, tables one behind the other."""
+    found: dict[tuple[str | None, str, str], list[Headline]] = {}
+    for each in headlines:
+        found.setdefault(each.place, []).append(each)
+    return sorted(found.values(), key=lambda of: (of[0].place[0] is None, of[0].place[0] or ""))
+
+
+def _pairs(place: Sequence[Headline]) -> Iterator[Compared]:
+    for one, other in combinations(place, 2):
+        yield _compared(one, other)
+
+
+def _compared(one: Headline, other: Headline) -> Compared:
+    spec, definition = one.results.first.spec, one.definition
+    seeds = [seed for seed in one.results.seeds if seed in other.results.seeds]
+    same = one.units == other.units
+    both = set(one.units) if same else set(one.units) & set(other.units)
+    base = Compared(
+        table=spec.table,
+        dataset=spec.dataset.name,
+        metric=definition.name,
+        definition=definition.id,
+        unit=definition.unit,
+        a=one.model,
+        b=other.model,
+        n_seeds=len(seeds),
+        n_cases=len(both),
+    )
+    if one.contributions is None or other.contributions is None:
+        return replace(base, reason="undefined without one of the groups of cases")
+    if one.results.first.data_hash != other.results.first.data_hash:
+        return replace(base, reason="other states of the data")
+    if not seeds or not both:
+        return replace(base, reason="no seed in common" if not seeds else "no case in common")
+    a, b = one.of_seeds(seeds), other.of_seeds(seeds)
+    groups, folds = one.contributions.groups, one.contributions.folds
+    if not same:
+        used, others = (np.array([unit in both for unit in each.units]) for each in (one, other))
+        a, b, groups, folds = a[:, used], b[:, others], groups[used], folds[used]
+    if (a.mean() < b.mean()) == definition.higher_is_better and a.mean() != b.mean():
+        a, b, base = b, a, replace(base, a=other.model, b=one.model)
+    found = compare(a, b, groups=groups, folds=folds, higher_is_better=definition.higher_is_better)
+    return replace(
+        base,
+        difference=found.difference.point,
+        ci_low=found.difference.low,
+        ci_high=found.difference.high,
+        interval=None if found.difference.low is None else found.difference.kind,
+        p_value=found.p_value,
+        effect_size=found.effect_size,
+        probability_better=found.probability_better,
+        false_claim=found.false_claim,
+        detectable=found.detectable,
+        seeds_needed=found.seeds_needed,
+        cases_needed=found.cases_needed,
+        reason="" if found.p_value is not None else "no spread, or too few cases",
+    )

@@ -1,0 +1,73 @@
+"""What each case adds to the headline metrics of a report's models, for comparisons, spreads and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, headline
+from usfm_bench.metrics.measures import Missed
+from usfm_bench.results.frames import ModelResults
+from usfm_bench.scoring import PROBABILITY
+from usfm_bench.stats import Contributions, class_contributions
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One headline metric of one model on one data set."""
+
+    results: ModelResults
+    definition: Definition
+    contributions: Contributions | None
+    """Over all its seeds; None where the metric is undefined without one of the groups."""
+    units: tuple[str, ...]
+    """(U,) case or group ids behind the contributions."""
+
+    @property
+    def place(self) -> tuple[str | None, str, str]:
+        """Table, data set and definition: within one, models can be compared."""
+        spec = self.results.first.spec
+        return spec.table, spec.dataset.name, self.definition.id
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return self.results.first.spec.model
+
+    def of_seeds(self, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """(S, U) contributions of some of its seeds."""
+        assert self.contributions is not None
+        return self.contributions.values[[self.results.seeds.index(seed) for seed in seeds]]
+
+
+def headlines(results: Sequence[ModelResults], missed: Missed) -> list[Headline]:
+    """Every headline metric of every model, in the order of the results."""
+    return [h for r in results for d in headline(r.first.spec.task) if (h := _headline(r, d, missed)) is not None]
+
+
+def _headline(results: ModelResults, definition: Definition, missed: Missed) -> Headline | None:
+    table = results.case_table
+    case_ids = table["case_id"].to_numpy().astype(str)
+    groups, folds = results.groups, results.folds
+    if definition.task == "classification":
+        probabilities = np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
+        labels = table["label"].to_numpy(np.int64)
+        found = class_contributions(definition, probabilities, labels, groups, folds)
+        names = case_ids
+        if found is not None and found.values.shape[1] != len(names):
+            names = np.unique(table["group_id"].to_numpy().astype(str))
+        return Headline(results, definition, found, tuple(names.tolist()))
+    if results.definitions.get(definition.column) != definition.id:
+        return None
+    scores = results.matrix(definition.column)
+    excluding = definition.id.replace("@", ".exclude@")
+    if missed == "exclude" and excluding in DEFINITIONS:
+        definition, scores = DEFINITIONS[excluding], np.where(results.matrix("missed") > 0, np.nan, scores)
+    used = table["lesion"].to_numpy(bool) & ~np.isnan(scores).any(axis=0)
+    if not used.any():
+        return Headline(results, definition, None, ())
+    found = Contributions(scores[:, used], groups[used], folds[used])
+    return Headline(results, definition, found, tuple(case_ids[used].tolist()))

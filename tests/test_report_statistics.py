@@ -1,0 +1,191 @@
+"""Comparisons, ranks and spreads of a report, against the statistics they are made from and by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from invented import invent_store
+from usfm_bench.metrics import DEFINITIONS
+from usfm_bench.reporting import build_report, render
+from usfm_bench.results.store import Store
+from usfm_bench.stats import compare, crossed_interval, holm, variance_components
+
+UNET, MICRO, RESNET = "unet-resnet18-scratch", "usfm-micro-scratch", "timm:resnet18@scratch"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_registry):
+    """Three models on lesions and two on two data sets with classes."""
+    made = tmp_path_factory.mktemp("statistics")
+    invent_store(made, tiny_registry, datasets=("tiny-lesion", "tiny", "tiny-clinical"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return build_report(Store(folder / "runs"), "demo")
+
+
+def of(report, dataset, model):
+    return next(r for r in report.results if (r.first.spec.dataset.name, r.first.spec.model) == (dataset, model))
+
+
+def scores(results, column="DSC"):
+    return results.matrix(column)[:, results.case_table["lesion"].to_numpy(bool)]
+
+
+def test_every_pair_is_compared_by_both_headline_metrics(report):
+    by_table = {table: [c for c in report.comparisons if c.table == table] for table in ("1", "2")}
+    assert [len(by_table[t]) for t in ("1", "2")] == [3 * 2, 2 * 2]
+    assert {c.metric for c in by_table["1"]} == {"DSC", "HD95"}
+    assert {c.metric for c in by_table["2"]} == {"ACC", "F1"}
+    assert {c.family for c in by_table["1"]} == {6}
+
+
+def test_a_comparison_is_that_of_the_case_scores(report):
+    pair = next(c for c in report.comparisons if c.metric == "DSC" and {c.a, c.b} == {UNET, MICRO})
+    a, b = (scores(of(report, "tiny-lesion", model)) for model in (pair.a, pair.b))
+    table = of(report, "tiny-lesion", UNET).case_table
+    expected = compare(a, b, groups=table["group_id"][table["lesion"]].tolist())
+    assert pair.difference == pytest.approx(a.mean() - b.mean())
+    assert (pair.ci_low, pair.ci_high) == pytest.approx(expected.difference[1:3])
+    assert pair.p_value == pytest.approx(expected.p_value)
+    assert (pair.detectable, pair.cases_needed) == (pytest.approx(expected.detectable), expected.cases_needed)
+    assert (pair.n_seeds, pair.n_cases) == a.shape
+
+
+def test_the_better_one_stands_first_whatever_better_means(report):
+    for c in report.comparisons:
+        assert c.difference >= 0 if DEFINITIONS[c.definition].higher_is_better else c.difference <= 0
+        assert c.probability_better >= 0.5
+        assert c.false_claim == pytest.approx(1 - c.probability_better)
+
+
+def test_differences_are_those_of_the_table(report):
+    means = {(r.dataset, r.model, r.definition): r.mean for r in report.rows if r.source == "measured"}
+    for c in report.comparisons:
+        expected = means[c.dataset, c.a, c.definition] - means[c.dataset, c.b, c.definition]
+        assert c.difference == pytest.approx(expected)
+
+
+def test_holm_is_over_the_pairs_of_a_table(report):
+    for table in ("1", "2"):
+        pairs = [c for c in report.comparisons if c.table == table]
+        assert [c.p_holm for c in pairs] == pytest.approx(holm([c.p_value for c in pairs]))
+
+
+def test_seeds_and_cases_that_only_one_has_are_left_out(folder, tmp_path, tiny_registry):
+    invent_store(tmp_path, tiny_registry, [UNET], seeds=3)
+    invent_store(tmp_path, tiny_registry, [MICRO], seeds=2)
+    [dsc, _] = build_report(Store(tmp_path / "runs"), "demo").comparisons
+    assert dsc.n_seeds == 2
+
+
+def test_models_without_a_common_seed_are_not_compared_and_the_reason_is_shown(tmp_path, tiny_registry):
+    store = invent_store(tmp_path, tiny_registry, [UNET, MICRO], seeds=2)
+    for model, seed in ((UNET, 0), (MICRO, 1)):
+        [gone] = (tmp_path / "runs").glob(f"demo/tiny-lesion/{model}/smoke/fold-0/seed-{seed}/record.json")
+        gone.unlink()
+    report = build_report(Store(store.root), "demo")
+    assert {c.reason for c in report.comparisons} == {"no seed in common"}
+    assert "are not compared: no seed in common" in render([report], "markdown")
+
+
+def test_other_states_of_the_data_are_not_compared(tmp_path, tiny_registry):
+    store = invent_store(tmp_path, tiny_registry, [UNET, MICRO], seeds=2)
+    for path in (tmp_path / "runs").glob(f"demo/tiny-lesion/{MICRO}/smoke/fold-0/*/record.json"):
+        path.write_text(path.read_text().replace('"data_hash": "', '"data_hash": "f'))
+    report = build_report(Store(store.root), "demo")
+    assert {c.reason for c in report.comparisons} == {"other states of the data"}
+    assert {reason for r in report.rankings for reason in r.left_out} == set()  # nothing is left to rank
+    assert report.rankings == ()
+
+
+def test_a_spread_is_taken_apart(report):
+    spread = next(s for s in report.spreads if (s.metric, s.model) == ("DSC", UNET))
+    results = of(report, "tiny-lesion", UNET)
+    groups = results.case_table["group_id"][results.case_table["lesion"]].tolist()
+    parts = variance_components(scores(results), groups)
+    assert spread.share_seeds + spread.share_groups + spread.share_residual == pytest.approx(1)
+    assert spread.sd_seeds**2 / 3 == pytest.approx(parts.seeds)
+    assert spread.sd_groups**2 / spread.n_groups + spread.sd_residual**2 / (3 * spread.n_groups) == pytest.approx(
+        parts.cases
+    )
+    wider = crossed_interval(scores(results), groups=groups)
+    halved = stats.t.ppf(0.975, 2 * spread.n_groups - 1) * (parts.cases / 2) ** 0.5
+    if parts.seeds == 0:
+        assert spread.twice_cases == pytest.approx(halved / (wider.high - wider.point))
+
+
+def test_one_seed_has_no_spread_of_seeds_and_is_advised(make_store):
+    report = build_report(make_store(seeds=1), "demo")
+    assert {s.sd_seeds for s in report.spreads} == {None}
+    text = render([report], "markdown")
+    assert "One seed says nothing of how much another training differs" in text
+
+
+def test_ranks_follow_the_means(report):
+    ranking = next(r.ranking for r in report.rankings if r.definition.name == "DSC")
+    means = {r.model: r.mean for r in report.rows if r.metric == "DSC" and r.source == "measured"}
+    assert [m.model for m in ranking.models] == sorted(means, key=means.get, reverse=True)
+    assert sum(m.first for m in ranking.models) == pytest.approx(1)
+    distance = next(r.ranking for r in report.rankings if r.definition.name == "HD95")
+    means = {r.model: r.mean for r in report.rows if (r.metric, r.unit) == ("HD95", "px") and r.source == "measured"}
+    assert [m.model for m in distance.models] == sorted(means, key=means.get)
+
+
+def test_a_model_without_one_of_the_data_sets_has_no_overall_rank(tmp_path, tiny_registry):
+    invent_store(tmp_path, tiny_registry, [MICRO, RESNET], ["tiny", "tiny-clinical"], seeds=2)
+    invent_store(tmp_path, tiny_registry, ["timm:resnet34@scratch"], ["tiny"], seeds=2)
+    report = build_report(Store(tmp_path / "runs"), "demo")
+    [lacking] = [m for m in report.rankings[0].ranking.models if m.mean_rank is None]
+    assert (lacking.model, lacking.missing) == ("timm:resnet34@scratch", ("tiny-clinical",))
+    text = render([report], "markdown")
+    assert "No overall rank, since a data set is missing: timm:resnet34@scratch" in text
+
+
+def test_of_many_models_pairs_with_the_best_are_shown_and_json_has_all(make_store):
+    models = [UNET, MICRO, RESNET, "timm:resnet34@scratch", "timm:resnet50@scratch"]
+    report = build_report(make_store(models=models, seeds=2), "demo")
+    content = json.loads(render([report], "json"))
+    assert len(content["comparisons"]) == 2 * 10
+    assert "12 pairs without the best model of a data set are not shown" in render([report], "markdown")
+
+
+def test_json_holds_everything_and_no_nan(report):
+    text = render([report], "json")
+    content = json.loads(text)
+    assert "NaN" not in text
+    assert len(content["rankings"]) == 4
+    assert {"p_holm", "false_claim", "detectable", "seeds_needed"} <= content["comparisons"][0].keys()
+    assert len(content["spreads"]) == len(report.spreads) == 2 * (3 + 2 + 2)
+
+
+def test_the_same_report_twice_is_the_same(folder):
+    one, other = (render([build_report(Store(folder / "runs"), "demo")], "json") for _ in range(2))
+    assert one == other
+
+
+def test_missed_lesions_left_out_of_distances_are_left_out_of_their_comparison(folder):
+    report = build_report(Store(folder / "runs"), "demo", missed="exclude")
+    hd95 = [c for c in report.comparisons if c.metric == "HD95"]
+    assert {(c.definition, c.n_cases) for c in hd95} == {("hd95.pooled.native.px.exclude@1", 23)}
+    means = {(r.model, r.definition): r.mean for r in report.rows if r.source == "measured"}
+    for c in hd95:
+        assert c.difference == pytest.approx(means[c.a, c.definition] - means[c.b, c.definition])
+
+
+def test_a_metric_that_needs_one_of_the_groups_is_left_out(make_store):
+    store = make_store(datasets=["tiny-clinical"], models=[MICRO, RESNET], seeds=2)
+    for path in store.root.rglob("cases.parquet"):
+        cases = pd.read_parquet(path)
+        cases.loc[cases["class"] == "malignant", "group_id"] = "one patient"
+        cases.to_parquet(path, index=False)
+    report = build_report(store, "demo")
+    found = {c.metric: c.reason for c in report.comparisons}
+    assert found == {"ACC": "", "F1": "undefined without one of the groups of cases"}
+    assert [r.definition.name for r in report.rankings] == ["ACC"]
+    assert np.isfinite([c.difference for c in report.comparisons if c.metric == "ACC"]).all()
