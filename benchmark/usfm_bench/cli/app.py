@@ -7,7 +7,7 @@ import sys
 import typer
 
 from usfm_bench import __version__
-from usfm_bench.cli import data, models, pretrain, report, run, score
+from usfm_bench.cli import claims, data, models, pretrain, report, run, score
 from usfm_bench.errors import BenchError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("pretrain", epilog=pretrain.EXAMPLES)(pretrain.pretrain)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("score", epilog=score.EXAMPLES)(score.score)
+app.command("claims", epilog=claims.EXAMPLES)(claims.claims)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
