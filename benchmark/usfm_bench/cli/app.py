@@ -7,7 +7,7 @@ import sys
 import typer
 
 from usfm_bench import __version__
-from usfm_bench.cli import baseline, check, data, models, pretrain, report, run, score
+from usfm_bench.cli import baseline, check, claims, data, models, pretrain, report, run, score
 from usfm_bench.errors import BenchError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("baseline", epilog=baseline.EXAMPLES)(baseline.baseline)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("claims", epilog=claims.EXAMPLES)(claims.claims)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
