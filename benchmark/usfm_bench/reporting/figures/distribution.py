@@ -29,11 +29,10 @@ from usfm_bench.reporting.figures.group import (
     seeds_of,
     sentence,
 )
-from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, styled
+from usfm_bench.reporting.figures.style import GREY, MANY, Look, lines_of, new_figure, opacity, styled
 from usfm_bench.results.frames import ModelResults
 
-_ROW, _SIDE_BY_SIDE, _BAND = 7.5, 120.0, 0.8
-_MANY = 1000  # points above which they are pixels in an SVG too
+_ROW, _SIDE_BY_SIDE, _BAND = 8.0, 120.0, 0.42
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -96,25 +95,26 @@ def distribution(
 
 
 def _draw(axes: Axes, y: float, cases: Cases, look: Look) -> None:
+    """Box in the upper half of the row, dots in the lower, so that many dots hide no box."""
     scores, missed = cases
     # Places that never clump, and the same ones in every run.
-    places = y + _BAND * ((np.arange(len(scores)) * _GOLDEN) % 1 - 0.5)
-    dots: dict[str, Any] = {"linestyle": "none", "rasterized": len(scores) > _MANY}
+    places = y - 0.02 + _BAND * ((np.arange(len(scores)) * _GOLDEN) % 1)
+    dots: dict[str, Any] = {"linestyle": "none", "rasterized": len(scores) > MANY}
+    alpha = opacity(len(scores))
     axes.plot(
-        scores[~missed],
-        places[~missed],
-        marker="o",
+        *(scores[~missed], places[~missed], "o"),
+        **dots,
         color=look.colour,
-        alpha=0.45,
+        alpha=alpha,
         markersize=2,
         markeredgewidth=0,
-        **dots,
     )
-    axes.plot(scores[missed], places[missed], marker="x", color="black", markersize=3, markeredgewidth=0.7, **dots)
+    axes.plot(scores[missed], places[missed], "x", **dots, color="black", markersize=2.5, markeredgewidth=0.6)
     axes.text(1.03, y, str(int(missed.sum())), transform=axes.get_yaxis_transform(), ha="left", va="center")
     if not len(scores):
         return
     low, q1, median, q3, high = np.percentile(scores, [5, 25, 50, 75, 95])
-    axes.hlines(y, low, high, color="black", linewidth=0.7)
-    axes.barh(y, q3 - q1, height=_BAND * 0.6, left=q1, facecolor="none", edgecolor="black", linewidth=0.7)
-    axes.vlines(median, y - _BAND * 0.3, y + _BAND * 0.3, color="black", linewidth=1.6)
+    middle, half = y - 0.28, 0.16
+    axes.hlines(middle, low, high, color="black", linewidth=0.7)
+    axes.barh(middle, q3 - q1, height=2 * half, left=q1, facecolor="white", edgecolor="black", linewidth=0.7)
+    axes.vlines(median, middle - half, middle + half, color="black", linewidth=1.6)

@@ -23,7 +23,7 @@ def forest_figures(group: Group) -> Iterator[NamedFigure]:
     columns = columns_of(group.rows, HEADLINE[group.task])
     names = list(dict.fromkeys(row.metric for row in group.rows if (row.metric, row.unit) in columns))
     yield group.named(
-        "forest", " and ".join(names), _caption(group, columns), forest(group.rows, columns, group.looks, group.width)
+        "forest", ", ".join(names), _caption(group, columns), forest(group.rows, columns, group.looks, group.width)
     )
 
 

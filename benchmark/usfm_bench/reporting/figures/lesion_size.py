@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from usfm_bench.errors import BenchError
@@ -24,7 +25,7 @@ from usfm_bench.reporting.figures.group import (
     seeds_of,
     sentence,
 )
-from usfm_bench.reporting.figures.style import Look, blocks, shown, styled
+from usfm_bench.reporting.figures.style import MANY, Look, blocks, opacity, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_spacings
 from usfm_bench.stats import Interval, crossed_interval
@@ -150,26 +151,20 @@ def _ends(lesions: Sequence[Sized]) -> tuple[float, float]:
 
 def _draw(axes: Axes, lesions: Sized, look: Look, shift: float) -> Line2D:
     means, missed = 100 * lesions.scores.mean(axis=0), lesions.missed
-    many = len(means) > 500
+    dots: dict[str, Any] = {"color": look.colour, "linestyle": "none", "rasterized": len(means) > MANY}
+    alpha = opacity(len(means))
     axes.plot(
-        lesions.size[~missed],
-        means[~missed],
-        look.marker,
-        color=look.colour,
-        alpha=0.5,
-        markersize=2.5,
-        markeredgewidth=0,
-        rasterized=many,
+        lesions.size[~missed], means[~missed], look.marker, **dots, alpha=alpha, markersize=2.5, markeredgewidth=0
     )
-    axes.plot(lesions.size[missed], means[missed], "x", color=look.colour, markersize=3, markeredgewidth=0.8)
+    axes.plot(lesions.size[missed], means[missed], "x", **dots, alpha=2 * alpha / (1 + alpha), markersize=3)
     bins = bins_of(lesions)
     size = [each.size * shift for each in bins]
-    axes.plot(
-        size, [100 * each.interval.point for each in bins], linestyle=look.line, marker=look.marker, color=look.colour
-    )
     for x, each in zip(size, bins, strict=True):
         if each.interval.low is not None and each.interval.high is not None:
-            axes.plot(
-                [x, x], [100 * each.interval.low, 100 * each.interval.high], "-", color=look.colour, linewidth=0.9
-            )
+            ends = [100 * each.interval.low, 100 * each.interval.high]
+            axes.plot([x, x], ends, "-", color=look.colour, linewidth=0.9, zorder=4)
+    halo = [Stroke(linewidth=2.6, foreground="white"), Normal()]
+    points = [100 * each.interval.point for each in bins]
+    axes.plot(size, points, linestyle=look.line, color=look.colour, zorder=5, path_effects=halo)
+    axes.plot(size, points, look.marker, color=look.colour, markeredgecolor="white", markeredgewidth=0.5, zorder=6)
     return Line2D([], [], linestyle=look.line, marker=look.marker, color=look.colour, label=shown(lesions.model, 40))

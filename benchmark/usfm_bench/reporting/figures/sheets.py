@@ -50,7 +50,7 @@ def sheet_figures(group: Group) -> Iterator[NamedFigure]:
         lost = add_masks(cases, [(r.spec.seed, folder) for r, folder in group.trials(results)])
         cases = [case for case in cases if case.reference is not None]
         if not cases:
-            reason = f"no masks were kept: {lost[0]}" if lost else "no test case has a lesion."
+            reason = f"no masks were kept, {lost[0]}." if lost else "no test case has a lesion."
             yield group.nothing(f"sheet-{model}", what, f"{what}: {reason}")
             continue
         for case in cases:

@@ -63,6 +63,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
 Dashes = tuple[float, tuple[float, ...]]
 _LINES: tuple[Dashes, ...] = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 GREY = "#6E6E6E"
+MANY = 200
+"""Dots of a model above which they are pixels in an SVG too."""
 # What a user's own matplotlibrc must not change.
 _RESET = frozenset(
     {
@@ -155,6 +157,11 @@ def shown(name: str, width: int = 26) -> str:
 def lines_of(name: str, width: int = 26) -> int:
     """Number of lines that `shown` makes."""
     return shown(name, width).count("\n") + 1
+
+
+def opacity(n: int) -> float:
+    """Of one of n dots, so that many do not make one dark patch."""
+    return max(0.12, min(0.6, 60 / max(1, n)))
 
 
 class Block(NamedTuple):
