@@ -54,14 +54,14 @@ def confusion_panels(models: Sequence[str], matrices: Sequence[Floats], classes:
     """A panel a model; the shade is the percent of the row."""
     n = len(classes)
     words = [shown(name, 12) for name in classes]
-    high = max(lines_of(name, 12) for name in classes)
-    side = max(22.0, min(11.0 * n, 60.0))
+    slanted = max(len(line) for name in words for line in name.split("\n")) + 4 * max(lines_of(c, 12) for c in classes)
+    side = max(22.0, min(11.0 * n, 90.0))
     least = min(width, side + 22)
     figure, all_axes = panels(
         len(models),
         width,
         least=least,
-        height=side + 18 + 3 * max(lines_of(m, 24) for m in models) + 4 * high,
+        height=side + 20 + 3.4 * max(lines_of(m, 24) for m in models) + slanted,
         most=least,
     )
     columns = max(1, int(width // least))

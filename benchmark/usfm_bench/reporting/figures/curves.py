@@ -92,8 +92,8 @@ def roc_of(true: NDArray[np.bool_], scores: Floats) -> Curve:
     middles, edges = (np.arange(n) + 0.5) / n, np.arange(n + 1) / n
     heights = []
     for each in scores:
-        fpr, tpr, _ = sk.roc_curve(true, each, drop_intermediate=False)
-        heights.append(np.interp(middles, fpr, tpr))
+        false, found, _ = sk.roc_curve(true, each, drop_intermediate=False)
+        heights.append(np.interp(middles, false, found))
     steps = np.repeat(np.array(heights), 2, axis=1)  # (S, 2n)
     ends = np.zeros((len(scores), 1)), np.ones((len(scores), 1))
     area = float(np.mean([sk.roc_auc_score(true, each) for each in scores]))
