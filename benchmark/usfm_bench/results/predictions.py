@@ -54,6 +54,19 @@ def load_predictions(path: Path) -> Predictions:
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
 
 
+def load_spacings(path: Path) -> dict[str, Spacing | None]:
+    """Spacing of each case in a `predictions.npz` of segmentation, without its masks.
+
+    Raises:
+        BenchError: missing or damaged file.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return dict(zip(arrays["case_id"].tolist(), _spacings_from(arrays), strict=True))
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds
+        raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
+
+
 def _segmentation_arrays(predictions: SegmentationPredictions) -> dict[str, NDArray[np.generic]]:
     unknown = (float("nan"), float("nan"))
     return {
@@ -76,8 +89,12 @@ def _segmentation_from(arrays: np.lib.npyio.NpzFile) -> SegmentationPredictions:
         predictions=_unpack(arrays["prediction"], shapes),
         references=_unpack(arrays["reference"], shapes),
         grid_predictions=grid.reshape(grid_shape),
-        spacings=tuple(None if np.isnan(s).any() else Spacing(*map(float, s)) for s in arrays["spacing"]),
+        spacings=_spacings_from(arrays),
     )
+
+
+def _spacings_from(arrays: np.lib.npyio.NpzFile) -> tuple[Spacing | None, ...]:
+    return tuple(None if np.isnan(s).any() else Spacing(*map(float, s)) for s in arrays["spacing"])
 
 
 def _pack(masks: Sequence[Mask]) -> NDArray[np.uint8]:

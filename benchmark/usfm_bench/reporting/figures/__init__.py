@@ -1,1 +1,6 @@
-"""Pictures of results. Never imports torch, and never touches pyplot's state."""
+"""Plots of a report, drawn from what finished trials keep on disk. Never imports torch or pyplot."""
+
+from usfm_bench.reporting.figures.draw import draw_all, write_figures
+from usfm_bench.reporting.figures.group import NamedFigure
+
+__all__ = ["NamedFigure", "draw_all", "write_figures"]

@@ -1,0 +1,111 @@
+"""All figures of a report, and their files."""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from matplotlib.figure import Figure
+
+from usfm_bench.atomic import write_atomic
+from usfm_bench.errors import unknown
+from usfm_bench.reporting.figures.confusion import confusion_figures
+from usfm_bench.reporting.figures.curves import curve_figures
+from usfm_bench.reporting.figures.distribution import distribution_figures
+from usfm_bench.reporting.figures.forest import forest_figures
+from usfm_bench.reporting.figures.group import Group, NamedFigure, groups_of
+from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
+from usfm_bench.reporting.figures.paired import paired_figures
+from usfm_bench.reporting.figures.reliability import reliability_figures
+from usfm_bench.reporting.figures.sheets import sheet_figures
+from usfm_bench.reporting.figures.style import PAGE, styled
+from usfm_bench.reporting.figures.training import training_figures
+from usfm_bench.reporting.report import Report
+from usfm_bench.results.store import Store
+
+Kind = Callable[[Group], Iterator[NamedFigure]]
+KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "segmentation": (
+        *(forest_figures, distribution_figures, lesion_size_figures, paired_figures),
+        *(training_figures, sheet_figures),
+    ),
+    "classification": (
+        *(forest_figures, curve_figures, confusion_figures, reliability_figures, paired_figures),
+        *(training_figures,),
+    ),
+}
+"""Task -> what is drawn for each data set, in this order."""
+FORMATS = ("svg", "png")
+_LONGEST = 80  # characters of a file's name
+
+
+def draw_all(
+    report: Report, store: Store, *, width: float = PAGE, data_root: Path | None = None, images: bool = False
+) -> Iterator[NamedFigure]:
+    """Every figure of a report, one after the other, so that only one need be in memory.
+
+    Args:
+        report: of `build_report`.
+        store: that the report was built from.
+        width: of the figures, in millimetres: 85 for a column, 180 for a page.
+        data_root: where the data lie, for images.
+        images: draw the images of cases under the contours on case sheets. Not by default: a figure is soon passed
+            on, and images are of patients.
+
+    Yields:
+        Figures with unique names. What cannot be drawn is a figure that says why.
+    """
+    used: set[str] = set()
+    for group in groups_of(report, store, width, data_root if images else None):
+        for figure in itertools.chain.from_iterable(kind(group) for kind in KINDS[group.task]):
+            yield figure._replace(name=_unique(figure.name, used))
+
+
+def write_figures(
+    folder: Path, figures: Iterable[NamedFigure], formats: Sequence[str] = FORMATS
+) -> list[tuple[NamedFigure, list[Path]]]:
+    """Write `<name>.<format>` of each figure; the same figures give the same bytes.
+
+    Returns:
+        Each figure with the files that it is in.
+
+    Raises:
+        BenchError: an unknown format, or a file that cannot be written.
+    """
+    for form in formats:
+        if form not in FORMATS:
+            raise unknown("format of figures", form, FORMATS)
+    written = []
+    for named in figures:
+        paths = [folder / f"{named.name}.{form}" for form in formats]
+        for form, path in zip(formats, paths, strict=True):
+            write_atomic(path, functools.partial(_write, rendered(named.figure, form)))
+        written.append((named, paths))
+    return written
+
+
+@styled
+def rendered(figure: Figure, form: str) -> bytes:
+    """A figure as the bytes of a file, without a date or a version in it."""
+    stream = io.BytesIO()
+    metadata: dict[str, None] = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    figure.savefig(stream, format=form, metadata=metadata)
+    return stream.getvalue()
+
+
+def _write(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
+
+
+def _unique(name: str, used: set[str]) -> str:
+    """A file name that all systems take, and that no other figure has."""
+    stem = re.sub(r"[^A-Za-z0-9.]+", "-", name)[:_LONGEST].strip("-.")
+    candidates = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    found = next(name for name in candidates if name.lower() not in used)
+    used.add(found.lower())
+    return found

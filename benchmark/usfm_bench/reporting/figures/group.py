@@ -1,0 +1,157 @@
+"""What figures are drawn from: one data set of a report, and a figure with its name and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from usfm_bench.reporting.figures.style import Look, blank, looks_of
+from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.rows import Row
+from usfm_bench.results.frames import ModelResults
+from usfm_bench.results.record import Record
+from usfm_bench.results.store import Store
+from usfm_bench.scoring import PROBABILITY
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+T = TypeVar("T")
+_TOGETHER = 4  # models in one panel; more lines cannot be told apart
+
+
+class NamedFigure(NamedTuple):
+    """A figure and what stands around it."""
+
+    name: str
+    """Of its file, without ending; unique in a report."""
+    title: str
+    caption: str
+    """Definitions, numbers of seeds and cases, what bars and bands are, and what is not shown."""
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Group:
+    """All models of a report on one data set."""
+
+    table: str | None
+    dataset: str
+    synthetic: bool
+    results: tuple[ModelResults, ...]
+    rows: tuple[Row, ...]
+    """Measured, and as published where the data set stands for a row of the paper."""
+    looks: Mapping[str, Look]
+    """Of all models of the report."""
+    folders: Mapping[tuple[str, int, int], Path]
+    """(model, fold, seed) -> the trial's folder."""
+    missed: str = "diagonal"
+    """What a missed lesion's distances get in the report."""
+    width: float = 180.0
+    """Of the figures, in millimetres."""
+    image_root: Path | None = None
+    """Where the data lie, if images may be drawn; None: no image is."""
+
+    @property
+    def task(self) -> str:
+        """Of all results."""
+        return self.results[0].first.spec.task
+
+    @property
+    def title(self) -> str:
+        """The data set, and whether it is simulated."""
+        return f"{self.dataset} (synthetic)" if self.synthetic else self.dataset
+
+    def named(self, kind: str, what: str, caption: str, figure: Figure) -> NamedFigure:
+        """A figure of this data set."""
+        return NamedFigure(f"{kind}-{self.dataset}", f"{what}, {self.title}", caption, figure)
+
+    def nothing(self, kind: str, what: str, reason: str) -> NamedFigure:
+        """A figure that says why there is none."""
+        return self.named(kind, what, reason, blank(reason, self.width))
+
+    def trials(self, results: ModelResults) -> Iterator[tuple[Record, Path]]:
+        """The trials of a model with their folders."""
+        for record in results.records:
+            yield record, self.folders[record.spec.model, record.spec.fold, record.spec.seed]
+
+
+def groups_of(report: Report, store: Store, width: float, image_root: Path | None) -> Iterator[Group]:
+    """The data sets of a report, in its order."""
+    looks = looks_of([r.first.spec.model for r in report.results])
+    folders: dict[str, dict[tuple[str, int, int], Path]] = {}
+    for folder, record in store.finished(report.suite, report.profile):
+        spec = record.spec
+        folders.setdefault(spec.dataset.name, {})[spec.model, spec.fold, spec.seed] = folder
+    by_data: dict[tuple[str | None, str], list[ModelResults]] = {}
+    for r in report.results:
+        by_data.setdefault((r.first.spec.table, r.first.spec.dataset.name), []).append(r)
+    for (table, dataset), results in by_data.items():
+        source = results[0].first.spec.dataset
+        # Published values belong beside results on the same data alone.
+        label = source.paper_label
+        rows = [
+            row
+            for row in report.rows
+            if row.table == table
+            and row.label is None
+            and row.dataset == (dataset if row.source == "measured" else label)
+        ]
+        yield Group(
+            *(table, dataset, source.synthetic, tuple(results), tuple(rows), looks, folders[dataset]),
+            *(report.missed, width, image_root),
+        )
+
+
+def counted(numbers: Sequence[int], noun: str) -> str:
+    """Equal or different numbers with their noun.
+
+    >>> counted([3, 3], "seed"), counted([1], "seed"), counted([2, 5], "case")
+    ('3 seeds', '1 seed', '2 to 5 cases')
+    """
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    return f"{low} to {high} {noun}s" if low != high else f"{low} {noun}{'' if low == 1 else 's'}"
+
+
+def seeds_of(results: Sequence[ModelResults]) -> str:
+    """`3 seeds`."""
+    return counted([len(r.seeds) for r in results], "seed")
+
+
+def defined_cases(results: ModelResults, column: str, *, without_missed: bool = False) -> Bools:
+    """(C,) the cases that a segmentation mean is over: with a lesion, and defined in every seed."""
+    scores = results.matrix(column)
+    if without_missed:
+        scores = np.where(results.matrix("missed") > 0, np.nan, scores)
+    lesion = results.case_table["lesion"].to_numpy(bool)
+    return np.asarray(lesion & ~np.isnan(scores).any(axis=0))
+
+
+def probabilities_of(results: ModelResults) -> Floats:
+    """(S, N, C) class probabilities."""
+    return np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
+
+
+def labels_of(results: ModelResults) -> NDArray[np.int64]:
+    """(N,) indices into the classes."""
+    return results.case_table["label"].to_numpy(np.int64)
+
+
+def missed_lesions(results: ModelResults) -> Bools:
+    """(C,) lesions without a prediction in at least one seed."""
+    return np.asarray(np.any(results.matrix("missed") > 0, axis=0))
+
+
+def chunks(models: Sequence[T]) -> list[Sequence[T]]:
+    """Models that share a panel."""
+    return [models[i : i + _TOGETHER] for i in range(0, len(models), _TOGETHER)]
+
+
+def sentence(*parts: str) -> str:
+    """The parts that are not empty, as sentences."""
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
