@@ -23,6 +23,8 @@ TORCH_FREE = [
     "stats",
     "regression.check",
     "reporting",
+    "reporting.figures",
+    "reporting.claims",
     "cli",
 ]
 
