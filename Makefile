@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-slow bench check coverage docs wheel
+.PHONY: help venv demo test test-slow bench check check-phantom coverage docs wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 venv: $(READY) ## Create .venv with everything installed
 
@@ -36,6 +36,10 @@ check: venv ## Lint, format, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/typos
+
+check-phantom: venv ## Train the phantom suite and compare it with its committed baseline (two minutes)
+	$(BIN)/usfm-bench run --suite phantom --runs build/phantom
+	$(BIN)/usfm-bench check --baseline reports/baselines/phantom.json --runs build/phantom
 
 coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/method.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m simulated

@@ -86,6 +86,14 @@ def test_the_standard_error_is_that_of_a_mixed_model():
     assert parts.variance**0.5 == pytest.approx(expected, rel=1e-3)
 
 
+def test_one_seed_of_many_cases_agrees_with_scipys_bootstrap():
+    x = np.random.default_rng(0).beta(4, 2, (1, 400))
+    found = crossed_interval(x)
+    drawn = stats.bootstrap((x[0],), np.mean, rng=np.random.default_rng(1), n_resamples=4000).confidence_interval
+    width = found.high - found.low
+    assert found[1:3] == pytest.approx((drawn.low, drawn.high), abs=0.05 * width)
+
+
 def _indicators(seed, case):
     from statsmodels.regression.mixed_linear_model import VCSpec
 

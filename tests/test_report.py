@@ -159,6 +159,13 @@ def test_few_cases_of_a_class_and_a_high_auroc_are_warned_of(make_store, monkeyp
     assert len(high) == len(warned) > 0
 
 
+def test_few_missed_lesions_are_warned_of_unless_they_are_left_out(make_store):
+    store = make_store(models=["usfm-micro-scratch"])
+    [warned] = [note for note in build_report(store, "demo").notes if "so few image diagonals" in note]
+    assert warned.startswith("tiny-lesion, usfm-micro-scratch: 1 lesion missed by a seed")
+    assert not [note for note in build_report(store, "demo", missed="exclude").notes if "diagonals" in note]
+
+
 def test_names_are_shown_as_text(make_store):
     store = make_store(seeds=1, models=["usfm-micro-scratch"])
     [(folder, record)] = store.finished("demo")
