@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+
+class Grid(NamedTuple):
+    """A table as text, whatever it is written as."""
+
+    header: list[str]
+    body: list[list[str]]
+    of: tuple[tuple[str, str] | None, ...] = ()
+    """Data set and model whose trials a line's numbers come from; None where it is not of one model's trials."""
 
 
 def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
-from usfm_bench.pipe_table import escaped, pipe_table
+from usfm_bench.pipe_table import Grid, escaped, pipe_table
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import statistics_markdown
@@ -22,7 +23,7 @@ COLUMNS = {
 }
 _COUNTS = ("n", "Missed", "False alarms")
 _UNITS = {"fraction": "%", "score": ""}
-_TITLES = {
+TITLES = {
     "1": "Table 1. Comparison results on segmentation tasks.",
     "2": "Table 2. Comparison results on classification tasks.",
     None: "Further results.",
@@ -30,34 +31,59 @@ _TITLES = {
 _NONE = "n/a"
 
 
+class TableGrids(NamedTuple):
+    """One table of the paper."""
+
+    main: Grid
+    """The paper's columns, reported rows above measured ones."""
+    more: Grid | None
+    """All other metrics of the measured rows."""
+    classes: Grid | None
+    """One class against the rest."""
+
+
 def to_markdown(report: Report) -> str:
     """The report's tables and their captions."""
     parts = [f"# {report.suite}, profile {report.profile}", ""]
+    for table, grids in table_grids(report):
+        parts += [f"**{TITLES[table]}**", "", *_lines(grids.main), ""]
+        if grids.more:
+            parts += ["More metrics of the same predictions:", "", *_lines(grids.more), ""]
+        if grids.classes:
+            parts += ["By class, one against the rest:", "", *_lines(grids.classes), ""]
+        parts += statistics_markdown(report, table)
+    return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
+
+
+def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
+    """The paper's tables that the report has rows of."""
     for table, rows in groupby(report.rows, key=lambda row: row.table):
         whole = list(rows)
         main = [row for row in whole if row.label is None]
         task = "segmentation" if any(row.metric == "DSC" for row in main) else "classification"
         measured = {(row.metric, row.unit): None for row in main if row.source == "measured"}
         first = [(metric, unit) for metric, unit in measured if metric in COLUMNS[task] and unit != "mm"]
-        parts += [f"**{_TITLES[table]}**", "", *_main_table(main, first), ""]
-        if more := [column for column in measured if column not in first]:
-            known = [row for row in main if row.source == "measured"]
-            parts += ["More metrics of the same predictions:", "", *_main_table(known, more), ""]
-        if any(row.label for row in whole):
-            results = [r for r in report.results if r.first.spec.table == table]
-            parts += ["By class, one against the rest:", "", *_class_table(whole, results), ""]
-        parts += statistics_markdown(report, table)
-    return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
+        more = [column for column in measured if column not in first]
+        known = [row for row in main if row.source == "measured"]
+        results = [r for r in report.results if r.first.spec.table == table]
+        yield (
+            table,
+            TableGrids(
+                _main_grid(main, first),
+                _main_grid(known, more) if more else None,
+                _class_grid(whole, results) if any(row.label for row in whole) else None,
+            ),
+        )
 
 
-def _main_table(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> list[str]:
+def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> Grid:
     """One line a model; behind the distances stand the cases they are over, missed lesions and false alarms."""
     header = ["Dataset", "Model"]
     distances = [unit in ("px", "mm") for _, unit in columns]
     ends = {i for i, is_distance in enumerate(distances) if is_distance and not any(distances[i + 1 : i + 2])}
     for i, (name, unit) in enumerate(columns):
         header += [_heading(name, unit), *(_COUNTS if i in ends else ())]
-    body = []
+    body, of = [], []
     for (dataset, model, source), cells in groupby(rows, key=lambda row: (row.dataset, row.model, row.source)):
         line_rows = list(cells)
         first = line_rows[0]
@@ -69,7 +95,8 @@ def _main_table(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) 
             line += [_cell(row) if row else ""]
             line += _counts(row) if i in ends else []
         body.append([*line, _count(first.n_seeds), _count(first.n_cases)])
-    return _grid([*header, "Seeds", "Cases"], body)
+        of.append((dataset, model) if source == "measured" else None)
+    return Grid([*header, "Seeds", "Cases"], body, tuple(of))
 
 
 def _counts(row: Row | None) -> list[str]:
@@ -99,22 +126,23 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
             f"{', '.join(repositories)}: emulated, what that repository's code would print for these predictions, "
             "faults included; for comparison with its published numbers only."
         )
-    return "\n".join([*_grid(header, body), "", *(f"- {note}" for note in notes), ""])
+    return "\n".join([*_lines(Grid(header, body)), "", *(f"- {note}" for note in notes), ""])
 
 
-def _class_table(rows: Sequence[Row], results: Sequence[ModelResults]) -> list[str]:
+def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
     confusion = {(r.first.spec.dataset.name, r.first.spec.model): _mean_confusion(r) for r in results}
     classes = [row for row in rows if row.label is not None]
     names = list(dict.fromkeys(row.metric for row in classes))
     header = ["Dataset", "Model", "Class", "Cases", *(_heading(name, "fraction") for name in names), "Predicted as"]
-    body = []
+    body, of = [], []
     for (dataset, model, label), cells in groupby(classes, key=lambda row: (row.dataset, row.model, str(row.label))):
         by_metric = {row.metric: row for row in cells}
         first = next(iter(by_metric.values()))
         figures = [_cell(by_metric[name]) for name in names]
         said = ", ".join(f"{n:.1f} {name}" for name, n in confusion[dataset, model][label].items())
         body.append([_dataset(dataset, first), model, label, _count(first.n_cases), *figures, said])
-    return _grid(header, body)
+        of.append((dataset, model))
+    return Grid(header, body, tuple(of))
 
 
 def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
@@ -153,11 +181,12 @@ def _count(n: int | None) -> str:
     return "" if n is None else str(n)
 
 
-_LEFT = frozenset({"Suite", "Dataset", "Model", "Class", "Predicted as", "Definition", "Unit"})
+LEFT = frozenset({"Suite", "Dataset", "Model", "Class", "Predicted as", "Definition", "Unit"})
+"""Columns of words."""
 
 
-def _grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return pipe_table(header, body, left=_LEFT)
+def _lines(grid: Grid) -> list[str]:
+    return pipe_table(grid.header, grid.body, left=LEFT)
 
 
 def caption(report: Report) -> list[str]:

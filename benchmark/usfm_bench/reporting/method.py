@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, emulators, primary
-from usfm_bench.pipe_table import pipe_table
+from usfm_bench.pipe_table import Grid, pipe_table
 
 BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
 
@@ -28,15 +28,21 @@ def with_definitions(text: str) -> str:
 
 
 def _table(definitions: Sequence[Definition]) -> list[str]:
+    grid = definitions_grid(definitions)
+    return pipe_table(grid.header, [[f"`{line[0]}`", *line[1:]] for line in grid.body], left=set(grid.header))
+
+
+def definitions_grid(definitions: Sequence[Definition]) -> Grid:
+    """One line a definition, its id first."""
     segments = any(d.task == "segmentation" for d in definitions)
     header = ["id", "name", "formula", "grid", "unit", "range", "better"]
     header += ["both empty", "missed lesion", "false alarm"] * segments + ["source"]
     body = []
     for d in definitions:
         low, high = d.range
-        line = [f"`{d.id}`", d.name, d.formula, d.grid if d.task == "segmentation" else "", d.unit]
+        line = [d.id, d.name, d.formula, d.grid if d.task == "segmentation" else "", d.unit]
         line += [f"{low:g} and more" if high == float("inf") else f"{low:g} to {high:g}"]
         line += ["higher" if d.higher_is_better else "lower"]
         line += [d.both_empty, d.prediction_empty, d.reference_empty] * segments + [d.source]
         body.append(line)
-    return pipe_table(header, body, left=set(header))
+    return Grid(header, body)

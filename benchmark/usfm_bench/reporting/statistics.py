@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from usfm_bench.pipe_table import pipe_table
+from usfm_bench.pipe_table import Grid, pipe_table
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
 from usfm_bench.reporting.spreads import Spread
 from usfm_bench.stats import Ranked
 
-_LEFT = frozenset({"Dataset", "Model", "Metric", "A", "B", "Narrower with", "Lacks"})
+LEFT = frozenset({"Dataset", "Model", "Metric", "A", "B", "Narrower with", "Lacks"})
+"""Columns of words."""
 _PAIRS_SHOWN = 6  # of one data set and metric: all pairs of four models
 _NONE = "n/a"
 
@@ -21,17 +22,22 @@ def statistics_markdown(report: Report, table: str | None) -> list[str]:
     lines: list[str] = []
     compared = [c for c in report.comparisons if c.table == table]
     if compared:
-        lines += ["Comparisons, each paired on the same seeds and cases:", "", *_comparisons(compared), ""]
+        lines += ["Comparisons, each paired on the same seeds and cases:", "", *_lines(*comparisons(compared))]
     for ranking in report.rankings:
         if ranking.table == table:
-            lines += [*_ranking(ranking), ""]
+            lines += [f"{ranking_title(ranking)}:", "", *_lines(*ranked(ranking))]
     spread = [s for s in report.spreads if s.table == table]
     if spread:
-        lines += ["Where the spread comes from:", "", *_spreads(spread), "", *_advice(spread), ""]
+        lines += ["Where the spread comes from:", "", *_lines(spread_grid(spread), spread_notes(spread))]
     return lines
 
 
-def _comparisons(compared: Sequence[Compared]) -> list[str]:
+def _lines(grid: Grid, notes: Sequence[str]) -> list[str]:
+    return [*pipe_table(grid.header, grid.body, LEFT), "", *(f"- {note}" for note in notes), ""]
+
+
+def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
+    """One line a pair, and notes."""
     shown, hidden = _chosen(compared)
     header = ["Dataset", "Metric", "A", "B", "A - B", "p", "p (Holm)", "Effect size", "P(A better)", "P(claim false)"]
     header += ["Would find", "Seeds needed", "Cases needed"]
@@ -57,7 +63,7 @@ def _comparisons(compared: Sequence[Compared]) -> list[str]:
         ]
         for c in tested
     ]
-    return [*pipe_table(header, body, _LEFT), "", *(f"- {note}" for note in notes)]
+    return Grid(header, body), notes
 
 
 def _chosen(compared: Sequence[Compared]) -> tuple[list[Compared], int]:
@@ -72,33 +78,38 @@ def _chosen(compared: Sequence[Compared]) -> tuple[list[Compared], int]:
     return shown, len(compared) - len(shown)
 
 
-def _ranking(of: TableRanking) -> Iterator[str]:
+def ranking_title(of: TableRanking) -> str:
+    """Such as `Ranking by DSC over 2 data sets`."""
+    return f"Ranking by {of.definition.name} over {_counted(len(of.ranking.datasets), 'data set')}"
+
+
+def ranked(of: TableRanking) -> tuple[Grid, list[str]]:
+    """One line a model, and notes."""
     ranking, definition = of.ranking, of.definition
-    yield f"Ranking by {definition.name} over {_counted(len(ranking.datasets), 'data set')}:"
-    yield ""
     iqm = f"IQM{' (%)' if definition.unit == 'fraction' else f' ({definition.unit})'}"
     header = ["Model", "Mean rank", "Best in", iqm, *(f"Rank on {name}" for name in ranking.datasets), "Lacks"]
-    yield from pipe_table(
-        header, [_ranked(model, ranking.datasets, definition.unit) for model in ranking.models], _LEFT
-    )
-    yield ""
+    body = [_ranked(model, ranking.datasets, definition.unit) for model in ranking.models]
+    return Grid(header, body), list(_ranking_notes(of))
+
+
+def _ranking_notes(of: TableRanking) -> Iterator[str]:
+    ranking = of.ranking
     lacking = [model.model for model in ranking.models if model.missing]
     yield (
-        "- Mean rank [95 % of bootstrap draws], 1 is best: its stability with other seeds and cases of the same data "
+        "Mean rank [95 % of bootstrap draws], 1 is best: its stability with other seeds and cases of the same data "
         "sets, not where the true rank lies. Best in: share of draws with the best mean rank. IQM: mean of the middle "
         "half of the runs (docs/method.md, Ranking)."
     )
     if lacking:
-        yield f"- No overall rank, since a data set is missing: {', '.join(lacking)}. Other ranks are among the rest."
+        yield f"No overall rank, since a data set is missing: {', '.join(lacking)}. Other ranks are among the rest."
     if ranking.friedman_p is not None and ranking.critical_difference is not None:
         yield (
-            f"- Friedman, p {_p(ranking.friedman_p)}; mean ranks that differ by less than "
+            f"Friedman, p {_p(ranking.friedman_p)}; mean ranks that differ by less than "
             f"{ranking.critical_difference:.2f} are not told apart (Nemenyi, 5 %)."
         )
     else:
-        yield "- Friedman's test needs three models with every data set, and two data sets."
-    for reason in of.left_out:
-        yield f"- {reason}"
+        yield "Friedman's test needs three models with every data set, and two data sets."
+    yield from of.left_out
 
 
 def _ranked(model: Ranked, datasets: Sequence[str], unit: str) -> list[str]:
@@ -114,7 +125,8 @@ def _ranked(model: Ranked, datasets: Sequence[str], unit: str) -> list[str]:
     ]
 
 
-def _spreads(spread: Sequence[Spread]) -> list[str]:
+def spread_grid(spread: Sequence[Spread]) -> Grid:
+    """One line a headline metric of a model."""
     header = ["Dataset", "Model", "Metric", "sd of seeds", "sd of cases", "sd of the rest"]
     header += [
         "Variance from seeds",
@@ -134,23 +146,28 @@ def _spreads(spread: Sequence[Spread]) -> list[str]:
         ]
         for s in spread
     ]
-    return pipe_table(header, body, _LEFT)
+    return Grid(header, body, tuple((s.dataset, s.model) for s in spread))
 
 
-def _advice(spread: Sequence[Spread]) -> list[str]:
-    lines = [
-        "- Standard deviations between seeds, between cases (or groups of them) and of what is left; the share of each "
-        "in the variance of the mean; and how its interval would change with twice the seeds or twice the cases."
+def spread_notes(spread: Sequence[Spread]) -> list[str]:
+    """What the columns are, and the advice."""
+    return [
+        "Standard deviations between seeds, between cases (or groups of them) and of what is left; the share of each "
+        "in the variance of the mean; and how its interval would change with twice the seeds or twice the cases.",
+        *advice(spread),
     ]
+
+
+def advice(spread: Sequence[Spread]) -> list[str]:
+    """What would narrow the intervals."""
+    lines = []
     chosen = [_narrower(s) for s in spread]
     if chosen.count("more cases") > len(chosen) / 2:
-        lines.append(
-            "- Mostly the test cases limit what can be said here: a larger test set, or five folds, tells more."
-        )
+        lines.append("Mostly the test cases limit what can be said here: a larger test set, or five folds, tells more.")
     elif chosen.count("more seeds") > len(chosen) / 2:
-        lines.append("- Mostly the seeds limit what can be said here: more of them (`--seeds`) tell more.")
+        lines.append("Mostly the seeds limit what can be said here: more of them (`--seeds`) tell more.")
     if "" in chosen:
-        lines.append("- One seed says nothing of how much another training differs; `--seeds 3` is the least.")
+        lines.append("One seed says nothing of how much another training differs; `--seeds 3` is the least.")
     return lines
 
 
