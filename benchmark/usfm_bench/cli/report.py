@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from usfm_bench.cli.options import RUNS, RunsFolder
+
+if TYPE_CHECKING:
+    from usfm_bench.reporting import Report
+    from usfm_bench.results.store import Store
 
 EXAMPLES = (
     "Examples: `usfm-bench report --suite demo` · `usfm-bench report --suite busi-seg --suite busi-cls "
@@ -20,6 +24,7 @@ class Format(StrEnum):
     """How a report is written."""
 
     markdown = "markdown"
+    latex = "latex"
     json = "json"
     csv = "csv"
 
@@ -37,12 +42,15 @@ def report(
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="markdown shows percent; json and csv hold fractions.")
+        Format, typer.Option("--format", help="markdown and latex show percent; json and csv hold fractions.")
     ] = Format.markdown,
     missed: Annotated[
         MissedPolicy,
         typer.Option(help="Distances of a missed lesion: the image diagonal, or left out and counted."),
     ] = MissedPolicy.diagonal,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
+    ] = None,
     runs: RunsFolder = RUNS,
     out: Annotated[Path | None, typer.Option(help="File to write instead of the screen.")] = None,
 ) -> None:
@@ -52,11 +60,23 @@ def report(
     from usfm_bench.results.store import Store
 
     store = Store(runs)
-    text = render(
-        [build_report(store, name, profile, missed=missed.value) for name in dict.fromkeys(suite)], form.value
-    )
+    reports = [build_report(store, name, profile, missed=missed.value) for name in dict.fromkeys(suite)]
+    text = render(reports, form.value)
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_text(out, text)
         typer.echo(f"Wrote {out}", err=True)
+    if figures is not None:
+        _draw(reports, store, figures)
+
+
+def _draw(reports: list[Report], store: Store, folder: Path) -> None:
+    """Figures of each suite, in a folder of its own where there are several."""
+    from usfm_bench.reporting.figures import draw_all, write_figures
+    from usfm_bench.results.store import encode_name
+
+    for report in reports:
+        place = folder / encode_name(report.suite) if len(reports) > 1 else folder
+        written = write_figures(place, draw_all(report, store))
+        typer.echo(f"Wrote {len(written)} figures to {place}", err=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
+from typing import Literal
 
 import numpy as np
 
 from usfm_bench.reporting.headline import Headline
+from usfm_bench.reporting.rows import Row
 from usfm_bench.stats import compare, holm
+
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,25 @@ def compare_models(headlines: Sequence[Headline]) -> list[Compared]:
             replace(p, family=len(tested), p_holm=next(adjusted) if p.p_value is not None else None) for p in pairs
         ]
     return corrected
+
+
+def with_standing(rows: Sequence[Row], compared: Sequence[Compared]) -> list[Row]:
+    """Rows that say which model is best on a data set by a headline metric, and which is not told apart from it."""
+    standing: dict[tuple[str | None, str, str, str], Literal["best", "tied"]] = {}
+    places = dict.fromkeys((c.table, c.dataset, c.definition) for c in compared if c.difference is not None)
+    for place in places:
+        pairs = [c for c in compared if (c.table, c.dataset, c.definition) == place and c.difference is not None]
+        best = {c.a for c in pairs} - {c.b for c in pairs}
+        if len(best) == 1:
+            standing |= {(*place, name): "best" for name in best}
+            told = {c.b for c in pairs if c.a in best and c.p_holm is not None and c.p_holm <= _ALPHA}
+            standing |= {(*place, c.b): "tied" for c in pairs if c.a in best and c.b not in told}
+    return [
+        replace(row, standing=standing.get((row.table, row.dataset, row.definition or "", row.model)))
+        if row.source == "measured" and row.label is None
+        else row
+        for row in rows
+    ]
 
 
 def _places(headlines: Sequence[Headline]) -> list[list[Headline]]:

@@ -1,4 +1,4 @@
-"""A report as Markdown, JSON or CSV."""
+"""A report as Markdown, LaTeX, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.reporting.latex import to_latex
 from usfm_bench.reporting.markdown import caption, to_list, to_markdown
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
@@ -20,13 +21,14 @@ SCHEMA_VERSION = 1
 
 
 def render(reports: Sequence[Report], form: str) -> str:
-    """Text of one or several reports: `markdown`, `json` or `csv`. JSON is a list when there are several."""
+    """Text of one or several reports: `markdown`, `latex`, `json` or `csv`. JSON is a list when there are several."""
     if form == "json":
         objects = [_as_json(report) for report in reports]
         return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, ensure_ascii=False) + "\n"
     if form == "csv":
         return pd.concat([to_frame(report) for report in reports]).to_csv(index=False, lineterminator="\n")
-    return "\n".join(to_markdown(report) for report in reports)
+    write = to_latex if form == "latex" else to_markdown
+    return "\n".join(write(report) for report in reports)
 
 
 def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definition], form: str) -> str:
@@ -71,6 +73,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "class_rows": [asdict(row) for row in report.rows if row.label is not None],
         "comparisons": [asdict(compared) for compared in report.comparisons],
         "rankings": [_ranking(each) for each in report.rankings],
+        "against": [{**asdict(a), "measured": None if a.measured is None else a.measured.mean} for a in report.against],
         "spreads": [asdict(spread) for spread in report.spreads],
         "notes": caption(report),
     }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from usfm_bench.pipe_table import Grid, escaped, pipe_table
+from usfm_bench.reporting.published import Against, verdicts
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import statistics_markdown
@@ -21,6 +22,7 @@ COLUMNS = {
     "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1"),
     "classification": ("ACC", "SEN", "PREC", "F1", "SPEC", "BACC"),
 }
+_WITH_SD = ("DSC", "HD95")
 _COUNTS = ("n", "Missed", "False alarms")
 _UNITS = {"fraction": "%", "score": ""}
 TITLES = {
@@ -31,11 +33,16 @@ TITLES = {
 _NONE = "n/a"
 
 
+AGAINST = "Against the published values, which are of other test images of the same data set, and taken as fixed"
+
+
 class TableGrids(NamedTuple):
     """One table of the paper."""
 
     main: Grid
     """The paper's columns, reported rows above measured ones."""
+    against: Grid | None
+    """Measured values beside published ones of the same data."""
     more: Grid | None
     """All other metrics of the measured rows."""
     classes: Grid | None
@@ -47,6 +54,8 @@ def to_markdown(report: Report) -> str:
     parts = [f"# {report.suite}, profile {report.profile}", ""]
     for table, grids in table_grids(report):
         parts += [f"**{TITLES[table]}**", "", *_lines(grids.main), ""]
+        if grids.against:
+            parts += [f"{AGAINST}:", "", *_lines(grids.against), ""]
         if grids.more:
             parts += ["More metrics of the same predictions:", "", *_lines(grids.more), ""]
         if grids.classes:
@@ -70,6 +79,7 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
             table,
             TableGrids(
                 _main_grid(main, first),
+                _against_grid([a for a in report.against if a.table == table]),
                 _main_grid(known, more) if more else None,
                 _class_grid(whole, results) if any(row.label for row in whole) else None,
             ),
@@ -79,10 +89,12 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
 def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> Grid:
     """One line a model; behind the distances stand the cases they are over, missed lesions and false alarms."""
     header = ["Dataset", "Model"]
+    judged = any(row.arithmetic for row in rows)
     distances = [unit in ("px", "mm") for _, unit in columns]
     ends = {i for i, is_distance in enumerate(distances) if is_distance and not any(distances[i + 1 : i + 2])}
     for i, (name, unit) in enumerate(columns):
-        header += [_heading(name, unit), *(_COUNTS if i in ends else ())]
+        header += [_heading(name, unit), *([f"{name} sd"] if name in _WITH_SD and unit != "mm" else ())]
+        header += _COUNTS if i in ends else ()
     body, of = [], []
     for (dataset, model, source), cells in groupby(rows, key=lambda row: (row.dataset, row.model, row.source)):
         line_rows = list(cells)
@@ -93,10 +105,44 @@ def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -
             # The published HD95 comes without a unit.
             row = by_column.get(column) or by_column.get((column[0], None))
             line += [_cell(row) if row else ""]
+            line += [_sd(row)] if column[0] in _WITH_SD and column[1] != "mm" else []
             line += _counts(row) if i in ends else []
-        body.append([*line, _count(first.n_seeds), _count(first.n_cases)])
+        body.append(
+            [*line, _count(first.n_seeds), _count(first.n_cases), *([first.arithmetic or ""] if judged else ())]
+        )
         of.append((dataset, model) if source == "measured" else None)
-    return Grid([*header, "Seeds", "Cases"], body, tuple(of))
+    return Grid([*header, "Seeds", "Cases", *(["Arithmetic"] if judged else ())], body, tuple(of))
+
+
+def _sd(row: Row | None) -> str:
+    if row is None or row.sd_cases is None:
+        return ""
+    return f"{row.sd_cases * (100 if row.unit == 'fraction' else 1):.1f}"
+
+
+def _against_grid(against: Sequence[Against]) -> Grid | None:
+    """One line a metric; metrics that cannot be compared for one reason share a line."""
+    header = ["Dataset", "Model", "Published row", "Metric", "Published", "Measured", "Difference [95 %]"]
+    lines: dict[tuple[str, ...], list[Against]] = {}
+    for a in against:
+        own = a.not_comparable or a.metric
+        lines.setdefault((a.dataset, a.model, a.published_model, own), []).append(a)
+    body = [
+        [
+            *(first.dataset, first.model, first.published_model, ", ".join(a.metric for a in same)),
+            ", ".join(a.published for a in same),
+            _cell(first.measured) if first.measured else "",
+            f"not comparable: {first.not_comparable}" if first.difference is None else _difference(first),
+        ]
+        for first, *rest in lines.values()
+        for same in [[first, *rest]]
+    ]
+    return Grid(header, body, tuple((line[0], line[1]) for line in body)) if body else None
+
+
+def _difference(a: Against) -> str:
+    ends = _NONE if a.ci_low is None or a.ci_high is None else f"{100 * a.ci_low:+.1f}, {100 * a.ci_high:+.1f}"
+    return f"{100 * (a.difference or 0):+.1f} [{ends}] points"
 
 
 def _counts(row: Row | None) -> list[str]:
@@ -171,17 +217,31 @@ def _cell(row: Row) -> str:
     if row.mean is None:
         return _NONE
     scale, digits = (100, 1) if row.unit == "fraction" else (1, 2 if row.unit == "score" else 1)
-    mean = f"{row.mean * scale:.{digits}f}"
+    mean, standing = f"{row.mean * scale:.{digits}f}", f" {row.standing}" if row.standing else ""
     if row.ci_low is None or row.ci_high is None:
-        return f"{mean} [{_NONE}]"
-    return f"{mean} [{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]"
+        return f"{mean} [{_NONE}]{standing}"
+    return f"{mean} [{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]{standing}"
 
 
 def _count(n: int | None) -> str:
     return "" if n is None else str(n)
 
 
-LEFT = frozenset({"Suite", "Dataset", "Model", "Class", "Predicted as", "Definition", "Unit"})
+LEFT = frozenset(
+    {
+        "Suite",
+        "Dataset",
+        "Model",
+        "Published row",
+        "Metric",
+        "Difference [95 %]",
+        "Arithmetic",
+        "Class",
+        "Predicted as",
+        "Definition",
+        "Unit",
+    }
+)
 """Columns of words."""
 
 
@@ -217,6 +277,13 @@ def caption(report: Report) -> list[str]:
             + ". n: cases that the distances before it are over. Missed and false alarms are counted over all seeds; "
             "n/a: no image is without a lesion."
         )
+    if any(row.standing == "tied" for row in report.rows):
+        lines.append(
+            "best: the best mean on a data set; tied: not told apart from it (paired, Holm over the table, 5 %). "
+            "Judged by " + ", ".join(dict.fromkeys(row.metric for row in report.rows if row.standing)) + "."
+        )
+    if any(row.metric in _WITH_SD and row.sd_cases is not None for row in report.rows):
+        lines.append("sd: standard deviation over cases of the mean over seeds, in the unit of the column before it.")
     lines.append(
         "Definitions: " + ", ".join(f"{name} {ident}" for ident, name in definitions_of(report.rows).items()) + "."
     )
@@ -227,6 +294,7 @@ def caption(report: Report) -> list[str]:
             + "; ".join(dict.fromkeys(f"{row.citation}" for row in report.rows if row.citation))
             + "."
         )
+        lines += _impossible(report)
     versions = {
         f"{s.dataset.name} v{s.dataset.version}, {r.first.data_hash[:8]}": None
         for s, r in zip(specs, report.results, strict=True)
@@ -238,6 +306,17 @@ def caption(report: Report) -> list[str]:
         lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
     return [*lines, *report.notes]
+
+
+def _impossible(report: Report) -> list[str]:
+    """The proofs against reported rows that the report shows."""
+    shown = {(row.table, row.dataset, row.model) for row in report.rows if row.source == "reported"}
+    return [
+        f"Table {v.claim.table}, {v.claim.dataset}, {v.claim.model} (reported) is arithmetically impossible: "
+        f"{next(iter(v.proofs))} `usfm-bench claims` has every reading and what would rescue it."
+        for v in verdicts()
+        if v.verdict == "impossible" and (v.claim.table, v.claim.dataset, v.claim.model) in shown
+    ]
 
 
 def _device(record: Record) -> str:

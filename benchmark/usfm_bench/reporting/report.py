@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.reporting.comparisons import Compared, compare_models
+from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
 from usfm_bench.reporting.headline import headlines
+from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings
-from usfm_bench.reporting.rows import Row, measured_rows, reported_rows
+from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
@@ -39,6 +40,8 @@ class Report:
     """Every pair of models, by the headline metrics."""
     rankings: tuple[TableRanking, ...] = ()
     spreads: tuple[Spread, ...] = ()
+    against: tuple[Against, ...] = ()
+    """Measured values beside published ones of the same data set."""
 
 
 def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
@@ -64,16 +67,19 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         *(_rarely_missed(results) if missed == "diagonal" else ()),
     )
     found = headlines(results, missed)
+    compared = compare_models(found)
+    labels = {r.first.spec.dataset.name: r.first.spec.dataset.paper_label for r in results}
     return Report(
         suite=suite,
         profile=profile,
-        rows=tuple(rows),
+        rows=tuple(with_standing(rows, compared)),
         results=tuple(results),
         notes=notes,
         missed=missed,
-        comparisons=tuple(compare_models(found)),
+        comparisons=tuple(compared),
         rankings=tuple(rankings(found, np.random.default_rng(0))),
         spreads=tuple(spreads(found)),
+        against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),
     )
 
 
@@ -89,7 +95,7 @@ def _tables(results: Sequence[ModelResults]) -> list[str | None]:
 
 def _table_rows(table: str | None, results: Sequence[ModelResults], missed: Missed) -> list[Row]:
     """Reported rows of a data set above the measured rows that stand for it; measured rows of other data sets last."""
-    reported = reported_rows(table) if table else []
+    reported = published_rows(table) if table else []
     measured = [r for r in results if r.first.spec.table == table]
     labels = list(dict.fromkeys(row.dataset for row in reported))
     stand_for = [r.first.spec.dataset.paper_label for r in measured]
@@ -130,6 +136,14 @@ def _thin(rows: Sequence[Row]) -> list[str]:
     return list(found)
 
 
+def _lacking(of: ModelResults, results: Sequence[ModelResults]) -> str:
+    """Models that other data sets of the same table have and this one lacks."""
+    place = (of.first.spec.table, of.first.spec.task)
+    others = [r for r in results if (r.first.spec.table, r.first.spec.task) == place]
+    here = {r.first.spec.model for r in others if r.first.spec.dataset.name == of.first.spec.dataset.name}
+    return ", ".join(dict.fromkeys(r.first.spec.model for r in others if r.first.spec.model not in here))
+
+
 def _rarely_missed(results: Sequence[ModelResults]) -> list[str]:
     """Where a few image diagonals decide the mean of a distance, and its interval covers less (docs/method.md)."""
     found = []
@@ -150,6 +164,8 @@ def _notes(results: Sequence[ModelResults]) -> list[str]:
         spec = r.first.spec
         notes |= {f"{spec.dataset.name}: {note}": None for note in r.first.notes}
         notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
+        if lacking := _lacking(r, results):
+            notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}
         if absent := r.first.scores.get("absent"):
             notes |= {f"{spec.dataset.name}: no test case of class {', '.join(absent)}": None}
     return list(notes)

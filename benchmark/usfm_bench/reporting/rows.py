@@ -13,7 +13,6 @@ from usfm_bench.errors import unknown
 from usfm_bench.metrics.classification import PER_CLASS, class_definition_id
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, primary
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.resources import load_yaml, resource
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.scoring import PROBABILITY
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
@@ -59,34 +58,12 @@ class Row:
     """The class that the metric is of, one against the rest; None: over all cases or classes."""
     emulates: str | None = None
     """Repository whose code's number this is; None: this project's own."""
+    standing: Literal["best", "tied"] | None = None
+    """Of the measured models on this data set by a headline metric: the best mean, or not told apart from it."""
+    arithmetic: str | None = None
+    """Whether a reported row is arithmetically `possible`, `impossible` or `undetermined`."""
     printed: str | None = None
     """A reported value as its source prints it, with its decimals and whatever stands behind the plus-minus sign."""
-
-
-def reported_rows(table: str) -> list[Row]:
-    """The rows that the paper prints in one of its tables."""
-    rows = []
-    for entry in load_yaml(resource("reports/reference/paper_tables.yaml"))["rows"]:
-        if entry["table"] != table:
-            continue
-        spreads = entry.get("spread", {})
-        for metric, text in entry["values"].items():
-            # The published HD95 comes without a unit.
-            scale, unit = (1.0, None) if metric == "HD95" else (0.01, "fraction")
-            rows.append(
-                Row(
-                    table=table,
-                    dataset=entry["dataset"],
-                    model=entry["model"],
-                    metric=metric,
-                    unit=unit,
-                    source="reported",
-                    mean=float(text) * scale,
-                    printed=f"{text} ± {spreads[metric]}" if metric in spreads else text,
-                    citation=entry["citation"],
-                )
-            )
-    return rows
 
 
 def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iterator[Row]:

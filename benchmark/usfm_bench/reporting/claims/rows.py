@@ -41,6 +41,10 @@ class Claim(Settings):
     """Metric to the number as printed: rates in percent."""
     spread: dict[str, Any] = Field(default_factory=dict)
     """What is printed behind the plus-minus sign. Not judged."""
+    definitions: dict[str, str] = Field(default_factory=dict)
+    """Metric to the id of the definition that it stands for, where a report may compare with it."""
+    not_comparable: dict[str, str] = Field(default_factory=dict)
+    """Metric to the reason why it is not what this project computes under that name."""
 
     @field_validator("values", mode="before")
     @classmethod

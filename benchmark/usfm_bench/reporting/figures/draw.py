@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from usfm_bench.atomic import write_atomic
 from usfm_bench.errors import unknown
 from usfm_bench.reporting.figures.confusion import confusion_figures
+from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.curves import curve_figures
 from usfm_bench.reporting.figures.distribution import distribution_figures
 from usfm_bench.reporting.figures.forest import forest_figures
@@ -61,9 +62,29 @@ def draw_all(
         Figures with unique names. What cannot be drawn is a figure that says why.
     """
     used: set[str] = set()
+    for named in ranking_figures(report):
+        yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
         for figure in itertools.chain.from_iterable(kind(group) for kind in KINDS[group.task]):
             yield figure._replace(name=_unique(figure.name, used))
+
+
+def ranking_figures(report: Report) -> Iterator[NamedFigure]:
+    """A critical-difference diagram for each ranking that Friedman's test applies to."""
+    for of in report.rankings:
+        if of.ranking.critical_difference is not None:
+            title = (
+                f"Mean ranks by {of.definition.name}, table {of.table}"
+                if of.table
+                else f"Mean ranks by {of.definition.name}"
+            )
+            yield NamedFigure(
+                f"ranks-{of.table or 'further'}-{of.definition.name}",
+                title,
+                f"{of.definition.id}. Mean rank over {len(of.ranking.datasets)} data sets, 1 is best; a bar joins "
+                "models that Nemenyi's test does not tell apart at 5 %.",
+                critical_difference(of.ranking, title),
+            )
 
 
 def write_figures(
