@@ -81,15 +81,15 @@ def errors(seeds: int, reruns: int, rng: np.random.Generator) -> float:
     return wrong / reruns
 
 
-def power(seeds: int, reruns: int, rng: np.random.Generator) -> dict[str, float]:
-    """Share of re-runs in which a drop of twice the mean detectable one is found, of DSC and of HD95."""
+def power(seeds: int, reruns: int, rng: np.random.Generator, times: float = 2.0) -> dict[str, float]:
+    """Share of re-runs in which a multiple of the mean detectable drop is found, of DSC and of HD95."""
     suites = [draw_suite(seeds, rng) for _ in range(reruns)]
     found = {}
     for name in ("DSC", "HD95"):
         first = [
             next(f for f in findings(s, s.run(rng), s.run(rng)) if f.definition.name == name) for s in suites[:100]
         ]
-        drop = 2 * float(np.mean([f.detectable for f in first if f.detectable is not None]))
+        drop = times * float(np.mean([f.detectable for f in first if f.detectable is not None]))
         hits = 0
         for suite in suites:
             each = findings(suite, suite.run(rng), suite.run(rng, {name: drop}))

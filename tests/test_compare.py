@@ -83,11 +83,27 @@ def test_components_add_up_to_the_mean_squares():
     assert parts.seeds == pytest.approx(max(0, 9 * seeds.var(ddof=1) - rest) / (4 * 9))
 
 
-def test_the_detectable_difference_of_one_seed_by_hand():
-    a, b = draw(seeds=1)
-    error = (a - b).std(ddof=1) / np.sqrt(40)
-    expected = (stats.t.ppf(0.975, 39) + stats.t.ppf(0.8, 39)) * error
-    assert compare(a, b).detectable == pytest.approx(expected)
+@pytest.mark.parametrize("cases", [4, 12, 40, 400])
+def test_the_detectable_difference_of_one_seed_has_the_power_of_the_noncentral_t(cases):
+    a, b = draw(seeds=1, cases=cases)
+    error = (a - b).std(ddof=1) / np.sqrt(cases)
+    power = stats.nct.sf(stats.t.ppf(0.975, cases - 1), cases - 1, compare(a, b).detectable / error)
+    assert power == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_more_cases_can_make_up_for_a_residual_that_only_looks_like_seeds(seeds):
+    rng = np.random.default_rng(0)
+
+    def drawn(cases, shift):
+        return shift + rng.normal(0, 0.1, (seeds, cases)), np.zeros((seeds, cases))
+
+    found = [compare(*drawn(60, 0.04)) for _ in range(100)]
+    assert sum(f.cases_needed is not None for f in found) > 70  # three seeds may differ by chance
+
+
+def test_one_seed_says_nothing_of_the_seeds_that_are_needed():
+    assert compare(*draw(seeds=1, shift=0.05)).seeds_needed is None
 
 
 def test_as_many_cases_as_are_needed_find_the_difference_and_one_fewer_does_not():
@@ -96,8 +112,9 @@ def test_as_many_cases_as_are_needed_find_the_difference_and_one_fewer_does_not(
     n, mean = found.cases_needed, abs(found.difference.point)
 
     def of(n):
-        share = 20 / n
-        return detectable_difference(parts._replace(cases=parts.cases * share, n_groups=n))
+        share = 20 / n  # of the cases' part, and of what of the seeds' part is the residual's
+        seeds = parts.seeds - min(parts.seeds, parts.residual) * (1 - share)
+        return detectable_difference(parts._replace(seeds=seeds, cases=parts.cases * share, n_groups=n))
 
     assert of(n) <= mean < of(n - 1)
 

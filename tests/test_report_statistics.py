@@ -61,7 +61,7 @@ def test_the_better_one_stands_first_whatever_better_means(report):
     for c in report.comparisons:
         assert c.difference >= 0 if DEFINITIONS[c.definition].higher_is_better else c.difference <= 0
         assert c.probability_better >= 0.5
-        assert c.false_claim == pytest.approx(1 - c.probability_better)
+        assert c.false_claim == pytest.approx(c.p_value / 2)
 
 
 def test_differences_are_those_of_the_table(report):
@@ -115,9 +115,9 @@ def test_a_spread_is_taken_apart(report):
         parts.cases
     )
     wider = crossed_interval(scores(results), groups=groups)
-    halved = stats.t.ppf(0.975, 2 * spread.n_groups - 1) * (parts.cases / 2) ** 0.5
-    if parts.seeds == 0:
-        assert spread.twice_cases == pytest.approx(halved / (wider.high - wider.point))
+    va, vb, n = parts.seeds, parts.cases / 2, 2 * spread.n_groups
+    t = (va * stats.t.ppf(0.975, 2) + vb * stats.t.ppf(0.975, n - 1)) / (va + vb)
+    assert spread.twice_cases == pytest.approx(t * (va + vb) ** 0.5 / (wider.high - wider.point))
 
 
 def test_one_seed_has_no_spread_of_seeds_and_is_advised(make_store):
@@ -125,6 +125,7 @@ def test_one_seed_has_no_spread_of_seeds_and_is_advised(make_store):
     assert {s.sd_seeds for s in report.spreads} == {None}
     text = render([report], "markdown")
     assert "One seed says nothing of how much another training differs" in text
+    assert "With one seed p and the probabilities are for these trained networks" in text
 
 
 def test_ranks_follow_the_means(report):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -30,5 +32,13 @@ def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Colle
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that Markdown shows as it is, on one line; backticks stay, since notes quote commands in them."""
+    plain = printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("](", "]\\(")
+    plain = re.sub(r"&(?=#?\w+;)", "&amp;", plain)
+    plain = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)
+    return re.sub(r"(?<!\w)_(?=\w)|(?<=\w)_(?!\w)", r"\\_", plain)
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a terminal would obey and XML forbids, and on one line."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c for c in text)

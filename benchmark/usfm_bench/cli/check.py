@@ -65,12 +65,17 @@ def check(
     from usfm_bench.regression.check import Limits
     from usfm_bench.regression.check import check as compare_with
     from usfm_bench.regression.costs import CostLimits
-    from usfm_bench.regression.render import render
+    from usfm_bench.regression.render import render, render_error
     from usfm_bench.results.store import Store
 
     general, named = parse_margins(margin or [])
     limits = Limits(general, named, CostLimits(max_slowdown, max_memory, min_throughput))
-    found = compare_with(load_baseline(baseline), Store(runs), limits, exact=exact)
+    try:
+        found = compare_with(load_baseline(baseline), Store(runs), limits, exact=exact)
+    except BenchError as error:
+        if form is Format.junit:  # a CI server reads the file, whatever came of it
+            typer.echo(render_error(str(error)), nl=False)
+        raise
     typer.echo(render(found, form.value, strict=strict), nl=False)
     if found.failed(strict=strict):
         raise typer.Exit(1)

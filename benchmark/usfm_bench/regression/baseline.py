@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from usfm_bench.config import Settings, Task
 from usfm_bench.environment import now
@@ -29,12 +29,19 @@ class MetricScores(Settings):
     """One metric of one model on one data set."""
 
     definition: str
-    values: tuple[tuple[float, ...], ...] = ()
+    values: tuple[tuple[FiniteFloat, ...], ...] = ()
     """(S, U) of each case, or the jackknife's pseudo-values of groups; empty where the jackknife does not exist."""
     groups: tuple[int, ...] = ()
     """(U,)."""
     folds: tuple[int, ...] = ()
     """(U,)."""
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> MetricScores:
+        lengths = {len(of_seed) for of_seed in self.values} | {len(self.groups), len(self.folds)}
+        if self.values and len(lengths) > 1:
+            raise ValueError(f"{self.definition}: values, groups and folds are of different lengths: {sorted(lengths)}")
+        return self
 
     @property
     def contributions(self) -> Contributions | None:
@@ -47,11 +54,11 @@ class MetricScores(Settings):
 class CostSummary(Settings):
     """Over the trials of one model on one data set."""
 
-    wall_s: float
+    wall_s: FiniteFloat = Field(ge=0)
     """Median, in seconds."""
-    peak_memory_mb: float
+    peak_memory_mb: FiniteFloat = Field(ge=0)
     """Largest, in MiB."""
-    train_images_per_s: float | None
+    train_images_per_s: FiniteFloat | None = Field(ge=0)
     """Median."""
 
 
@@ -76,6 +83,17 @@ class Entry(Settings):
     cost: CostSummary
     environment: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _metrics_fit_seeds(self) -> Entry:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"{self.label}: seeds are {self.seeds}; expected at least one, each once")
+        names = [metric.definition for metric in self.metrics]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"{self.label}: metrics are {names}; expected at least one, each once")
+        if odd := [m.definition for m in self.metrics if m.values and len(m.values) != len(self.seeds)]:
+            raise ValueError(f"{self.label}: {', '.join(odd)} has not one row a seed")
+        return self
+
     @property
     def label(self) -> str:
         """How messages call it."""
@@ -91,7 +109,14 @@ class Baseline(Settings):
     profile: str
     created: str
     """UTC, ISO 8601."""
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _entries_once(self) -> Baseline:
+        labels = [entry.label for entry in self.entries]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"entries: {', '.join(twice)} is there twice")
+        return self
 
 
 def make_baseline(store: Store, suite: str, profile: str) -> tuple[Baseline, list[str]]:
@@ -137,7 +162,10 @@ def load_baseline(path: Path) -> Baseline:
         return Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(
+            f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def to_json(baseline: Baseline) -> str:
@@ -191,8 +219,10 @@ def digests(case_ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def settings_of(record: Record) -> dict[str, Any]:
-    """The settings that decide the result, but for seed and fold."""
-    return {name: value for name, value in record.spec.identity.items() if name not in {"seed", "fold"}}
+    """The settings that decide the result, but for seed and fold; cases that are left out stand in it by digests."""
+    settings = {name: value for name, value in record.spec.identity.items() if name not in {"seed", "fold"}}
+    settings["dataset"]["exclude"] = sorted(digests(tuple(settings["dataset"]["exclude"])))
+    return settings
 
 
 def splits_of(trials: Trials) -> dict[int, str]:

@@ -42,8 +42,8 @@ class Check:
     costs: tuple[CostFinding, ...]
     bits: Mapping[str, tuple[str, ...]] | None
     """With `exact`: data set and model -> definitions whose scores are not the same to the last bit."""
-    others: tuple[str, ...]
-    """Data sets and models that the baseline does not have."""
+    remarks: tuple[str, ...]
+    """What of the runs was not looked at, in words."""
 
     def failed(self, *, strict: bool = False) -> bool:
         """A regression, a cost beyond its limit, another bit; `strict`: or a metric of which nothing can be told."""
@@ -72,7 +72,7 @@ def check(baseline: Baseline, store: Store, limits: Limits | None = None, *, exa
         from usfm_bench.regression.bits import recomputed_columns
 
         read = recomputed_columns
-    pairs, others = match(baseline, store, read)
+    pairs, remarks = match(baseline, store, read)
     return Check(
         suite=baseline.suite,
         profile=baseline.profile,
@@ -80,7 +80,7 @@ def check(baseline: Baseline, store: Store, limits: Limits | None = None, *, exa
         changes=changes(pairs),
         costs=tuple(compare_costs(pairs, limits.costs)),
         bits=_other_bits(pairs) if exact else None,
-        others=tuple(others),
+        remarks=tuple(remarks),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from usfm_bench.errors import BenchError
 from usfm_bench.regression.baseline import cost_of
 from usfm_bench.regression.match import Pair
 
@@ -41,7 +42,11 @@ class CostFinding:
 
 
 def compare_costs(pairs: Sequence[Pair], limits: CostLimits) -> list[CostFinding]:
-    """Every cost that both sides know."""
+    """Every cost that both sides know.
+
+    Raises:
+        BenchError: a cost with a limit is not known.
+    """
     found = []
     for entry, trials, _ in pairs:
         old, new = entry.cost, cost_of(trials)
@@ -51,6 +56,8 @@ def compare_costs(pairs: Sequence[Pair], limits: CostLimits) -> list[CostFinding
             ("training images/s", old.train_images_per_s, new.train_images_per_s, limits.throughput),
         ):
             if not before or after is None:
+                if limit is not None:
+                    raise BenchError(f"{entry.label}: {name} is not known on both sides; leave its limit out.")
                 continue
             ratio = after / before
             worse = limit is not None and (ratio < limit if name == "training images/s" else ratio > limit)

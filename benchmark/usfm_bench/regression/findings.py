@@ -11,7 +11,7 @@ import numpy as np
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.regression.match import Pair
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
-from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.components import Components, change_components
 from usfm_bench.stats.contributions import Contributions
 
 ALPHA = 0.05
@@ -95,12 +95,12 @@ def measure_drop(old: Contributions | None, new: Contributions | None, *, higher
         return Drop(np.nan, np.nan, np.nan, None, False, "the metric is undefined without one of the groups of cases")
     sign = 1 if higher_is_better else -1
     before, after = old.metric, new.metric
-    drop = Drop(before, after, sign * (before - after) + 0.0, None, same=False)  # no -0.0
+    drop = Drop(before, after, sign * (before - after), None, same=False)
     if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
-        return drop._replace(same=True)
+        return drop._replace(drop=0.0, same=True)
     if len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
-    parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds, for_test=True)
+    parts = change_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
     if parts.n_groups <= parts.n_folds:
         return drop._replace(reason="too few cases, or groups of them")
     return drop._replace(parts=parts)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from usfm_bench.errors import BenchError
 from usfm_bench.regression.baseline import Baseline, Entry, digests, environment_of, settings_of, splits_of
 from usfm_bench.regression.scores import Read, Scores, read_scores
 from usfm_bench.results.store import Store, differing_fields
 from usfm_bench.results.trials import Trial, Trials, by_model, gather_trials
-
-_SHOWN = 5
+from usfm_bench.stats.contributions import Contributions
 
 
 class Pair(NamedTuple):
@@ -23,7 +24,7 @@ class Pair(NamedTuple):
 
 
 def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Pair], list[str]]:
-    """Every entry with its trials; and the data sets and models that are not in the baseline.
+    """Every entry with its trials; and what of the runs was not looked at, in words.
 
     Raises:
         BenchError: trials are missing, or of other data, splits, seeds, cases or definitions; all in one message.
@@ -40,7 +41,10 @@ def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Pair], lis
             faults += [f"{entry.label}: {fault}" for fault in str(error).split("\n")]
     if faults:
         raise BenchError("\n".join(["The runs cannot be compared with the baseline:", *faults]))
-    return pairs, [f"{dataset} / {model}" for _, _, dataset, model in sorted(finished)]
+    remarks = [f"not in the baseline, not checked: {dataset} / {model}" for _, _, dataset, model in sorted(finished)]
+    for entry, trials, _ in pairs:
+        remarks += [f"{entry.label}: {note}" for note in trials.notes]
+    return pairs, remarks
 
 
 def _nothing(baseline: Baseline, store: Store) -> str:
@@ -59,7 +63,9 @@ def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Pair:
     found = gather_trials(trials)
     if faults := _faults(entry, found):
         raise BenchError("\n".join(faults))
-    chosen = Trials({seed: found.by_seed[seed] for seed in entry.seeds}, found.notes)
+    more = sorted(set(found.by_seed) - set(entry.seeds))
+    notes = (*found.notes, *([f"seed {', '.join(map(str, more))}: not in the baseline, not checked"] if more else ()))
+    chosen = Trials({seed: found.by_seed[seed] for seed in entry.seeds}, notes)
     scores = read_scores(chosen, read)
     _check_cases(entry, scores)
     return Pair(entry, chosen, scores)
@@ -68,8 +74,10 @@ def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Pair:
 def _faults(entry: Entry, trials: Trials) -> list[str]:
     """Why trials cannot be compared with an entry; other data come first, since the rest follows from them."""
     faults = []
+    if trials.first.spec.task != entry.task:
+        faults.append(f"the baseline is of {entry.task}, the runs of {trials.first.spec.task}.")
     if trials.first.data_hash != entry.data_hash:
-        why = differing_fields(entry.settings.get("dataset"), settings_of(trials.first)["dataset"])
+        why = differing_fields(entry.settings.get("dataset", {}), settings_of(trials.first)["dataset"])
         hashes = f"{entry.data_hash[:8]} -> {trials.first.data_hash[:8]}"
         faults.append(f"the data changed ({'; '.join([hashes, *why])}). Write a new baseline.")
     elif splits_of(trials) != entry.split_hashes:
@@ -82,11 +90,10 @@ def _faults(entry: Entry, trials: Trials) -> list[str]:
 def _check_cases(entry: Entry, scores: Scores) -> None:
     names = digests(scores.case_ids)
     if names != entry.cases:
-        new = [case for case, name in zip(scores.case_ids, names, strict=True) if name not in set(entry.cases)]
-        lost = len(set(entry.cases) - set(names))
+        lost, new = len(set(entry.cases) - set(names)), len(set(names) - set(entry.cases))
         raise BenchError(
-            f"other cases than the baseline's: {lost} of its {len(entry.cases)} are not scored, {len(new)} are new"
-            f"{': ' + ', '.join(new[:_SHOWN]) if new else ''}. Write a new baseline."
+            f"other cases than the baseline's: {lost} of its {len(entry.cases)} are not scored, {new} are new. "
+            "Write a new baseline."
         )
     held = {metric.definition for metric in entry.metrics}
     if held != scores.metrics.keys():
@@ -94,6 +101,14 @@ def _check_cases(entry: Entry, scores: Scores) -> None:
             f"the baseline holds {', '.join(sorted(held))}; this usfm-bench guards {', '.join(scores.metrics)}. "
             "Write a new baseline."
         )
+    for metric in entry.metrics:
+        old, new_one = metric.contributions, scores.metrics[metric.definition]
+        if old is not None and new_one is not None and not _alike(old, new_one):
+            raise BenchError(f"{metric.definition}: cases are grouped or folded in another way. Write a new baseline.")
+
+
+def _alike(old: Contributions, new: Contributions) -> bool:
+    return np.array_equal(old.groups, new.groups) and np.array_equal(old.folds, new.folds)
 
 
 def changes(pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:

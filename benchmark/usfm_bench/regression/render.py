@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.pipe_table import escaped, pipe_table
+from usfm_bench.pipe_table import escaped, pipe_table, printable
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
 from usfm_bench.regression.findings import ALPHA, Finding
@@ -18,9 +18,16 @@ def render(found: Check, form: str, *, strict: bool = False) -> str:
     """`text`, `markdown` or `junit`."""
     if form == "junit":
         return _junit(found, strict)
-    if form == "markdown":
-        return "\n".join(_markdown(found, strict)) + "\n"
-    return "\n".join(_text(found, strict)) + "\n"
+    lines = _markdown(found, strict) if form == "markdown" else map(printable, _text(found, strict))
+    return "\n".join(lines) + "\n"
+
+
+def render_error(message: str) -> str:
+    """JUnit XML of a check that could not be made."""
+    suite = ET.Element("testsuite", name="usfm-bench check", tests="1", failures="0", errors="1")
+    case = ET.SubElement(suite, "testcase", classname="usfm-bench", name="check")
+    ET.SubElement(case, "error", message=message)
+    return _xml(suite)
 
 
 def _summary(found: Check, strict: bool) -> str:
@@ -28,15 +35,19 @@ def _summary(found: Check, strict: bool) -> str:
     for finding in found.findings:
         counts[finding.outcome] = counts.get(finding.outcome, 0) + 1
     said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    if n := sum(cost.exceeded for cost in found.costs):
+        said += f"; {n} cost{'s' * (n > 1)} beyond the limit"
+    if n := sum(map(len, (found.bits or {}).values())):
+        said += f"; {n} metric{'s' * (n > 1)} with other bits"
     verdict = "FAILED" if found.failed(strict=strict) else "passed"
     return f"{verdict}: suite {found.suite}, profile {found.profile}; {len(found.findings)} metrics: {said}."
 
 
 def _text(found: Check, strict: bool) -> Iterator[str]:
     yield _summary(found, strict)
+    yield from _changed(found)
     for f in found.findings:
         yield f"{f.outcome:13}  {f.dataset} / {f.model}  {f.definition.name}: {describe(f)}"
-    yield from _changed(found)
     for cost in found.costs:
         if cost.limit is not None:
             yield f"{_word(cost):13}  {cost.dataset} / {cost.model}  {_describe_cost(cost)}"
@@ -46,6 +57,9 @@ def _text(found: Check, strict: bool) -> Iterator[str]:
 def _markdown(found: Check, strict: bool) -> Iterator[str]:
     yield f"**{escaped(_summary(found, strict))}**"
     yield ""
+    if found.changes:
+        yield from (f"- {escaped(line)}" for line in _changed(found))
+        yield ""
     header = ["Outcome", "Dataset", "Model", "Metric", "Before", "After", "Drop", "p (Holm)", "Would find"]
     body = [
         [
@@ -60,23 +74,25 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
     yield ""
     if found.costs:
         costs = [
-            [c.dataset, c.model, c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.ratio:.2f}", _limit(c)]
+            [_word(c), c.dataset, c.model, c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.ratio:.4g}", _limit(c)]
             for c in found.costs
         ]
-        yield from pipe_table(["Dataset", "Model", "Cost", "Before", "After", "Ratio", "Limit"], costs, _LEFT)
+        header = ["Outcome", "Dataset", "Model", "Cost", "Before", "After", "Ratio", "Limit"]
+        yield from pipe_table(header, costs, _LEFT)
         yield ""
-    for line in (*_changed(found), *_remarks(found)):
-        yield f"- {escaped(line)}"
+    yield from (f"- {escaped(line)}" for line in _remarks(found))
 
 
 def _junit(found: Check, strict: bool) -> str:
     suite = ET.Element("testsuite", name=f"usfm-bench check {found.suite} {found.profile}")
+    changed_since = "".join(f"\n{line}" for line in _changed(found))
     n_failed = n_skipped = 0
     for finding in found.findings:
         case = _case(suite, finding.dataset, finding.model, finding.definition.name)
         worse = finding.outcome == "regression" or (strict and finding.outcome == "cannot tell")
         if worse or finding.outcome == "cannot tell":
-            ET.SubElement(case, "failure" if worse else "skipped", message=f"{finding.outcome}: {describe(finding)}")
+            message = f"{finding.outcome}: {describe(finding)}{changed_since if worse else ''}"
+            ET.SubElement(case, "failure" if worse else "skipped", message=message)
         n_failed += worse
         n_skipped += not worse and finding.outcome == "cannot tell"
     for cost in found.costs:
@@ -94,6 +110,14 @@ def _junit(found: Check, strict: bool) -> str:
     suite.set("failures", str(n_failed))
     suite.set("skipped", str(n_skipped))
     ET.SubElement(suite, "system-out").text = "\n".join([*_changed(found), *_remarks(found)])
+    return _xml(suite)
+
+
+def _xml(suite: ET.Element) -> str:
+    for element in suite.iter():
+        element.attrib = {name: "\n".join(map(printable, value.split("\n"))) for name, value in element.items()}
+        if element.text:
+            element.text = "\n".join(map(printable, element.text.split("\n")))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -134,20 +158,19 @@ def _changed(found: Check) -> Iterator[str]:
 def _remarks(found: Check) -> Iterator[str]:
     for label, changed in (found.bits or {}).items():
         yield f"{label}: " + (f"other bits in {', '.join(changed)}" if changed else "every score equal to the last bit")
-    if found.others:
-        yield f"not in the baseline, not checked: {', '.join(found.others)}"
+    yield from found.remarks
     yield (
-        f"A regression is a drop beyond the margin by a one-sided test, paired by seed and case; family-wise error "
+        f"A regression is a drop beyond the margin by a one-sided test, paired by case; family-wise error "
         f"{100 * ALPHA:.0f} % over {len(found.findings)} metrics (Holm)."
     )
 
 
 def _word(cost: CostFinding) -> str:
-    return "too costly" if cost.exceeded else "within limit"
+    return "too costly" if cost.exceeded else "" if cost.limit is None else "within limit"
 
 
 def _describe_cost(cost: CostFinding) -> str:
-    return f"{cost.name}: {cost.before:.4g} -> {cost.after:.4g}, ratio {cost.ratio:.2f}, limit {_limit(cost)}"
+    return f"{cost.name}: {cost.before:.4g} -> {cost.after:.4g}, ratio {cost.ratio:.4g}, limit {_limit(cost)}"
 
 
 def _limit(cost: CostFinding) -> str:

@@ -69,6 +69,7 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
     names = _segmentation_columns(record) if segments else [_PROBABILITY + name for name in record.classes]
     shared = ["case_id", "group_id", "lesion" if segments else "label"]
     by_seed = [_of_seed(parts, [*shared, *names], read) for parts in trials.by_seed.values()]
+    _check_seeds(record, dict(zip(trials.by_seed, by_seed, strict=True)), [*shared, "fold"], names)
     who = by_seed[0]
     matrices = {name: np.stack([columns[name] for columns in by_seed]).astype(np.float64) for name in names}
     groups, folds = np.unique(who["group_id"].astype(str), return_inverse=True)[1].astype(np.int64), who["fold"]
@@ -87,6 +88,34 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
         for definition in headline("classification"):
             metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds)
     return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
+
+
+def _check_seeds(record: Record, by_seed: Mapping[int, Columns], shared: Sequence[str], scored: Sequence[str]) -> None:
+    """Every seed has the same cases, once each, with the same groups and labels, and numbers for scores."""
+    first, faults = next(iter(by_seed.values())), []
+    for seed, columns in by_seed.items():
+        ids = columns["case_id"].astype(str)
+        if not len(ids) or len(set(ids.tolist())) < len(ids):
+            faults.append(f"seed {seed}: {len(ids)} cases, of which {len(ids) - len(set(ids.tolist()))} twice.")
+        if other := [n for n in shared if columns[n].tolist() != first[n].tolist()]:
+            faults.append(f"seed {seed}: other {', '.join(other)} than the first seed ({len(ids)} cases).")
+        faults += [
+            f"seed {seed}: {name} holds what is no number, as of a training that diverged."
+            for name in scored
+            if not _are_numbers(columns[name], record.spec.task)
+        ]
+    if "label" in first and not set(first["label"].tolist()) <= set(range(len(record.classes))):
+        faults.append(f"label: expected numbers of the {len(record.classes)} classes.")
+    if faults:
+        raise BenchError("\n".join(faults))
+
+
+def _are_numbers(column: NDArray[Any], task: str) -> bool:
+    """A score of segmentation may be undefined, a probability may not."""
+    if column.dtype.kind not in "fiub":
+        return False
+    values = column.astype(np.float64)
+    return not np.isinf(values).any() and (task == "segmentation" or not np.isnan(values).any())
 
 
 def _segmentation_columns(record: Record) -> list[str]:

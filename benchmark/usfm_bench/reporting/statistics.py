@@ -46,9 +46,14 @@ def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     notes = [
         f"Holm: over all {family} comparisons of this table, of every pair of models on every data set by "
         f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p and P(A better) are uncorrected. P(claim "
-        "false): that A is not better. Would find: the true difference that this design finds with 80 % power, "
+        "false): that A is not better, all differences having been equally likely before. Would find: the true "
+        "difference that this design finds with 80 % power, "
         "uncorrected; seeds, or cases (or groups of them), needed for that at the observed difference.",
     ]
+    if any(c.n_seeds == 1 for c in shown):
+        notes.append(
+            "With one seed p and the probabilities are for these trained networks alone, not for other trainings."
+        )
     if hidden:
         notes.append(f"{hidden} pairs without the best model of a data set are not shown; JSON has them all.")
     notes += [
@@ -59,7 +64,7 @@ def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
             *(c.dataset, c.metric, c.a, c.b, _difference(c), _p(c.p_value), _p(c.p_holm)),
             "" if c.effect_size is None else f"{c.effect_size:.2f}",
             *(_probability(c.probability_better), _probability(c.false_claim), _points(c.detectable, c.unit)),
-            *(_needed(c.seeds_needed), _needed(c.cases_needed)),
+            *(_NONE if c.n_seeds == 1 else _needed(c.seeds_needed), _needed(c.cases_needed)),
         ]
         for c in tested
     ]

@@ -67,8 +67,16 @@ class ModelResults:
     @cached_property
     def _rows(self) -> NDArray[np.intp]:
         """(seeds, cases) positions in `cases`."""
-        order = np.lexsort((self.cases["case_id"].to_numpy().astype(str), self.cases["seed"].to_numpy()))
-        return order.reshape(len(self.seeds), -1)
+        ids = self.cases["case_id"].to_numpy().astype(str)
+        order = np.lexsort((ids, self.cases["seed"].to_numpy()))
+        sizes = self.cases["seed"].value_counts()
+        if not len(ids) or sizes.nunique() > 1 or (ids[rows := order.reshape(len(sizes), -1)] != ids[rows[0]]).any():
+            spec, listed = self.first.spec, ", ".join(f"seed {seed}: {n}" for seed, n in sorted(sizes.items()))
+            raise BenchError(
+                f"{spec.dataset.name} / {spec.model}: `cases.parquet` of its seeds hold different cases, or none "
+                f"({listed}). Run the trials again with --fresh."
+            )
+        return rows
 
 
 def load_results(store: Store, suite: str, profile: str) -> list[ModelResults]:

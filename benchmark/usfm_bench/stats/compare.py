@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from usfm_bench.errors import BenchError
 from usfm_bench.stats.components import Components, Labels, variance_components
@@ -16,6 +17,8 @@ from usfm_bench.stats.intervals import Interval, interval_of
 Floats = NDArray[np.float64]
 Resized = Callable[[int], Components]
 _POWER, _SMALLEST, _MOST = 0.8, 1e-12, 100_000
+_AT_THE_MARGIN = 1e-6
+_Z_POWER = float(ndtri(_POWER))
 
 
 class Comparison(NamedTuple):
@@ -33,7 +36,10 @@ class Comparison(NamedTuple):
     detectable: float | None
     """Smallest true difference that this design would find at the level with 80 % power."""
     seeds_needed: int | None
-    """Seeds at which the observed difference would be found so, with these cases; None: no number is enough."""
+    """Seeds at which the observed difference would be found so, with these cases; None: no number is enough.
+
+    None for one seed, too, which says nothing of others.
+    """
     cases_needed: int | None
     """Cases (groups) likewise, with these seeds."""
 
@@ -78,7 +84,7 @@ def compare(
         probability_better=better,
         false_claim=tail,
         detectable=detectable_difference(parts, level),
-        seeds_needed=_needed(parts, level, lambda n: with_seeds(parts, n)),
+        seeds_needed=_needed(parts, level, lambda n: with_seeds(parts, n)) if parts.n_seeds > 1 else None,
         cases_needed=_needed(parts, level, lambda n: with_cases(parts, n)),
     )
 
@@ -91,23 +97,35 @@ def two_sided_p(parts: Components) -> float:
 def p_beyond(parts: Components, margin: float) -> float:
     """One-sided p value of "the true mean is at most the margin"; not below 1e-12.
 
-    Scores of several groups without any spread: certain, either way.
+    Scores of several groups without any spread: certain, either way. A mean at the margin, to a millionth: 0.5.
     """
     beyond = parts.mean - margin
-    if beyond == 0:
+    if abs(beyond) <= _AT_THE_MARGIN:
         return 0.5
     tail = _SMALLEST if parts.none else _tail(parts, abs(beyond))
     return tail if beyond > 0 else 1 - tail
 
 
 def detectable_difference(parts: Components, level: float = 0.95) -> float:
-    """Smallest true mean that a two-sided test at 1 - level finds with 80 % power, to the usual approximation."""
-    return parts.half_width((1 + level) / 2) + parts.half_width(_POWER)
+    """Smallest true mean that a two-sided test at 1 - level finds with 80 % power."""
+    return _detectable(parts, (1 + level) / 2)
 
 
 def detectable_drop(parts: Components, alpha: float) -> float:
     """Smallest true mean beyond a margin that a one-sided test at alpha finds with 80 % power."""
-    return parts.half_width(1 - alpha) + parts.half_width(_POWER)
+    return _detectable(parts, 1 - alpha)
+
+
+def _detectable(parts: Components, tail: float) -> float:
+    """Noncentral t at the critical value, by Johnson and Welch's (1940) approximation.
+
+    The standard error is estimated too: with few seeds it is often too large, which costs power. Adding up two
+    quantiles of the central t would leave that out.
+    """
+    error, freedom = parts.variance**0.5, parts.freedom
+    critical = parts.half_width(tail) / error
+    spread = (1 + critical**2 / (2 * freedom)) ** 0.5
+    return float(error * (critical * (1 - 1 / (4 * freedom)) + _Z_POWER * spread))
 
 
 def _tail(parts: Components, distance: float) -> float:
@@ -142,7 +160,9 @@ def with_seeds(parts: Components, n: int) -> Components:
 def with_cases(parts: Components, n: int) -> Components:
     """The components that n cases or groups would have, with these seeds."""
     share = parts.n_groups / n
-    return parts._replace(cases=parts.cases * share, residual=parts.residual * share, n_groups=n)
+    held = min(parts.seeds, parts.residual) if parts.for_test else 0.0  # the residual's share in the part of the seeds
+    seeds = parts.seeds - held + held * share
+    return parts._replace(seeds=seeds, cases=parts.cases * share, residual=parts.residual * share, n_groups=n)
 
 
 def _needed(parts: Components, level: float, resized: Resized) -> int | None:

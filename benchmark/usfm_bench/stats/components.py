@@ -34,11 +34,26 @@ class Components(NamedTuple):
     """There is no spread, or one case or group alone: no interval can be had."""
     n_folds: int = 1
     """Each case is tested in one of them, by networks of their own."""
+    for_test: bool = False
+    """The residual's share is in the part of the seeds too."""
+    n_sets: int = 1
+    """Sets of seeds that the seeds' part is from: 2 where old and new networks vary by themselves."""
 
     @property
     def variance(self) -> float:
         """Of the mean."""
         return self.seeds + self.cases
+
+    @property
+    def _freedoms(self) -> tuple[int, int]:
+        return self.n_sets * self.n_folds * (self.n_seeds - 1), self.n_groups - self.n_folds
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's degrees of freedom of the variance."""
+        df_seeds, df_cases = self._freedoms
+        parts = self.cases**2 / df_cases + (self.seeds**2 / df_seeds if df_seeds else 0.0)
+        return float(self.variance**2 / parts)
 
     def half_width(self, tail: float, freedom: Freedom = "cochran") -> float:
         """Quantile `tail` of the deviation of the mean: t times the standard error.
@@ -46,10 +61,9 @@ class Components(NamedTuple):
         `cochran`: t weighted by the parts. `satterthwaite`: approximate degrees of freedom, for comparison; with few
         seeds and many cases it covers less than it claims (docs/method.md).
         """
-        df_seeds, df_cases = self.n_folds * (self.n_seeds - 1), self.n_groups - self.n_folds
+        df_seeds, df_cases = self._freedoms
         if freedom == "satterthwaite":
-            parts = self.cases**2 / df_cases + (self.seeds**2 / df_seeds if df_seeds else 0.0)
-            return float(stdtrit(self.variance**2 / parts, tail) * self.variance**0.5)
+            return float(stdtrit(self.freedom, tail) * self.variance**0.5)
         t_seeds = float(stdtrit(df_seeds, tail)) if df_seeds else 0.0
         weighted = (self.seeds * t_seeds + self.cases * float(stdtrit(df_cases, tail))) / self.variance
         return float(weighted * self.variance**0.5)
@@ -97,7 +111,29 @@ def variance_components(
         between = float(sums.var(axis=0, ddof=1).sum()) / n_cases**2
         seeds = (between if for_test else max(0.0, between - noise)) / n_seeds
     none = seeds + cases <= (_ROUNDING * float(np.abs(scores).max())) ** 2
-    return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds)
+    return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
+
+
+def change_components(
+    old: Floats, new: Floats, groups: Labels | None = None, *, folds: Labels | None = None
+) -> Components:
+    """Components of mean(old) - mean(new), of the same cases by two sets of trainings.
+
+    Cases are paired. Seeds are not: after a change to code or settings seed 0 is another training, and two sets of S
+    seeds show their spread with 2 (S - 1) degrees of freedom. The residual's share is in the seeds' part, which is not
+    below it where seeds agree by luck, and taken out of the cases'.
+
+    Args:
+        old: (S, C), two seeds or more.
+        new: (S, C).
+        groups: (C,).
+        folds: (C,).
+    """
+    parts = variance_components(old - new, groups, folds=folds, for_test=True)
+    between = sum(variance_components(x, groups, folds=folds, for_test=True).seeds for x in (old, new))
+    seeds, cases = max(between, parts.residual), max(0.0, parts.cases - parts.residual)
+    none = seeds + cases <= (_ROUNDING * float(np.abs(old).max())) ** 2
+    return parts._replace(seeds=seeds, cases=cases, residual=0.0, n_sets=2, none=none)
 
 
 def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np.int64], int]:
