@@ -154,8 +154,12 @@ def _metric(definition: Definition) -> Metric:
 
 def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]) -> list[int | None]:
     """Values of the cases as whole numbers, which are short to write; None where there is none."""
-    scaled = values * metric.factor
-    return [None if i < 0 or np.isnan(scaled[i]) else round(scaled[i]) for i in place.tolist()]
+    scaled = np.where(place < 0, np.nan, values[place] * metric.factor)
+    unknown = np.isnan(scaled)
+    whole = np.rint(np.where(unknown, 0, scaled)).astype(np.int64).astype(object)
+    whole[unknown] = None
+    found: list[int | None] = whole.tolist()
+    return found
 
 
 def _details(

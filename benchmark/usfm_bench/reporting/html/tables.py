@@ -12,7 +12,7 @@ from usfm_bench.reporting import markdown, statistics
 _LEFT = markdown.LEFT | statistics.LEFT
 _NUMBER = re.compile(r"([<>]?) *(-?\d+(?:\.\d+)?)")
 _FILTERED = "Dataset"
-_PROSE = frozenset({"formula", "source", "Predicted as"})
+_KINDS = dict.fromkeys(("formula", "source", "Predicted as"), "prose") | dict.fromkeys(("Model", "A", "B"), "name")
 
 
 class Column(NamedTuple):
@@ -22,8 +22,8 @@ class Column(NamedTuple):
     is_number: bool
     is_filter: bool
     """One of its values can be chosen."""
-    is_prose: bool
-    """Whole sentences."""
+    kind: str
+    """Class of its cells: `name` of models, `prose` of sentences, or nothing."""
 
 
 class Cell(NamedTuple):
@@ -77,7 +77,9 @@ def table_of(
     """
     left = _LEFT | set(words)
     several = len({line[0] for line in grid.body}) > 1
-    columns = [Column(name, name not in left, several and name == _FILTERED, name in _PROSE) for name in grid.header]
+    columns = [
+        Column(name, name not in left, several and name == _FILTERED, _KINDS.get(name, "")) for name in grid.header
+    ]
     of = grid.of or (None,) * len(grid.body)
     lines = [
         Line([Cell(text, order_of(text)) for text in line], (links or {}).get(key) if key else None)

@@ -137,14 +137,13 @@ class Browser {
     });
     const text = (title, of) => ({ title, data: null, type: "string", render: (i, kind) => (kind === "display" ? element("span", { text: of(i) }) : escaped(of(i))) });
     const columns = [
-      { title: "Case", data: null, type: "string", render: (i, kind) => (kind === "display" ? element("a", { href: this.link(i), text: cases[i][0] }) : kind === "sort" ? i : escaped(cases[i][0])) },
+      { title: "Case", data: null, type: "gap", className: "name", render: (i, kind) => (kind === "display" ? element("a", { href: this.link(i), text: cases[i][0] }) : kind === "sort" ? i : escaped(cases[i][0])) },
     ];
     if (cases.some((c) => c[1] !== null)) columns.push(text("Class", (i) => cases[i][1] ?? "n/a"));
     const size = (i) => cases[i][2];
     if (cases.some((c) => c[2] !== null)) columns.push(number("Lesion (px)", size));
     this.size = size;
     models.forEach((name, k) => columns.push(number(name, (i) => means[this.metric][k][i])));
-    columns[0].type = "gap";
     this.table = new DataTable(this.box.querySelector("table.cases"), {
       data: cases.map((_, i) => i),
       columns: columns.map((c) => ({ ...c, title: escaped(c.title) })),
