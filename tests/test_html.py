@@ -162,6 +162,16 @@ def test_headings_captions_and_texts_for_images(hostile):
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on") or name == "style"]
 
 
+def test_the_page_forbids_everything_that_is_not_its_own(hostile):
+    policy = next(a["content"] for tag, a in Tags(hostile).tags if a.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules.keys() >= {"default-src", "script-src", "style-src", "img-src", "base-uri", "form-action"}
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert re.fullmatch(r"'sha256-\S+' 'sha256-\S+'", rules["script-src"])  # the library and the page's own
+    assert "unsafe" not in policy
+
+
 class Tags(HTMLParser):
     """Every start tag of a page with its attributes."""
 
@@ -298,6 +308,13 @@ def visit(browser, hostile):
 MAIN = "#s0-table-0-main"
 
 
+def soon(locator):
+    """Playwright's checks of an element, which wait for what the page does a moment later."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
 def column(page, table: str, i: int) -> list[str]:
     return page.locator(f"{table} tbody tr").evaluate_all("(rows, i) => rows.map(r => r.cells[i].textContent)", i)
 
@@ -308,7 +325,7 @@ def test_a_table_sorts_by_click_and_by_key_and_gaps_stand_last(visit):
     heading = page.locator(f"{pairs} thead th", has_text="SPEC")
     i = heading.evaluate("th => th.cellIndex")
     heading.click()
-    assert heading.get_attribute("aria-sort") == "ascending"
+    soon(heading).to_have_attribute("aria-sort", "ascending")
     values = column(page, pairs, i)
     numbers = [float(text.split(" ")[0]) for text in values if text]
     assert numbers == sorted(numbers)
@@ -317,7 +334,7 @@ def test_a_table_sorts_by_click_and_by_key_and_gaps_stand_last(visit):
     button = heading.locator("[role=button]")
     button.focus()
     page.keyboard.press("Enter")
-    assert heading.get_attribute("aria-sort") == "descending"
+    soon(heading).to_have_attribute("aria-sort", "descending")
     down = column(page, pairs, i)
     assert down[: len(numbers)] == values[: len(numbers)][::-1]
     assert down[-1] == ""
@@ -328,11 +345,13 @@ def test_a_table_is_filtered_by_text_and_by_data_set(visit):
     box = page.locator("#s0-method ~ .scroll").first
     whole = box.locator("tbody tr").count()
     box.get_by_label("Filter").fill("hausdorff")
+    soon(box.locator(".dt-info")).to_contain_text(f"of {whole}")
     assert 0 < box.locator("tbody tr").count() < whole
     choice = page.get_by_label("Data set").first
     options = choice.locator("option").all_text_contents()
     name = next(text for text in options if EVIL in text)
     choice.select_option(label=name)
+    soon(page.locator(f"{MAIN} tbody tr", has_text="reported")).to_have_count(0)
     assert set(column(page, MAIN, 0)) == {name}
 
 
@@ -342,25 +361,26 @@ def test_a_case_opens_by_row_by_point_and_by_key(visit):
     case = browser.locator(".case")
     rows = browser.locator("table.cases tbody tr")
     rows.nth(2).locator("td").nth(1).click()
-    third = rows.nth(2).locator("a").text_content()
-    assert case.locator("h4").first.text_content() == third
+    title = case.locator("h4").first
+    soon(title).to_have_text(rows.nth(2).locator("a").text_content())
     assert case.locator("svg path.reference").count() == 2  # one a model
     assert case.locator("svg image").count() == 2
     assert "DSC (%)" in case.locator("table").first.text_content()
-    assert case.evaluate("box => box === document.activeElement")
+    soon(case).to_be_focused()
     page.keyboard.press("ArrowRight")
-    assert case.locator("h4").first.text_content() == rows.nth(3).locator("a").text_content()
+    soon(title).to_have_text(rows.nth(3).locator("a").text_content())
     page.keyboard.press("Escape")
-    assert rows.nth(3).locator("a").evaluate("a => a === document.activeElement")
+    soon(rows.nth(3).locator("a")).to_be_focused()
     rows.nth(5).locator("a").focus()
     page.keyboard.press("Enter")
-    assert case.locator("h4").first.text_content() == rows.nth(5).locator("a").text_content()
+    soon(title).to_have_text(rows.nth(5).locator("a").text_content())
     point = browser.locator("circle").nth(7)
-    title = point.locator("title").text_content()
+    said = point.locator("title").text_content()
     point.dispatch_event("click")
-    assert title.startswith(case.locator("h4").first.text_content())
+    soon(title).to_have_text(said.split(": ")[0])
+    soon(browser.locator("circle.chosen title")).to_have_text(said)
     browser.get_by_role("checkbox", name="prediction").uncheck()
-    assert case.locator("path.prediction").first.is_hidden()
+    soon(case.locator("path.prediction").first).to_be_hidden()
 
 
 def test_a_metric_is_chosen_for_table_and_points(visit):
@@ -368,22 +388,24 @@ def test_a_metric_is_chosen_for_table_and_points(visit):
     browser = page.locator(".browser", has_text="tiny-lesion")
     before = browser.locator("tbody tr").first.text_content()
     browser.get_by_label("Metric").select_option(label="HD95")
-    assert browser.locator("tbody tr").first.text_content() != before
-    assert "HD95 (px)" in browser.locator(".points").text_content()
+    soon(browser.locator("tbody tr").first).not_to_have_text(before)
+    soon(browser.locator(".points")).to_contain_text("HD95 (px)")
 
 
 def test_a_link_opens_a_case_whatever_its_name(visit):
     page = visit()
     browser = page.locator(".browser", has_text="tiny-lesion")
     browser.get_by_label("Filter").fill("onerror")
-    assert browser.locator("table.cases tbody tr").count() == 1
+    soon(browser.locator("table.cases tbody tr")).to_have_count(1)
     link = browser.locator("table.cases tbody a")
     assert link.text_content() == CASE
     link.click()
+    soon(browser.locator("tr.chosen")).to_have_count(1)
+    soon(browser.locator(".case h4").first).to_have_text(CASE)
     fragment = page.evaluate("location.hash")
     again = visit(fragment=fragment)
     case = again.locator(".browser", has_text="tiny-lesion").locator(".case")
-    assert case.locator("h4").first.text_content() == CASE
+    soon(case.locator("h4").first).to_have_text(CASE)
     assert again.locator("img[src=x]").count() == 0
     assert case.get_by_role("link", name=EVIL).count() == 1
 
@@ -392,9 +414,9 @@ def test_a_number_leads_to_where_it_comes_from(visit):
     page = visit()
     page.locator(f"{MAIN} a.from").first.click()
     row = page.locator("tr:target")
+    soon(row).to_be_focused()
     assert row.locator("details").evaluate("d => d.open")
     assert "record.json" in row.text_content()
-    assert row.evaluate("tr => tr === document.activeElement")
 
 
 def luminance(colour: str) -> float:

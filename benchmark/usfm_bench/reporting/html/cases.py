@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from usfm_bench.data.dataset import open_dataset
@@ -122,7 +123,7 @@ def _facts(group: Group, ids: Sequence[str]) -> list[list[Any]]:
         table = r.case_table
         sizes = table["target_px"].tolist() if "target_px" in table else [None] * len(table)
         for case, label, size in zip(table["case_id"].astype(str), table["class"], sizes, strict=True):
-            known.setdefault(case, [case, None if label is None else str(label), size and int(size)])
+            known.setdefault(case, [case, None if pd.isna(label) else str(label), size and int(size)])
     return [known[case] for case in ids]
 
 

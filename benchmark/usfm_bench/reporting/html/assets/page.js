@@ -201,7 +201,7 @@ class Browser {
     label(unit ? `${name} (${unit})` : name, { x: 12, y: height / 2 - 15, "text-anchor": "middle", transform: `rotate(-90 12 ${height / 2 - 15})` });
     if (byClass) classes.forEach((c, k) => label(c.length > 18 ? `${c.slice(0, 17)}…` : c, { x: x((k + 0.5) / classes.length), y: height - 22, "text-anchor": "middle" }));
     else if (known.length) {
-      for (const share of high > low ? [0, 0.5, 1] : [0.5]) label(Math.round(10 ** (low + share * (high - low))), { x: x(share), y: height - 22, "text-anchor": "middle" });
+      for (const share of high > low ? [0, 0.5, 1] : [0.5]) label(Math.round(10 ** (low + share * (high - low))), { x: x(share), y: height - 22, "text-anchor": share === 1 ? "end" : "middle" });
       label("Lesion (px, log scale)", { x: x(0.5), y: height - 6, "text-anchor": "middle" });
     }
     known.forEach((i, k) => {
@@ -217,6 +217,7 @@ class Browser {
       if (point) location.hash = this.link(Number(point.dataset.case));
     });
     this.box.querySelector(".points").replaceChildren(svg);
+    this.raise();
   }
 
   detail(i) {
@@ -236,11 +237,18 @@ class Browser {
       this.node()?.classList.toggle("chosen", this.data() === i);
     });
     for (const point of this.box.querySelectorAll("circle")) point.classList.toggle("chosen", Number(point.dataset.case) === i);
+    this.raise();
     this.show(i);
     if (focus) {
       this.panel.focus({ preventScroll: true });
       this.panel.scrollIntoView({ block: "nearest" });
     }
+  }
+
+  raise() {
+    // What is drawn last lies on top.
+    const point = this.box.querySelector("circle.chosen");
+    point?.parentNode.append(point);
   }
 
   turnTo(i) {
