@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import RUNS, RunsFolder
+from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, RunsFolder
+from usfm_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from usfm_bench.reporting import Report
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples: `usfm-bench report --suite demo` · `usfm-bench report --suite busi-seg --suite busi-cls "
-    "--format json` · `usfm-bench report --suite busi-seg --profile quick --format csv --out busi-seg.csv`"
+    "--format json` · `usfm-bench report --suite busi-seg --profile quick --format csv --out busi-seg.csv` · "
+    "`usfm-bench report --suite busi-seg --format html --out page --data-root data`"
 )
 
 
@@ -27,6 +29,7 @@ class Format(StrEnum):
     latex = "latex"
     json = "json"
     csv = "csv"
+    html = "html"
 
 
 class MissedPolicy(StrEnum):
@@ -42,7 +45,10 @@ def report(
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="markdown and latex show percent; json and csv hold fractions.")
+        Format,
+        typer.Option(
+            "--format", help="markdown, latex and html, a page to browse, show percent; json and csv hold fractions."
+        ),
     ] = Format.markdown,
     missed: Annotated[
         MissedPolicy,
@@ -52,15 +58,25 @@ def report(
         Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
     ] = None,
     runs: RunsFolder = RUNS,
-    out: Annotated[Path | None, typer.Option(help="File to write instead of the screen.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of the screen; html: folder of the page.")
+    ] = None,
+    data_root: DataRoot = DATA_ROOT,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="html: contours alone, without the images of patients or phantoms.")
+    ] = False,
 ) -> None:
     """Tables 1 and 2 of the paper for finished trials, with intervals over seeds and cases."""
+    suites = list(dict.fromkeys(suite))
+    if form is Format.html:
+        _page(suites, profile, missed, runs, out, None if no_images else data_root)
+        return
     from usfm_bench.atomic import write_text
     from usfm_bench.reporting import build_report, render
     from usfm_bench.results.store import Store
 
     store = Store(runs)
-    reports = [build_report(store, name, profile, missed=missed.value) for name in dict.fromkeys(suite)]
+    reports = [build_report(store, name, profile, missed=missed.value) for name in suites]
     text = render(reports, form.value)
     if out is None:
         typer.echo(text, nl=False)
@@ -80,3 +96,14 @@ def _draw(reports: list[Report], store: Store, folder: Path) -> None:
         place = folder / encode_name(report.suite) if len(reports) > 1 else folder
         written = write_figures(place, draw_all(report, store))
         typer.echo(f"Wrote {len(written)} figures to {place}", err=True)
+
+
+def _page(
+    suites: list[str], profile: str | None, missed: MissedPolicy, runs: Path, out: Path | None, data_root: Path | None
+) -> None:
+    from usfm_bench.reporting.html import write_html
+
+    if out is None:
+        raise BenchError("--format html writes a page into a folder; name it with --out DIR.")
+    page = write_html(runs, suites, out, profile=profile, missed=missed.value, data_root=data_root)
+    typer.echo(f"Wrote {page}", err=True)

@@ -104,7 +104,7 @@ def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -
         for i, column in enumerate(columns):
             # The published HD95 comes without a unit.
             row = by_column.get(column) or by_column.get((column[0], None))
-            line += [_cell(row) if row else ""]
+            line += [cell(row) if row else ""]
             line += [_sd(row)] if column[0] in _WITH_SD and column[1] != "mm" else []
             line += _counts(row) if i in ends else []
         body.append(
@@ -131,7 +131,7 @@ def _against_grid(against: Sequence[Against]) -> Grid | None:
         [
             *(first.dataset, first.model, first.published_model, ", ".join(a.metric for a in same)),
             ", ".join(a.published for a in same),
-            _cell(first.measured) if first.measured else "",
+            cell(first.measured) if first.measured else "",
             f"not comparable: {first.not_comparable}" if first.difference is None else _difference(first),
         ]
         for first, *rest in lines.values()
@@ -159,7 +159,7 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
     header = ["Suite"] * bool(places) + ["Dataset", "Model", "Definition", "Class", "Value", "Unit", "Seeds", *_COUNTS]
     body = [
         [
-            *(_dataset(row.dataset, row), row.model, row.definition or "", row.label or "", _cell(row)),
+            *(_dataset(row.dataset, row), row.model, row.definition or "", row.label or "", cell(row)),
             *(_UNITS.get(row.unit or "", row.unit or ""), _count(row.n_seeds)),
             *(_counts(row) if row.n_missed is not None else [_count(row.n_cases), "", ""]),
         ]
@@ -184,7 +184,7 @@ def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
     for (dataset, model, label), cells in groupby(classes, key=lambda row: (row.dataset, row.model, str(row.label))):
         by_metric = {row.metric: row for row in cells}
         first = next(iter(by_metric.values()))
-        figures = [_cell(by_metric[name]) for name in names]
+        figures = [cell(by_metric[name]) for name in names]
         said = ", ".join(f"{n:.1f} {name}" for name, n in confusion[dataset, model][label].items())
         body.append([_dataset(dataset, first), model, label, _count(first.n_cases), *figures, said])
         of.append((dataset, model))
@@ -210,17 +210,22 @@ def _dataset(name: str, row: Row) -> str:
     return f"{name} (synthetic)" if row.synthetic else name
 
 
-def _cell(row: Row) -> str:
+def cell(row: Row) -> str:
     """`71.2 [66.0, 76.4]` with an interval; `84.3 ± 0.17` as published; `n/a` where there is no figure."""
     if row.printed is not None:
         return row.printed
     if row.mean is None:
         return _NONE
-    scale, digits = (100, 1) if row.unit == "fraction" else (1, 2 if row.unit == "score" else 1)
+    scale, digits = scale_of(row.unit)
     mean, standing = f"{row.mean * scale:.{digits}f}", f" {row.standing}" if row.standing else ""
     if row.ci_low is None or row.ci_high is None:
         return f"{mean} [{_NONE}]{standing}"
     return f"{mean} [{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]{standing}"
+
+
+def scale_of(unit: str | None) -> tuple[int, int]:
+    """Factor and decimals with which numbers of a unit are shown: fractions as percent."""
+    return (100, 1) if unit == "fraction" else (1, 2 if unit == "score" else 1)
 
 
 def _count(n: int | None) -> str:
@@ -254,11 +259,11 @@ def caption(report: Report) -> list[str]:
     specs = [r.first.spec for r in report.results]
     seeds = sorted({len(r.seeds) for r in report.results})
     lines = [
-        f"Measured with profile {report.profile}, {_range(seeds)} a model; mean [95 % interval] for training seeds and "
-        "test cases drawn anew, given this training split. Means over cases (all of segmentation; ACC and BRIER of "
-        "classification): crossed variance components. All other metrics of classification: grouped jackknife. Groups "
-        "of near-duplicates or patients are kept together. [n/a]: there is no interval, as with one case, one group or "
-        "no spread.",
+        f"Measured with profile {report.profile}, {seeds_in_words(seeds)} a model; mean [95 % interval] for training "
+        "seeds and test cases drawn anew, given this training split. Means over cases (all of segmentation; ACC and "
+        "BRIER of classification): crossed variance components. All other metrics of classification: grouped "
+        "jackknife. Groups of near-duplicates or patients are kept together. [n/a]: there is no interval, as with one "
+        "case, one group or no spread.",
     ]
     if seeds[0] == 1:
         lines.append(
@@ -302,7 +307,7 @@ def caption(report: Report) -> list[str]:
     lines.append("Data: " + "; ".join(versions) + ".")
     if synthetic := sorted({spec.dataset.name for spec in specs if spec.dataset.synthetic}):
         lines.append(f"Synthetic, simulated images and not patients: {', '.join(synthetic)}.")
-    if devices := sorted({_device(record) for r in report.results for record in r.records if record.environment}):
+    if devices := sorted({device_of(record) for r in report.results for record in r.records if record.environment}):
         lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
     return [*lines, *report.notes]
@@ -319,7 +324,8 @@ def _impossible(report: Report) -> list[str]:
     ]
 
 
-def _device(record: Record) -> str:
+def device_of(record: Record) -> str:
+    """Device, precision and threads of a trial."""
     environment = record.environment
     threads = f", {environment['threads']} threads" if environment.get("threads") else ""
     return f"{environment.get('device')}, {environment.get('precision')}{threads}"
@@ -337,5 +343,6 @@ def _seen(report: Report) -> str:
     )
 
 
-def _range(seeds: Sequence[int]) -> str:
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """`1 seed`, `3 seeds`, `1 to 3 seeds` of ascending numbers."""
     return f"{seeds[0]} seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"

@@ -46,7 +46,14 @@ _LONGEST = 80  # characters of a file's name
 
 
 def draw_all(
-    report: Report, store: Store, *, width: float = PAGE, data_root: Path | None = None, images: bool = False
+    report: Report,
+    store: Store,
+    *,
+    width: float = PAGE,
+    data_root: Path | None = None,
+    images: bool = False,
+    sheets: bool = True,
+    ranks: bool = True,
 ) -> Iterator[NamedFigure]:
     """Every figure of a report, one after the other, so that only one need be in memory.
 
@@ -57,15 +64,18 @@ def draw_all(
         data_root: where the data lie, for images.
         images: draw the images of cases under the contours on case sheets. Not by default: a figure is soon passed
             on, and images are of patients.
+        sheets: draw case sheets, which take longest; a page that shows every case needs none.
+        ranks: draw critical-difference diagrams.
 
     Yields:
         Figures with unique names. What cannot be drawn is a figure that says why.
     """
     used: set[str] = set()
-    for named in ranking_figures(report):
+    for named in ranking_figures(report) if ranks else ():
         yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
-        for figure in itertools.chain.from_iterable(kind(group) for kind in KINDS[group.task]):
+        kinds = [kind for kind in KINDS[group.task] if sheets or kind is not sheet_figures]
+        for figure in itertools.chain.from_iterable(kind(group) for kind in kinds):
             yield figure._replace(name=_unique(figure.name, used))
 
 

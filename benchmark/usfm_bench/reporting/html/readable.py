@@ -1,0 +1,35 @@
+"""A store of which only readable trials are seen, for a page that shows what there is and names what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from usfm_bench.errors import BenchError
+from usfm_bench.results.record import Record
+from usfm_bench.results.store import Store, encode_name, read_record
+
+
+class ReadableStore(Store):
+    """Leaves out trials whose record is damaged or of another schema."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.left_out: dict[str, str] = {}
+        """Record, as a path under the root, and why it is left out."""
+
+    def finished(self, suite: str, profile: str | None = None) -> Iterator[tuple[Path, Record]]:
+        """Every readable trial of a suite: its folder and record, in path order."""
+        for path in self._record_paths(encode_name(suite), encode_name(profile) if profile else "*"):
+            try:
+                record = read_record(path)
+            except BenchError as error:
+                name = str(path.relative_to(self.root))
+                self.left_out[name] = str(error).replace(f"{path}: ", "")
+                continue
+            yield path.parent, record
+
+    def notes(self, suite: str) -> list[str]:
+        """What was left out of a suite, in words, as far as it was asked for."""
+        start = f"{encode_name(suite)}/"
+        return [f"Left out {name}: {why}" for name, why in self.left_out.items() if name.startswith(start)]
