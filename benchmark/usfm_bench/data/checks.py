@@ -52,6 +52,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "images by class": dict(sorted(Counter(case.label or "none" for case in cases).items())),
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
+        "notes": list(reader.notes),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     report.faults += _contradictions(kept)

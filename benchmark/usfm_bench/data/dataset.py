@@ -80,7 +80,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
-    dataset = Dataset(spec, tuple(assign_groups(samples, spec)), tuple(_notes(spec, found)))
+    dataset = Dataset(spec, tuple(assign_groups(samples, spec)), (*_notes(spec, found), *reader.notes))
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Side = Literal["train", "val", "test"]
 
 
 class Spacing(NamedTuple):
@@ -38,6 +39,8 @@ class Case:
     """Patient or examination; cases that share one are never split."""
     organ: str | None = None
     """Organ of this case, where a data set has several."""
+    split: Side | None = None
+    """Side of the split that the data set itself prescribes; None where it prescribes none."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,32 @@
-"""What every reader offers, and how image and mask files become arrays."""
+"""What every reader offers, and what readers of folders share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-import cv2
-import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usfm_bench.data.sample import Case, Image, Mask, Sample
+from usfm_bench.data.readers.files import IMAGES, list_files, read_grey
+from usfm_bench.data.readers.mask_values import HALF, Values, read_mask
+from usfm_bench.data.sample import Case, Mask, Sample
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.errors import BenchError, DataError
 from usfm_bench.registry import Registry
+
+__all__ = [
+    "READERS",
+    "FolderReader",
+    "Options",
+    "Reader",
+    "medical",
+    "missing_folder",
+    "read_grey",
+    "read_mask",
+    "read_options",
+]
 
 
 class Reader(Protocol):
@@ -21,6 +35,10 @@ class Reader(Protocol):
     @property
     def faults(self) -> Sequence[str]:
         """What `cases` found wrong; reported together with the faults of the files."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data, once they are loaded: how many masks were resampled, and the like."""
 
     def cases(self) -> list[Case]:
         """Every case found, in a stable order, without decoding pixels; what is wrong with them goes to `faults`.
@@ -41,42 +59,88 @@ READERS: Registry[Callable[[DatasetSpec, Path], Reader]] = Registry("layout")
 """Layout name -> reader of (spec, folder or file)."""
 
 
-def read_grey(path: Path) -> Image:
-    """An image file as (H, W) grey levels: colour by luminance (ITU-R BT.601), transparency ignored.
+class Options(BaseModel):
+    """Base of a reader's options: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+def read_options(spec: DatasetSpec, kind: type[OptionsT]) -> OptionsT:
+    """The entry's `options` as the reader understands them.
 
     Raises:
-        DataError: missing, truncated or not an image of 8 or 16 bits.
+        DataError: every fault of them.
     """
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-    try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    except cv2.error:  # such as a header that claims more pixels than OpenCV accepts
-        pixels = None
-    if pixels is None:
-        raise DataError(f"{path}: truncated, or not an image. Copy it again from the source.")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise DataError(f"{path}: pixels are {pixels.dtype}; expected 8 or 16 bits.")
-    if pixels.ndim == 3:
-        to_grey = cv2.COLOR_BGRA2GRAY if pixels.shape[2] == 4 else cv2.COLOR_BGR2GRAY
-        pixels = cv2.cvtColor(pixels, to_grey)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+        return kind.model_validate(spec.options)
+    except ValidationError as error:
+        where = f"Dataset '{spec.name}': options"
+        raise DataError(
+            "\n".join(f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        ) from None
 
 
-def read_mask(paths: tuple[Path, ...], shape: tuple[int, ...]) -> Mask:
-    """The union of mask files as (H, W) bool: a pixel belongs to the lesion where its luminance is at least 128.
+class FolderReader:
+    """Files below a folder, faults and notes."""
+
+    endings: frozenset[str] | None = IMAGES
+    """Which files to find; None: all."""
+
+    def __init__(self, spec: DatasetSpec, root: Path) -> None:
+        self.spec, self.root = spec, root
+        self.faults: list[str] = []
+        self._notes: list[str] = []
+        self._resampled: list[Path] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """What `cases` noted, and how many masks `load` resampled."""
+        n = len(set(self._resampled))
+        return self._notes + (
+            [f"{n} masks of another size resampled to their image's, by nearest neighbour"] if n else []
+        )
+
+    def find(self) -> dict[str, Path]:
+        """Path relative to the folder -> file; starts `faults` and `notes` anew.
+
+        Raises:
+            DataError: no such folder, or nothing in it.
+        """
+        if not self.root.is_dir():
+            raise DataError(missing_folder(self.spec, self.root))
+        files, self.faults = list_files(self.root, endings=self.endings)
+        self._notes, self._resampled = [], []
+        if not files:
+            nothing = f"{self.root}: no file" + (
+                f" that ends in {', '.join(sorted(self.endings))}." if self.endings else "."
+            )
+            raise DataError("\n".join([*self.faults, nothing]))
+        return {path.relative_to(self.root).as_posix(): path for path in files}
+
+    def read_mask(self, case: Case, shape: tuple[int, ...], values: Values = HALF) -> Mask:
+        """`read_mask` of the case, remembering what was resampled."""
+        return read_mask(case.masks, shape, values, self._resampled)
+
+
+def medical(module: str) -> Any:
+    """An optional dependency that reads medical formats.
 
     Raises:
-        DataError: an unreadable file, or one whose size is not `shape`.
+        BenchError: not installed; says how to install it.
     """
-    united = np.zeros(shape, dtype=bool)
-    for path in paths:
-        grey = read_grey(path)
-        if grey.shape != shape:
-            raise DataError(f"{path}: mask is {grey.shape[1]} x {grey.shape[0]} px, its image {shape[1]} x {shape[0]}.")
-        united |= grey >= 128
-    return united
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        name = module.partition(".")[0]
+        raise BenchError(f"This data set needs {name}: pip install 'usfm-bench[medical]'.") from None
+
+
+def missing_folder(spec: DatasetSpec, root: Path) -> str:
+    """What was looked for, where, and how to get it."""
+    return (
+        f"Dataset '{spec.name}' is not at '{root}'. Source: {spec.source or 'not stated in its registry entry'}. "
+        "--data-root DIR (or USFM_BENCH_DATA) says where data sets lie."
+    )

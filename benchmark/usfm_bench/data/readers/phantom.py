@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
-from usfm_bench.data.readers.base import READERS
+from usfm_bench.data.readers.base import READERS, read_options
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
 
 
 @READERS.register("phantom")
@@ -18,15 +15,11 @@ class PhantomReader:
     """Cases of a `PhantomSpec`, whose fields are the entry's `options`."""
 
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._classes = spec.classes
-        try:
-            self._phantom = PhantomSpec(**spec.options)
-        except ValidationError as error:
-            where = f"Dataset '{spec.name}': options"
-            faults = [f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise DataError("\n".join(faults)) from None
+        self._phantom = read_options(spec, PhantomSpec)
 
     def cases(self) -> list[Case]:
         """Every index whose class the entry names."""

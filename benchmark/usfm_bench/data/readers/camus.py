@@ -1,0 +1,101 @@
+"""CAMUS: `patient0001/patient0001_{2CH,4CH}_{ED,ES}[_gt]`, as `.mhd` with a raw file or as `.nii.gz`.
+
+Leclerc et al., IEEE Trans Med Imaging 38:2198, 2019, doi:10.1109/TMI.2019.2900516. Labels: 1 inside of the left
+ventricle, 2 its muscle, 3 left atrium. Sequences are not read. The NIfTI release lists patients, a name a line, in
+`subgroup_training.txt`, `subgroup_validation.txt` and `subgroup_testing.txt`; where such are found, they are the split
+that the data set prescribes. The older release has no labels for its `testing` folder.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
+from usfm_bench.data.readers.patterns import SIDES
+from usfm_bench.data.readers.volumes import read_picture
+from usfm_bench.data.sample import Case, Sample, Side
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import DataError
+
+_NAME = re.compile(
+    r"(?P<image>(?P<patient>patient\d+)_(?P<view>[24]CH)_(?P<phase>ED|ES))(?P<mask>_gt)?(?i:\.mhd|\.nii|\.nii\.gz)"
+)
+_SUBGROUP = re.compile(r"subgroup_(\w+)\.txt", re.IGNORECASE)
+
+
+class CamusOptions(Options):
+    """Options of the layout `camus`."""
+
+    structures: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(default=(1,), min_length=1)
+    """Labels that make up the mask."""
+    views: tuple[Literal["2CH", "4CH"], ...] = ("2CH", "4CH")
+    phases: tuple[Literal["ED", "ES"], ...] = ("ED", "ES")
+
+
+@READERS.register("camus")
+class CamusReader(FolderReader):
+    """One case a patient, view and phase, at any depth below the folder; a patient's are never split."""
+
+    endings = frozenset({".mhd", ".nii", ".gz", ".txt"})
+
+    def __init__(self, spec: DatasetSpec, root: Path) -> None:
+        super().__init__(spec, root)
+        self._options = read_options(spec, CamusOptions)
+
+    def cases(self) -> list[Case]:
+        """Every image of the chosen views and phases, by path."""
+        files = self.find().values()
+        sides = self._sides([path for path in files if _SUBGROUP.fullmatch(path.name)])
+        images: dict[str, Case] = {}
+        masks: dict[str, Path] = {}
+        for path in files:
+            match = _NAME.fullmatch(path.name)
+            if not match or match["view"] not in self._options.views or match["phase"] not in self._options.phases:
+                continue
+            name, patient = match["image"], match["patient"]
+            if name in (masks if match["mask"] else images):
+                self.faults.append(f"{path}: '{name}' is there twice.")
+            elif match["mask"]:
+                masks[name] = path
+            else:
+                images[name] = Case(name, None, path, patient=patient, organ=self.spec.organ, split=sides.get(patient))
+        return self._paired(images, masks)
+
+    def load(self, case: Case) -> Sample:
+        """Image, the chosen structures, and the header's pixel spacing."""
+        assert case.image is not None
+        image, spacing = read_picture(case.image, self.root)
+        labels, _ = read_picture(case.masks[0], self.root)
+        if labels.shape != image.shape:
+            raise DataError(f"{case.masks[0]}: labels are {labels.shape[::-1]} px, their image {image.shape[::-1]}.")
+        if strange := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
+            raise DataError(f"{case.masks[0]}: labels {strange}; expected 0 to 3.")
+        return Sample(case, image, np.isin(labels, self._options.structures), spacing)
+
+    def _paired(self, images: dict[str, Case], masks: dict[str, Path]) -> list[Case]:
+        bare = [case for name, case in images.items() if name not in masks]
+        test = [case for case in bare if case.image and "testing" in case.image.relative_to(self.root).parts]
+        if test:
+            self._notes.append(f"left out {len(test)} images of the testing folder, which have no labels")
+        self.faults += [f"{case.image}: has no labels ('{case.case_id}_gt')." for case in bare if case not in test]
+        self.faults += [f"{masks[name]}: has no image." for name in masks.keys() - images.keys()]
+        return [
+            Case(name, None, case.image, (masks[name],), patient=case.patient, organ=case.organ, split=case.split)
+            for name, case in images.items()
+            if name in masks
+        ]
+
+    def _sides(self, lists: list[Path]) -> dict[str, Side]:
+        sides: dict[str, Side] = {}
+        for path in lists:
+            match = _SUBGROUP.fullmatch(path.name)
+            side = SIDES.get(match[1].lower()) if match else None
+            for patient in path.read_text(encoding="utf-8", errors="replace").split():
+                if side and sides.setdefault(patient, side) != side:
+                    self.faults.append(f"{path}: '{patient}' is also in the list of '{sides[patient]}'.")
+        return sides

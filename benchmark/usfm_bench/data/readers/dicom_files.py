@@ -1,0 +1,156 @@
+"""What is read of a DICOM file: pixels, their form, and where the ultrasound picture is. Names and dates are not read.
+
+Every tag that is read is in `_TAGS`; decoding reads a few more that describe the pixels. PatientID becomes a digest at
+once. That is a pseudonym: whoever has a list of the identifiers can find the one behind a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from usfm_bench.data.readers.base import medical
+from usfm_bench.data.readers.files import MAX_PIXELS
+from usfm_bench.data.sample import Image, Mask, Spacing
+from usfm_bench.errors import DataError
+
+_TAGS = (
+    "Rows", "Columns", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",
+    "PixelRepresentation", "SequenceOfUltrasoundRegions", "PatientID",
+)  # fmt: skip
+_FORMS = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_TWO_D, _CM = 1, 3
+_MAX_FRAMES = 100_000
+
+
+class Box(NamedTuple):
+    """Pixels of an ultrasound region; the ends are not included."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Header(NamedTuple):
+    """What is known of a file before its pixels are decoded."""
+
+    shape: tuple[int, int]
+    frames: int
+    bits: int
+    form: str
+    boxes: tuple[Box, ...]
+    """Two-dimensional ultrasound regions."""
+    other_regions: bool
+    """Whether it states regions, none of which is two-dimensional."""
+    spacing: Spacing | None
+    """Millimetres; None where regions state none, or different ones."""
+    patient: str | None
+    """12 hex digits of the sha256 of PatientID; None where it is empty."""
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has DICOM's mark, or its name's ending."""
+    if path.name.upper() == "DICOMDIR":
+        return False
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Header:
+    """The header of a file.
+
+    Raises:
+        DataError: no DICOM file, or one without pixels of a form that is read here. No value of a tag is quoted.
+    """
+    pydicom = medical("pydicom")
+    # Warnings on malformed values would quote them.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    try:
+        if str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
+            raise DataError(f"{path}: is deflated, and is not inflated here. Rewrite it uncompressed.")
+        tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        shape, frames = (int(tags.Rows), int(tags.Columns)), int(tags.get("NumberOfFrames") or 1)
+        bits, form = int(tags.BitsStored), str(tags.PhotometricInterpretation)
+        signed = int(tags.PixelRepresentation) != 0
+        regions = [_region(item, shape) for item in tags.get("SequenceOfUltrasoundRegions") or ()]
+    except DataError:
+        raise
+    except Exception as error:  # pydicom raises whatever a damaged file provokes
+        raise DataError(f"{path}: damaged, or not a DICOM image ({type(error).__name__}).") from None
+    if form not in _FORMS or signed or not 8 <= bits <= 16:
+        raise DataError(f"{path}: {'signed ' * signed}{bits}-bit pixels of the form {form!a} are not read.")
+    if not 0 < shape[0] * shape[1] <= MAX_PIXELS or not 0 < frames <= _MAX_FRAMES:
+        raise DataError(f"{path}: claims {frames} frames of {shape[1]} x {shape[0]} pixels. Damaged or malicious.")
+    flat = [region for region in regions if region is not None]
+    boxes = tuple(box for box, _ in flat)
+    return Header(shape, frames, bits, form, boxes, bool(regions and not boxes), _common(flat), _digest(tags))
+
+
+def read_frame(path: Path, header: Header, index: int) -> Image:
+    """(H, W) grey levels of a frame: the highest 8 bits, colour by luminance.
+
+    Raises:
+        DataError: the pixels are truncated, or of a compression that no installed package decodes.
+    """
+    pixels_of = medical("pydicom.pixels").pixel_array
+    try:
+        pixels = np.asarray(pixels_of(path, index=index))
+        grey = pixels >> (header.bits - 8) if header.bits > 8 else pixels
+        grey = np.ascontiguousarray(grey, dtype=np.uint8)
+        grey = cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY) if grey.ndim == 3 else grey
+    except Exception as error:  # as above
+        raise DataError(
+            f"{path}: frame {index} cannot be decoded ({type(error).__name__}): truncated, or compressed in a way that "
+            "needs another package (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg)."
+        ) from None
+    return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
+
+
+def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
+    """The smallest part that holds all regions, 0 where none of them is; everything where there are none."""
+    if not boxes:
+        return pixels
+    inside = np.zeros(pixels.shape, dtype=bool)
+    for box in boxes:
+        inside[box.top : box.bottom, box.left : box.right] = True
+    rows = slice(min(box.top for box in boxes), max(box.bottom for box in boxes))
+    columns = slice(min(box.left for box in boxes), max(box.right for box in boxes))
+    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[rows, columns])
+
+
+def _region(item: Any, shape: tuple[int, int]) -> tuple[Box, Spacing | None] | None:
+    """Box and spacing of a two-dimensional region; its last row and column belong to it (PS3.3 C.8.5.5)."""
+    if int(item.get("RegionSpatialFormat", 0)) != _TWO_D:
+        return None
+    top, left = max(0, int(item.RegionLocationMinY0)), max(0, int(item.RegionLocationMinX0))
+    bottom, right = min(shape[0], int(item.RegionLocationMaxY1) + 1), min(shape[1], int(item.RegionLocationMaxX1) + 1)
+    if top >= bottom or left >= right:
+        raise ValueError("empty region")
+    units = {int(item.get(f"PhysicalUnits{axis}Direction", 0)) for axis in "XY"}
+    steps = [abs(float(item.get(f"PhysicalDelta{axis}") or 0)) * 10 for axis in "YX"]
+    return Box(top, bottom, left, right), Spacing(*steps) if units == {_CM} and min(steps) > 0 else None
+
+
+def _common(regions: Sequence[tuple[Box, Spacing | None]]) -> Spacing | None:
+    """The spacing that all regions have, to within 1 %."""
+    found = [spacing for _, spacing in regions if spacing is not None]
+    if not found or len(found) < len(regions):
+        return None
+    return found[0] if all(np.allclose(spacing, found[0], rtol=0.01, atol=0) for spacing in found) else None
+
+
+def _digest(tags: Any) -> str | None:
+    ident = str(tags.get("PatientID") or "").strip()
+    return hashlib.sha256(ident.encode()).hexdigest()[:12] if ident else None

@@ -1,0 +1,125 @@
+"""Images and masks by file name patterns: parallel folders, suffixes, several masks an image, colours for classes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from usfm_bench.data.readers.base import READERS, FolderReader, read_grey, read_options
+from usfm_bench.data.readers.files import read_pixels
+from usfm_bench.data.readers.mask_values import Colours, nearest_colour
+from usfm_bench.data.readers.masks_options import MasksOptions
+from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared_key, sort_names
+from usfm_bench.data.readers.tables import look_up
+from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import DataError
+
+
+@READERS.register("masks")
+class MasksReader(FolderReader):
+    """One case an image; what the patterns say decides which file is what."""
+
+    def __init__(self, spec: DatasetSpec, root: Path, options: MasksOptions | None = None) -> None:
+        super().__init__(spec, root)
+        self.options = options or read_options(spec, MasksOptions)
+
+    def cases(self) -> list[Case]:
+        """Every image of the entry's classes, by path; masks without an image, and the like, go to `faults`."""
+        files, options = self.find(), self.options
+        image, masks = compile_pattern(options.images), [compile_pattern(pattern) for pattern in options.masks]
+        images, found = sort_names(list(files), image, masks, [compile_pattern(p) for p in options.ignore])
+        owners: dict[tuple[int, Key], str] = {}
+        cases = []
+        for name, values in images:
+            keys = [(i, shared_key(values, image, mask)) for i, mask in enumerate(masks)]
+            self.faults += [
+                f"{files[name]}: has the same masks as '{owners[key]}'. Rename one, or `ignore` it."
+                for key in keys
+                if owners.setdefault(key, name) != name
+            ]
+            cases.append(self._case(name, values, files, [m for i, key in keys for m in found[i].get(key, ())]))
+        self.faults += [
+            f"{files[name]}: is a mask (`{options.masks[i]}`) without an image."
+            for i in found
+            for key in found[i].keys() - {key for j, key in owners if j == i}
+            for name in found[i][key]
+        ]
+        if not cases:
+            raise DataError("\n".join([*self.faults, f"{self.root}: no file is an image (`{options.images}`)."]))
+        return self._of_classes(self._label(cases, dict(images)))
+
+    def load(self, case: Case) -> Sample:
+        """Image by luminance; masks united; no mask where the entry has no pattern for one."""
+        assert case.image is not None
+        image = read_grey(case.image)
+        return Sample(
+            case, image, self.read_mask(case, image.shape, self.options.values) if self.options.masks else None
+        )
+
+    def _case(self, name: str, values: dict[str, str], files: dict[str, Path], masks: list[str]) -> Case:
+        if self.options.masks and not masks and self.options.no_mask == "fault":
+            self.faults.append(
+                f"{files[name]}: has no mask file ({' or '.join(f'`{m}`' for m in self.options.masks)})."
+            )
+        split = values.get("split")
+        if split and split.lower() not in SIDES:
+            self.faults.append(f"{files[name]}: '{split}' is no split; known: {', '.join(SIDES)}.")
+        patient = values.get("patient")
+        if self.options.patient:
+            match = re.search(self.options.patient, name)
+            patient = match[1] if match else None
+            if not patient:
+                self.faults.append(
+                    f"{files[name]}: no patient in the path, by the expression '{self.options.patient}'."
+                )
+        paths, side = tuple(files[mask] for mask in masks), SIDES.get((split or "").lower())
+        return Case(name, values.get("label"), files[name], paths, patient=patient, organ=self.spec.organ, split=side)
+
+    def _label(self, cases: list[Case], values: dict[str, dict[str, str]]) -> list[Case]:
+        source = self.options.label_from
+        if source == "colours":
+            return [labelled for case in cases if (labelled := self._label_by_colour(case))]
+        if source is None:
+            return cases
+        rows, faults = look_up(source, self.root, ((case.case_id, values[case.case_id]["id"]) for case in cases))
+        self.faults += faults
+        return [
+            replace(
+                case, label=rows[case.case_id].label or case.label, patient=rows[case.case_id].patient or case.patient
+            )
+            for case in cases
+            if case.case_id in rows
+        ]
+
+    def _label_by_colour(self, case: Case) -> Case | None:
+        """The case with the class whose colour its masks have, or else with the entry's class that has no colour."""
+        assert isinstance(self.options.values, Colours)
+        names = list(self.options.values.colours)
+        try:
+            numbers = {
+                int(n) for path in case.masks for n in np.unique(nearest_colour(read_pixels(path), self.options.values))
+            }
+        except DataError as error:
+            self.faults.append(str(error))
+            return None
+        found = [names[n - 1] for n in sorted(numbers - {0})] or [c for c in self.spec.classes if c not in names]
+        if len(found) != 1:
+            self.faults.append(
+                f"{case.image}: its mask has the colours of {' and '.join(found) or 'no class'}, not of one."
+            )
+            return None
+        return replace(case, label=found[0])
+
+    def _of_classes(self, cases: list[Case]) -> list[Case]:
+        classes = self.spec.classes
+        if not classes or all(case.label is None for case in cases):
+            return cases
+        kept = [case for case in cases if case.label in classes]
+        if len(kept) < len(cases):
+            others = ", ".join(sorted({str(case.label) for case in cases} - set(classes)))
+            self._notes.append(f"left out {len(cases) - len(kept)} images of other classes ({others})")
+        return kept
