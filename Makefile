@@ -44,7 +44,8 @@ check-phantom: venv ## Train the phantom suite and compare it with its committed
 coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/method.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m simulated
 
-docs: venv ## Write the parts of docs/ that come from the code
+docs: venv ## Write the parts of docs/ that come from the code, and the example report from the demo
+	$(BIN)/usfm-bench run --suite demo
 	$(BIN)/python scripts/write_docs.py
 
 wheel: venv ## Build the wheel and try it in an environment without torch

@@ -1,11 +1,36 @@
-"""Write the parts of docs/ that come from the code: `make docs`."""
+"""Write the parts of docs/ that come from the code, and the example report from the demo's trials: `make docs`."""
 
 from pathlib import Path
 
+from usfm_bench.atomic import write_text
+from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import with_definitions
+from usfm_bench.results.store import Store
 
-METHOD = Path(__file__).parents[1] / "docs" / "method.md"
+PROJECT = Path(__file__).parents[1]
+METHOD, EXAMPLE = PROJECT / "docs" / "method.md", PROJECT / "docs" / "example-report"
+# Enough to see what there is; `report --figures DIR` draws all of them.
+SHOWN = ("forest-", "cases-", "size-", "curves-malignant-", "confusion-", "sheet-unet")
+
+
+def write_example() -> None:
+    """Markdown, LaTeX and some figures of the suite `demo`, whose trials lie in reports/runs."""
+    store = Store(PROJECT / "reports" / "runs")
+    report = build_report(store, "demo", "smoke")
+    chosen = [named for named in draw_all(report, store) if named.name.startswith(SHOWN)]
+    for named, [path] in write_figures(EXAMPLE, chosen, formats=("png",)):
+        print(f"Wrote {path.relative_to(PROJECT)}: {named.title}")
+    figures = "\n\n".join(f"![{n.title}]({n.name}.png)\n\n*{n.title}.* {n.caption}" for n in chosen)
+    about = (
+        "This page is the report of `make demo`, written by `make docs`. The same as a page with sortable tables and "
+        "every case: `usfm-bench report --suite demo --format html --out page`. As LaTeX: `report.tex`.\n"
+    )
+    write_text(EXAMPLE / "README.md", f"{about}\n{render([report], 'markdown')}\n## Figures\n\n{figures}\n")
+    write_text(EXAMPLE / "report.tex", render([report], "latex"))
+
 
 if __name__ == "__main__":
-    METHOD.write_text(with_definitions(METHOD.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"Wrote {METHOD}")
+    write_text(METHOD, with_definitions(METHOD.read_text(encoding="utf-8")))
+    print(f"Wrote {METHOD.relative_to(PROJECT)}")
+    write_example()
