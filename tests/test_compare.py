@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from usfm_bench.errors import BenchError
-from usfm_bench.stats import compare, crossed_interval, holm, variance_components
+from usfm_bench.stats import compare, holm, variance_components
 from usfm_bench.stats.compare import detectable_difference
+from usfm_bench.stats.components import difference_components
 
 
 def draw(seeds=3, cases=40, shift=0.0, seed_sd=0.02, case_sd=0.2, rest_sd=0.08, seed=0):
@@ -35,11 +36,24 @@ def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
     assert min(abs(touching.low), abs(touching.high)) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_interval_of_a_difference_is_never_narrower_than_that_of_a_mean():
-    for seed in range(20):
-        a, b = draw(seed=seed)
-        mean, difference = crossed_interval(a - b), compare(a, b).difference
-        assert difference.low <= mean.low < mean.high <= difference.high
+def test_seeds_are_two_sets_and_cases_are_pairs():
+    a, b = draw(seeds=4, shift=0.03)
+    d, n = a - b, 40
+    rest = ((d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()) ** 2).sum() / (3 * 39) / (4 * n)
+    va = max((a.mean(axis=1).var(ddof=1) + b.mean(axis=1).var(ddof=1)) / 4, rest)
+    vb = max(0, d.mean(axis=0).var(ddof=1) / n - rest)
+    t = (va * stats.t.ppf(0.975, 6) + vb * stats.t.ppf(0.975, 39)) / (va + vb)
+    found = compare(a, b).difference
+    assert found.high - found.point == pytest.approx(t * np.sqrt(va + vb))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.permutations(range(3)))
+def test_which_seed_stands_beside_which_changes_little(seed, order):
+    a, b = draw(seeds=3, seed=seed)
+    one, other = compare(a, b).difference, compare(a, b[list(order)]).difference
+    assert other.point == pytest.approx(one.point)
+    assert other.high - other.low == pytest.approx(one.high - one.low, rel=0.25)
 
 
 @settings(max_examples=30, deadline=None)
@@ -108,7 +122,7 @@ def test_one_seed_says_nothing_of_the_seeds_that_are_needed():
 
 def test_as_many_cases_as_are_needed_find_the_difference_and_one_fewer_does_not():
     a, b = draw(shift=0.05, cases=20, seed_sd=0.0, seeds=5)
-    found, parts = compare(a, b), variance_components(a - b, for_test=True)
+    found, parts = compare(a, b), difference_components(a, b)
     n, mean = found.cases_needed, abs(found.difference.point)
 
     def of(n):

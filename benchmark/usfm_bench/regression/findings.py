@@ -11,7 +11,7 @@ import numpy as np
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.regression.match import Pair
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
-from usfm_bench.stats.components import Components, change_components
+from usfm_bench.stats.components import Components, difference_components
 from usfm_bench.stats.contributions import Contributions
 
 ALPHA = 0.05
@@ -100,7 +100,7 @@ def measure_drop(old: Contributions | None, new: Contributions | None, *, higher
         return drop._replace(drop=0.0, same=True)
     if len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
-    parts = change_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
+    parts = difference_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
     if parts.n_groups <= parts.n_folds:
         return drop._replace(reason="too few cases, or groups of them")
     return drop._replace(parts=parts)

@@ -1,4 +1,4 @@
-"""Is one model better than another? Paired on the same cases and seeds."""
+"""Is one model better than another? Paired on the same cases, over the same seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from usfm_bench.errors import BenchError
-from usfm_bench.stats.components import Components, Labels, variance_components
+from usfm_bench.stats.components import Components, Labels, difference_components
 from usfm_bench.stats.intervals import Interval, interval_of
 
 Floats = NDArray[np.float64]
@@ -69,7 +69,7 @@ def compare(
     if a.shape != b.shape:
         raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
     scores = a - b
-    parts = variance_components(scores, groups, folds=folds, for_test=True)
+    parts = difference_components(a, b, groups, folds=folds)
     interval = interval_of(parts, level=level)
     if parts.none:
         return Comparison(interval, *[None] * 7)
@@ -153,7 +153,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def with_seeds(parts: Components, n: int) -> Components:
     """The components that n seeds would have, with these cases."""
     share = parts.n_seeds / n
-    cases = parts.cases - parts.residual + parts.residual * share
+    held = 0.0 if parts.for_test else parts.residual  # the residual's share in the part of the cases
+    cases = parts.cases - held + held * share
     return parts._replace(seeds=parts.seeds * share, cases=cases, residual=parts.residual * share, n_seeds=n)
 
 

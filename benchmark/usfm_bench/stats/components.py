@@ -35,9 +35,9 @@ class Components(NamedTuple):
     n_folds: int = 1
     """Each case is tested in one of them, by networks of their own."""
     for_test: bool = False
-    """The residual's share is in the part of the seeds too."""
+    """The residual's share is in the part of the seeds, and in `difference_components` there alone."""
     n_sets: int = 1
-    """Sets of seeds that the seeds' part is from: 2 where old and new networks vary by themselves."""
+    """Sets of seeds that the seeds' part is from: 2 where two models' networks vary by themselves."""
 
     @property
     def variance(self) -> float:
@@ -83,8 +83,7 @@ def variance_components(
         groups: (C,).
         folds: (C,) the fold that each case is tested in; seeds then vary within folds, by networks of their own.
             Training sets overlap between folds, which this leaves out: it is approximate.
-        for_test: leave the residual's share in the part of the seeds. Between two models the seeds, few as they are,
-            may be all that varies; taking that share out errs too often on the short side (docs/method.md).
+        for_test: leave the residual's share in the part of the seeds, as `difference_components` needs it.
 
     Raises:
         BenchError: NaN, or not two-dimensional.
@@ -114,26 +113,32 @@ def variance_components(
     return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
 
 
-def change_components(
-    old: Floats, new: Floats, groups: Labels | None = None, *, folds: Labels | None = None
+def difference_components(
+    a: Floats, b: Floats, groups: Labels | None = None, *, folds: Labels | None = None
 ) -> Components:
-    """Components of mean(old) - mean(new), of the same cases by two sets of trainings.
+    """Components of mean(a) - mean(b), of the same cases by two sets of trainings.
 
-    Cases are paired. Seeds are not: after a change to code or settings seed 0 is another training, and two sets of S
+    Cases are paired. Seeds are not: seed 0 of another model, or of other code, is another training, and two sets of S
     seeds show their spread with 2 (S - 1) degrees of freedom. The residual's share is in the seeds' part, which is not
     below it where seeds agree by luck, and taken out of the cases'.
 
     Args:
-        old: (S, C), two seeds or more.
-        new: (S, C).
+        a: (S, C).
+        b: (S, C).
         groups: (C,).
         folds: (C,).
+
+    Returns:
+        With one seed the part of the cases alone; none where every score is the same.
     """
-    parts = variance_components(old - new, groups, folds=folds, for_test=True)
-    between = sum(variance_components(x, groups, folds=folds, for_test=True).seeds for x in (old, new))
+    parts = variance_components(a - b, groups, folds=folds, for_test=True)
+    if parts.n_seeds == 1:
+        return parts
+    between = sum(variance_components(x, groups, folds=folds, for_test=True).seeds for x in (a, b))
     seeds, cases = max(between, parts.residual), max(0.0, parts.cases - parts.residual)
-    none = seeds + cases <= (_ROUNDING * float(np.abs(old).max())) ** 2
-    return parts._replace(seeds=seeds, cases=cases, residual=0.0, n_sets=2, none=none)
+    rounding = _ROUNDING * float(np.abs(a).max())
+    none = parts.n_groups <= parts.n_folds or seeds + cases <= rounding**2 or bool((np.abs(a - b) <= rounding).all())
+    return parts._replace(seeds=seeds, cases=cases, n_sets=2, none=none)
 
 
 def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np.int64], int]:

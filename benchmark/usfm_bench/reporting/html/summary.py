@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from usfm_bench.metrics.definitions import DEFINITIONS, headline
@@ -59,7 +60,9 @@ def limits(report: Report) -> list[str]:
     found: dict[str, None] = {}
     for table in dict.fromkeys(s.table for s in report.spreads):
         where = f"Table {table}: " if table else ""
-        found |= {f"{where}{line}": None for line in advice([s for s in report.spreads if s.table == table])}
+        found |= {
+            f"{where}{line.replace('`', '')}": None for line in advice([s for s in report.spreads if s.table == table])
+        }
     return list(found)
 
 
@@ -85,7 +88,7 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Compared]) -> str:
         return "Undefined for every model."
     higher = DEFINITIONS[str(known[0].definition)].higher_is_better
     best = (max if higher else min)(known, key=lambda row: row.mean or 0.0)
-    said = f"{cell(best)}{_unit(best)}"
+    said = f"{cell(replace(best, standing=None))}{_unit(best)}"
     if len(known) == 1:
         return f"{said} by {best.model}, the only model."
     return " ".join([f"{best.model} has the best mean of {len(known)} models, {said}.", *_verdict(best.model, pairs)])
