@@ -17,7 +17,7 @@ from usfm_bench.data.dataset import Dataset, open_reader, read_cases
 from usfm_bench.data.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.near_duplicates import Fingerprints, components, fingerprints, near_pairs
-from usfm_bench.data.sample import Sample
+from usfm_bench.data.sample import Image, Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.splits import shared_groups, split_folds
 from usfm_bench.errors import DataError
@@ -42,6 +42,10 @@ class Images:
         """Kept and left-out cases."""
         return (*self.dataset.samples, *self.left_out)
 
+    def by_id(self) -> dict[str, Image]:
+        """Case id -> (H, W) grey levels."""
+        return {sample.case.case_id: sample.image for sample in self.samples}
+
 
 def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     """Decode every case, also those left out, from the cache where it has them.
@@ -62,13 +66,9 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     return Images(spec, dataset, left_out, fingerprints(s.image for s in (*kept, *left_out)))
 
 
-def audit_dataset(spec: DatasetSpec, data_root: Path, against: Sequence[DatasetSpec] = ()) -> Audit:
-    """Look for duplicates, leaks, contradictions and shortcuts in a data set, and for what it shares with others.
-
-    Raises:
-        DataError: data missing or a file unreadable; every fault at once.
-    """
-    images = read_images(spec, data_root)
+def audit_images(images: Images, others: Sequence[Images] = ()) -> Audit:
+    """Look for duplicates, leaks, contradictions and shortcuts in a data set, and for what it shares with others."""
+    spec = images.spec
     pairs = find_pairs(images)
     flagged = find_burned_in(images.dataset)
     return Audit(
@@ -80,7 +80,7 @@ def audit_dataset(spec: DatasetSpec, data_root: Path, against: Sequence[DatasetS
         pairs=pairs,
         near_groups=find_groups(pairs),
         splits=tuple(check_split(images.dataset, pairs, name, split) for name, split in SPLITS.items()),
-        overlaps=tuple(find_overlap(images, read_images(other, data_root)) for other in against),
+        overlaps=tuple(find_overlap(images, other) for other in others),
         classes=count_classes(images.dataset, flagged),
         lesions=measure_lesions(images.dataset),
         burned_in=tuple(s.case.case_id for s, drawn in zip(images.dataset.samples, flagged, strict=True) if drawn),

@@ -2,9 +2,8 @@
 
 Two images are near-duplicates when, on a 64 x 64 grid, they correlate by at least 0.97, or when their perceptual hashes
 differ in at most 4 of 63 bits. The hash is the signs of the 63 lowest AC coefficients of the cosine transform on a
-32 x 32 grid, against their median. The same is asked of each
-image's mirror image. Groups are the connected components: grouping too much costs a little freedom in drawing splits,
-grouping too little leaks test images into training.
+32 x 32 grid, against their median. The same is asked of each image's mirror image. Groups are the connected components:
+grouping too much costs a little freedom in drawing splits, grouping too little leaks test images into training.
 """
 
 from __future__ import annotations
