@@ -40,13 +40,12 @@ def invert(path: Path) -> None:
 def write_case(folder: Path, number: int, *, mask: bool = True) -> str:
     """An image of its own size and a mask; returns the row of the list."""
     rng = np.random.default_rng(number)
-    shape = 7 + number, 11 + number  # 77, 96, ...: no multiple of 8, so that masks end within a byte
+    shape = 7 + number, 11 + number  # 77, 96, 117, ...: masks may end within a byte
     save(folder / f"{number}.png", rng.integers(0, 256, shape, dtype=np.uint8))
     if mask:
         save(folder / f"{number}-mask.png", rng.integers(0, 2, shape, dtype=np.uint8) * 255)
-    return (
-        f"{number}.png,a,{f'{number}-mask.png' if mask else ''},{0.1 * number if mask else ''},{0.2 if mask else ''}\n"
-    )
+    rest = f"{number}-mask.png,{0.1 * number},0.2" if mask else ",,"
+    return f"{number}.png,a,{rest}\n"
 
 
 @pytest.fixture
