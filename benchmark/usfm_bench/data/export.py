@@ -27,7 +27,6 @@ from usfm_bench.data.sample import Sample, Spacing
 from usfm_bench.errors import BenchError
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
-_MODE = 0o600  # of unpacked files
 Write = Callable[[str, bytes], None]
 """Adds a file, by its name, to an archive."""
 
@@ -159,14 +158,8 @@ def _png(pixels: Any, *flags: int) -> bytes:
 
 def _zip(stream: IO[bytes], fill: Callable[[Write], int]) -> int:
     with zipfile.ZipFile(stream, "w") as archive:
-
-        def add(name: str, content: bytes) -> None:
-            # A ZipInfo of its own has a fixed date, so that the same data give the same bytes.
-            facts = zipfile.ZipInfo(name)
-            facts.external_attr = _MODE << 16
-            archive.writestr(facts, content)
-
-        return fill(add)
+        # A ZipInfo of its own has a fixed date, so that the same data give the same bytes; and the mode 0600.
+        return fill(lambda name, content: archive.writestr(zipfile.ZipInfo(name), content))
 
 
 def _tar(stream: IO[bytes], fill: Callable[[Write], int]) -> int:
@@ -174,7 +167,7 @@ def _tar(stream: IO[bytes], fill: Callable[[Write], int]) -> int:
 
         def add(name: str, content: bytes) -> None:
             facts = tarfile.TarInfo(name)
-            facts.size, facts.mode = len(content), _MODE
+            facts.size, facts.mode = len(content), 0o600
             archive.addfile(facts, io.BytesIO(content))
 
         return fill(add)
