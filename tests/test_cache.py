@@ -13,6 +13,7 @@ from usfm_bench.data import cache as cache_module
 from usfm_bench.data import dataset as dataset_module
 from usfm_bench.data.cache import cache_folder
 from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.readers.manifest import ManifestReader
 from usfm_bench.data.spec import DatasetSpec, load_registry
 from usfm_bench.errors import DataError
 
@@ -212,6 +213,18 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(root, monkeypatch):
         return found
 
     monkeypatch.setattr(dataset_module, "decode", slow)
+    open_dataset(SPEC, root)
+    assert not (root.parent / "cache").exists()
+
+
+def test_what_a_reader_notes_while_it_decodes_is_not_lost(root, monkeypatch):
+    load = ManifestReader.load
+
+    def noting(self, case):
+        self.notes = [*getattr(self, "notes", ()), case.case_id]
+        return load(self, case)
+
+    monkeypatch.setattr(ManifestReader, "load", noting)
     open_dataset(SPEC, root)
     assert not (root.parent / "cache").exists()
 

@@ -109,12 +109,14 @@ def read_cases(
     if cache is None:
         return decode(reader, cases)
     known = cache.load(cases)
+    notes = list(getattr(reader, "notes", ()))
     fresh, faults = decode(reader, [case for case in cases if case.case_id not in known])
     if not known:
         wanted = {case.case_id for case in cases}
         others, _ = decode(reader, [case for case in found if case.case_id not in wanted])
-        # Files that changed while they were read must not be kept under either state.
-        if image_cache(spec, root, found) == cache:
+        # Files that changed while they were read must not be kept under either state, and what a reader notes while
+        # it decodes (masks that it resampled, say) must be said at every start.
+        if image_cache(spec, root, found) == cache and list(getattr(reader, "notes", ())) == notes:
             cache.save([*fresh, *others])
     known |= {sample.case.case_id: sample for sample in fresh}
     return [known[case.case_id] for case in cases if case.case_id in known], faults
