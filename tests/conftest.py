@@ -11,6 +11,7 @@ from invented import invent_store
 from usfm_bench.results.store import Store
 
 PROJECT = Path(__file__).parents[1]
+os.environ["USFM_BENCH_CACHE"] = "none"  # tests leave nothing in the user's cache; tests/test_cache.py sets its own
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -227,6 +227,10 @@ def test_the_contradictory_pair_is_left_out_of_the_real_data(busi):
     assert np.bincount(busi.labels).tolist() == [436, 209, 133]
 
 
+def test_the_real_data_have_the_hash_of_the_measured_records(busi):
+    assert busi.content_hash == "4b18188a538aff4f312f60d982cb602bc173eccf4936f80ef2015d9875f9d0ac"
+
+
 def test_exactly_the_normal_images_have_no_lesion(busi):
     assert {(s.case.label == "normal", s.mask.any()) for s in busi.samples} == {(True, False), (False, True)}
     assert sum(s.mask.any() for s in busi.samples) == 437 + 210 - 2

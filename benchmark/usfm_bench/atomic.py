@@ -11,8 +11,13 @@ from typing import IO
 from usfm_bench.errors import BenchError
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: bool = False) -> None:
     """Write a file through `write(stream)` under a temporary name in the same folder, flush it to disk and rename it.
+
+    Args:
+        path: the file; folders on the way to it are made.
+        write: writes the content.
+        private: the file is readable by its owner alone, as patient images should be.
 
     Raises:
         BenchError: no space, no permission; what was there before is kept.
@@ -26,7 +31,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes files private; results are meant to be shared as the umask says.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o600 if private else 0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error

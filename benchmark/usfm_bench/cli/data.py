@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,3 +70,66 @@ def verify(
             typer.secho(f"error: {fault}", fg="red", err=True)
         typer.echo(f"{len(result.faults)} faults." if result.faults else "No faults.")
     raise typer.Exit(2 if result.faults else 0)
+
+
+class FailOn(StrEnum):
+    """What makes an audit end with exit code 1."""
+
+    leak = "leak"
+
+
+@app.command("audit", epilog="Example: `usfm-bench data audit busi --data-root ~/data --fail-on leak`")
+def audit(
+    name: Name,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another data set that should share no image with this one; may be given several times."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Exit 1 when a split can part duplicates, or when images are shared with another data set."),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write the pairs side by side to this HTML file. It holds patient images.")
+    ] = None,
+    data_root: DataRoot = DATA_ROOT,
+    registry: RegistryFile = None,
+    form: FormatOption = TextFormat.text,
+) -> None:
+    """Duplicates, contradictory labels, leaks between splits and data sets, class balance, lesion sizes, drawn text."""
+    from usfm_bench.atomic import write_atomic
+    from usfm_bench.data.audit import audit_images, read_images
+    from usfm_bench.data.spec import find_dataset, load_registry
+    from usfm_bench.reporting.audit import audit_json, audit_sheet, audit_text
+
+    specs = load_registry(registry)
+    wanted = [find_dataset(each, specs) for each in (name, *dict.fromkeys(against or []))]
+    images, *others = [read_images(spec, data_root) for spec in wanted]
+    found = audit_images(images, others)
+    if sheet is not None:
+        page = audit_sheet(found, images.by_id(), {other.spec.name: other.by_id() for other in others})
+        write_atomic(sheet, lambda stream: stream.write(page.encode()), private=True)
+    if form is TextFormat.json:
+        print_facts(audit_json(found), form)
+    else:
+        typer.echo(audit_text(found))
+    raise typer.Exit(1 if fail_on is FailOn.leak and found.leaks else 0)
+
+
+@app.command("export", epilog="Example: `usfm-bench data export busi --size 256 --out busi-256px.zip`")
+def export(
+    name: Name,
+    size: Annotated[int, typer.Option(min=16, help="Longer side of an image at most, in pixels.")],
+    out: Annotated[Path, typer.Option(help="File to write, ending in .zip or .tar. It holds patient images.")],
+    data_root: DataRoot = DATA_ROOT,
+    registry: RegistryFile = None,
+    form: FormatOption = TextFormat.text,
+) -> None:
+    """Write a compact copy: smaller images and masks, a list, and a registry entry under a new name."""
+    from usfm_bench.data.dataset import open_dataset
+    from usfm_bench.data.export import check_ending, export_dataset
+    from usfm_bench.data.spec import find_dataset, load_registry
+
+    check_ending(out)
+    dataset = open_dataset(find_dataset(name, load_registry(registry)), data_root)
+    print_facts(export_dataset(dataset, size, out), form)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
+
+from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
 from usfm_bench.data.dataset import Dataset, decode, open_reader
 from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.readers.base import read_grey
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.splits import split_dataset
 from usfm_bench.errors import DataError
+
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar"}
 
 
 @dataclass
@@ -53,6 +62,8 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
         "notes": list(reader.notes),
+        **_mask_values([path for case in cases for path in case.masks]),
+        **_checksum(spec, data_root),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     report.faults += _contradictions(kept)
@@ -87,6 +98,7 @@ def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:
         "square images": sum(h == w for h, w in shapes),
         "width": [min(w for _, w in shapes), max(w for _, w in shapes)],
         "height": [min(h for h, _ in shapes), max(h for h, _ in shapes)],
+        "median width and height": [median(w for _, w in shapes), median(h for h, _ in shapes)],
         "images with several masks": sum(len(sample.case.masks) > 1 for sample in samples),
         "images without a lesion": sum(not s.mask.any() for s in masked if s.mask is not None),
         "images with pixel spacing": sum(sample.spacing is not None for sample in samples),
@@ -94,6 +106,36 @@ def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:
         "images in groups of two or more": sum(n for n in sizes.values() if n > 1),
         "largest group": max(sizes.values()),
     }
+
+
+def _mask_values(paths: Sequence[Path]) -> dict[str, str]:
+    """Which grey levels the mask files have: 0 and 255 as a rule; others tell of lossy copies or of several labels."""
+
+    def levels(path: Path) -> tuple[int, ...]:
+        try:
+            return tuple(np.unique(read_grey(path)).tolist())
+        except DataError:  # told among the faults, or no picture
+            return ()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [values for values in pool.map(levels, dict.fromkeys(paths)) if values]
+    others = [values for values in found if not set(values) <= {0, 255}]
+    if not found:
+        return {}
+    strange = sorted({level for values in others for level in values} - {0, 255})
+    tail = f"; {len(others)} with {len(strange)} other values, {strange[0]} to {strange[-1]}" if others else ""
+    return {"mask values": f"0 and 255 alone in {len(found) - len(others)} of {len(found)} files{tail}"}
+
+
+def _checksum(spec: DatasetSpec, data_root: Path) -> dict[str, str]:
+    """Whether the published archive lies beside the data, by the registry's sha256; it is not needed for anything."""
+    if spec.checksum is None:
+        return {}
+    folder = (data_root / spec.path).parent
+    for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in _ARCHIVES and p.is_file()):
+        if file_sha256(path) == spec.checksum.lower():
+            return {"checksum": f"that of {path.name}"}
+    return {"checksum": f"no archive in '{folder}' has the registry's; the files themselves are not covered by it"}
 
 
 def _contradictions(samples: Sequence[Sample]) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.config import content_hash
-from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.cache import image_cache
+from usfm_bench.data.groups import assign_groups, pixel_hash
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec
@@ -74,7 +75,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     reader = open_reader(spec, data_root)
     found = reader.cases()
     cases = [case for case in found if case.case_id not in spec.exclude]
-    samples, faults = decode(reader, cases)
+    samples, faults = read_cases(spec, data_root / spec.path, reader, cases, found)
     faults = [*reader.faults, *faults]
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
@@ -100,14 +101,39 @@ def open_reader(spec: DatasetSpec, data_root: Path) -> Reader:
     return READERS[spec.layout](spec, root)
 
 
+def read_cases(
+    spec: DatasetSpec, root: Path, reader: Reader, cases: list[Case], found: Sequence[Case]
+) -> tuple[list[Sample], list[str]]:
+    """Like `decode`, from the cache of the data set; where there is none yet, it is filled with all that was found."""
+    cache = image_cache(spec, root, found)
+    if cache is None:
+        return decode(reader, cases)
+    known = cache.load(cases)
+    notes = list(reader.notes)
+    fresh, faults = decode(reader, [case for case in cases if case.case_id not in known])
+    if not known:
+        wanted = {case.case_id for case in cases}
+        others, _ = decode(reader, [case for case in found if case.case_id not in wanted])
+        # Files that changed while they were read must not be kept under either state, and what a reader notes while
+        # it decodes (masks that it resampled, say) must be said at every start.
+        if image_cache(spec, root, found) == cache and list(reader.notes) == notes:
+            cache.save([*fresh, *others])
+    known |= {sample.case.case_id: sample for sample in fresh}
+    return [known[case.case_id] for case in cases if case.case_id in known], faults
+
+
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
-    """The decodable cases and the faults of the others, on all cores: OpenCV decodes without the interpreter's lock."""
+    """The decodable cases, with their pixel hashes, and the faults of the others.
+
+    On all cores: OpenCV decodes and hashlib hashes without the interpreter's lock.
+    """
 
     def load(case: Case) -> Sample | str:
         try:
-            return reader.load(case)
+            sample = reader.load(case)
         except DataError as error:
             return str(error)
+        return replace(sample, pixel_hash=pixel_hash(sample.image))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(load, cases))

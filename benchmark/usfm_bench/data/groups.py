@@ -34,7 +34,7 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     Two cases share a group when they share a patient, are listed as near-duplicates, or have equal pixels, or when
     a chain of such pairs joins them. Ids are made from pixels: no patient identifier can be guessed from them.
     """
-    hashes = [pixel_hash(sample.image) for sample in samples]
+    hashes = [sample.pixel_hash or pixel_hash(sample.image) for sample in samples]
     listed = near_duplicate_groups(spec)
     keys = [
         [f"pixels {h}"]

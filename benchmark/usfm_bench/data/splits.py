@@ -31,7 +31,12 @@ class Split(NamedTuple):
 
 
 def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) -> Split:
-    """Divide a data set by its classes, or by presence of a lesion where it has none.
+    """One fold of `split_folds`; 0 for a holdout."""
+    return split_folds(dataset, split, task=task)[fold]
+
+
+def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split]:
+    """Divide a data set by its classes, or by presence of a lesion where it has none; all folds.
 
     Raises:
         DataError: a class has too few groups to be on every side.
@@ -47,10 +52,10 @@ def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) 
     by_id = np.array(sorted(range(len(dataset)), key=lambda i: dataset.samples[i].case.case_id))
     ordered = [strata[i] for i in by_id]
     try:
-        drawn = _draw_complete(ordered, [dataset.groups[i] for i in by_id], split)[fold]
+        folds = _draw_complete(ordered, [dataset.groups[i] for i in by_id], split)
     except DataError as error:
         raise DataError(f"Dataset '{dataset.spec.name}': {error}") from None
-    return Split(*(np.sort(by_id[side]) for side in drawn))
+    return [Split(*(np.sort(by_id[side]) for side in drawn)) for drawn in folds]
 
 
 def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:

@@ -1,0 +1,169 @@
+"""Decoded images and masks in one memory-mapped file a data set, so that a second start decodes nothing.
+
+A file is used only while nothing that it was made from has changed: path, size and times of every source file, how the
+registry entry reads them, and the readers' own code. Otherwise it is made again. It is an Arrow file, one row a case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from usfm_bench.atomic import write_atomic
+from usfm_bench.config import content_hash
+from usfm_bench.data import readers
+from usfm_bench.data.sample import Case, Sample, Spacing
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import BenchError
+
+_SCHEMA = pa.schema(
+    {
+        "case_id": pa.string(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "image": pa.large_binary(),
+        "mask": pa.large_binary(),  # one bit a pixel; null where the data set has no masks
+        "spacing_y": pa.float64(),
+        "spacing_x": pa.float64(),
+        "pixel_hash": pa.string(),
+    }
+)
+_Bytes = NDArray[np.uint8]
+_BATCH = 64  # rows written at once: bounds the memory
+
+
+def cache_folder() -> Path | None:
+    """USFM_BENCH_CACHE, or else `usfm-bench` in the user's cache folder; None where the variable says `none`."""
+    given = os.environ.get("USFM_BENCH_CACHE")
+    if given:
+        return None if given == "none" else Path(given)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "usfm-bench"
+    except RuntimeError:  # no home folder
+        return None
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """The file of one data set in one place, and what must be true of it to be used."""
+
+    path: Path
+    key: str
+    """Content hash of everything that decoding depends on."""
+
+    def load(self, cases: Iterable[Case]) -> dict[str, Sample]:
+        """Case id -> sample, its pixels mapped from the file (read-only); empty where the file is not of this key."""
+        by_id = {case.case_id: case for case in cases}
+        try:
+            with pa.memory_map(str(self.path)) as mapped, pa.ipc.open_file(mapped) as stored:
+                if stored.schema != _SCHEMA or (stored.schema.metadata or {}).get(b"key") != self.key.encode():
+                    return {}
+                batches = [stored.get_batch(i) for i in range(stored.num_record_batches)]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy unpacks bits without the interpreter's lock
+                loaded = list(pool.map(partial(_samples, by_id), batches))
+        except (OSError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
+            return {}
+        return {sample.case.case_id: sample for samples in loaded for sample in samples}
+
+    def save(self, samples: Sequence[Sample]) -> None:
+        """Write the file, readable by its owner alone; where that fails, say so on stderr and go on without."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomic(self.path, lambda stream: self._write(stream, samples), private=True)
+        except (OSError, BenchError) as error:
+            sys.stderr.write(f"note: no cache of decoded images: {error} USFM_BENCH_CACHE names another folder.\n")
+
+    def _write(self, stream: IO[bytes], samples: Sequence[Sample]) -> None:
+        with pa.ipc.new_file(stream, _SCHEMA.with_metadata({"key": self.key})) as file:
+            for start in range(0, len(samples), _BATCH):
+                rows = [_row(sample) for sample in samples[start : start + _BATCH]]
+                file.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+
+
+def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCache | None:
+    """The cache of these cases, which must be all that the reader finds; None where there is nothing to keep."""
+    folder = cache_folder()
+    files = {path for case in cases for path in (case.image, *case.masks) if path is not None}
+    if folder is None or not files:
+        return None
+    reading = spec.model_dump(mode="json", include={"layout", "classes", "options"})
+    place = content_hash([str(root.resolve()), reading])
+    key = content_hash([place, _code(), _listing(root, files)])
+    return ImageCache(folder / f"{spec.name}-v{spec.version}-{place[:12]}.arrow", key)
+
+
+def _listing(root: Path, files: set[Path]) -> list[list[Any]]:
+    """Path, size and times of the cases' files and of all others in the data set: lists and annotations matter too."""
+    others = [root] if root.is_file() else [Path(top, name) for top, _, names in os.walk(root) for name in names]
+    rows: list[list[Any]] = []
+    for path in sorted(files.union(others)):
+        try:
+            found = path.stat()
+        except OSError:
+            rows.append([str(path), None])
+            continue
+        rows.append([str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns])
+    return rows
+
+
+def _code() -> list[str]:
+    """What decodes: OpenCV's version and the readers' sources."""
+    sources = sorted(Path(readers.__file__).parent.glob("*.py"))
+    return [cv2.__version__, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)]
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    spacing = sample.spacing or (None, None)
+    return {
+        "case_id": sample.case.case_id,
+        "height": sample.image.shape[0],
+        "width": sample.image.shape[1],
+        "image": sample.image.tobytes(),
+        "mask": None if sample.mask is None else np.packbits(sample.mask).tobytes(),
+        "spacing_y": spacing[0],
+        "spacing_x": spacing[1],
+        "pixel_hash": sample.pixel_hash,
+    }
+
+
+def _samples(cases: Mapping[str, Case], batch: pa.RecordBatch) -> list[Sample]:
+    batch.validate()
+    images, masks = _bytes(batch.column("image")), _bytes(batch.column("mask"))
+    rows = batch.drop_columns(["image", "mask"]).to_pylist()
+    return [
+        _sample(cases[row["case_id"]], row, image, mask)
+        for row, image, mask in zip(rows, images, masks, strict=True)
+        if row["case_id"] in cases
+    ]
+
+
+def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes | None) -> Sample:
+    assert image is not None
+    shape = row["height"], row["width"]
+    spacing = None if row["spacing_y"] is None else Spacing(row["spacing_y"], row["spacing_x"])
+    lesion = None
+    if mask is not None:
+        lesion = np.unpackbits(mask, count=shape[0] * shape[1]).view(np.bool_).reshape(shape)
+    return Sample(case, image.reshape(shape), lesion, spacing, pixel_hash=row["pixel_hash"])
+
+
+def _bytes(column: Any) -> list[_Bytes | None]:
+    """Each value as a view of the mapped file; Arrow's own scalars would be copies."""
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[column.offset :]
+    content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return [
+        content[bounds[i] : bounds[i + 1]] if valid else None for i, valid in enumerate(column.is_valid().to_pylist())
+    ]

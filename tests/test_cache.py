@@ -1,0 +1,310 @@
+"""A second start decodes nothing, and a cache that is wrong, stale or impossible changes nothing but the time."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from usfm_bench.data import cache as cache_module
+from usfm_bench.data import dataset as dataset_module
+from usfm_bench.data.cache import cache_folder
+from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.readers.manifest import ManifestReader
+from usfm_bench.data.spec import DatasetSpec, load_registry
+from usfm_bench.errors import DataError
+
+SPEC = DatasetSpec(
+    name="mine",
+    version=1,
+    title="mine",
+    tasks=("segmentation",),
+    organ="breast",
+    layout="manifest",
+    path="mine/list.csv",
+    exclude={"2.png": "for the test"},
+)
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    """Without compression, so that the size on disk is that of any other pixels."""
+    assert cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+
+
+def invert(path: Path) -> None:
+    save(path, 255 - cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+def write_case(folder: Path, number: int, *, mask: bool = True) -> str:
+    """An image of its own size and a mask; returns the row of the list."""
+    rng = np.random.default_rng(number)
+    shape = 7 + number, 11 + number  # 77, 96, 117, ...: masks may end within a byte
+    save(folder / f"{number}.png", rng.integers(0, 256, shape, dtype=np.uint8))
+    if mask:
+        save(folder / f"{number}-mask.png", rng.integers(0, 2, shape, dtype=np.uint8) * 255)
+    rest = f"{number}-mask.png,{0.1 * number},0.2" if mask else ",,"
+    return f"{number}.png,a,{rest}\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with four cases, one without a mask, and a cache folder of its own."""
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    rows = [write_case(folder, number, mask=number != 3) for number in range(4)]
+    rows[0] = rows[0].replace(",0.0,", ",0.5,")
+    (folder / "list.csv").write_text("path,label,mask,spacing_y,spacing_x\n" + "".join(rows))
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the ids of the cases that are decoded from their files."""
+    ids: list[str] = []
+    decode = dataset_module.decode
+
+    def note(reader, cases):
+        ids.extend(case.case_id for case in cases)
+        return decode(reader, cases)
+
+    monkeypatch.setattr(dataset_module, "decode", note)
+    return ids
+
+
+def cache_file(root: Path) -> Path:
+    (path,) = (root.parent / "cache").iterdir()
+    return path
+
+
+def same(one: Dataset, other: Dataset) -> bool:
+    """Whether two data sets hold equal samples, bit by bit."""
+    for a, b in zip(one.samples, other.samples, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.mask, b.mask)
+        assert (a.mask is None) == (b.mask is None)
+        assert (a.case, a.spacing, a.group_id, a.pixel_hash) == (b.case, b.spacing, b.group_id, b.pixel_hash)
+    return one.content_hash == other.content_hash
+
+
+def test_the_second_start_decodes_nothing_and_gives_the_same(root, decoded):
+    first = open_dataset(SPEC, root)
+    assert sorted(decoded) == ["0.png", "1.png", "2.png", "3.png"]  # with the case that is left out
+    decoded.clear()
+    second = open_dataset(SPEC, root)
+    assert decoded == []
+    assert same(first, second)
+    assert [s.case.case_id for s in second.samples] == ["0.png", "1.png", "3.png"]
+    assert second.samples[0].spacing == (0.5, 0.2)
+    assert second.samples[2].mask is None
+
+
+def test_the_hash_is_that_without_a_cache(root, monkeypatch):
+    open_dataset(SPEC, root)
+    cached = open_dataset(SPEC, root)
+    monkeypatch.setenv("USFM_BENCH_CACHE", "none")
+    assert same(cached, open_dataset(SPEC, root))
+
+
+def test_another_choice_of_cases_shares_the_file(root, decoded):
+    open_dataset(SPEC, root)
+    decoded.clear()
+    whole = open_dataset(SPEC.model_copy(update={"exclude": {}}), root)
+    assert decoded == []
+    assert len(whole) == 4
+
+
+def test_pixels_are_mapped_and_read_only(root):
+    open_dataset(SPEC, root)
+    image = open_dataset(SPEC, root).samples[0].image
+    with pytest.raises(ValueError, match="read-only"):
+        image[0, 0] = 0
+
+
+def test_files_are_for_their_owner_alone(root):
+    open_dataset(SPEC, root)
+    assert stat.S_IMODE(cache_file(root).stat().st_mode) == 0o600
+    assert stat.S_IMODE(cache_file(root).parent.stat().st_mode) == 0o700
+
+
+# ---- stale or wrong --------------------------------------------------------------------------------------------------
+
+
+def other_pixels(root: Path) -> None:
+    """Same size on disk, and the old time put back."""
+    path = root / "mine" / "1.png"
+    before = path.stat()
+    invert(path)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def other_mask(root: Path) -> None:
+    invert(root / "mine" / "1-mask.png")
+
+
+def other_spacing(root: Path) -> None:
+    path = root / "mine" / "list.csv"
+    path.write_text(path.read_text().replace(",0.5,", ",0.7,"))
+
+
+def another_case(root: Path) -> None:
+    row = write_case(root / "mine", 4)
+    with (root / "mine" / "list.csv").open("a") as stream:
+        stream.write(row)
+
+
+@pytest.mark.parametrize("change", [other_pixels, other_mask, other_spacing, another_case])
+def test_any_change_of_the_files_is_seen(root, monkeypatch, change):
+    before = open_dataset(SPEC, root)
+    change(root)
+    after = open_dataset(SPEC, root)
+    assert after.content_hash != before.content_hash
+    assert same(after, open_dataset(SPEC, root))
+    monkeypatch.setenv("USFM_BENCH_CACHE", "none")
+    assert same(after, open_dataset(SPEC, root))
+    cache_file(root)  # still one file: the stale one was replaced
+
+
+def test_other_reading_options_are_another_file(root):
+    open_dataset(SPEC, root)
+    open_dataset(SPEC.model_copy(update={"classes": ("a",)}), root)
+    assert len(list((root.parent / "cache").iterdir())) == 2
+
+
+def test_other_code_of_the_readers_decodes_again(root, decoded, monkeypatch):
+    open_dataset(SPEC, root)
+    decoded.clear()
+    monkeypatch.setattr(cache_module, "_code", lambda: ["another version"])
+    open_dataset(SPEC, root)
+    assert len(decoded) == 4
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: b"something else",
+        lambda content: content[:-400] + bytes(400),
+    ],
+    ids=["truncated", "empty", "of another kind", "with an end of zeros"],
+)
+def test_a_damaged_file_is_made_again(root, decoded, spoil):
+    before = open_dataset(SPEC, root)
+    cache_file(root).write_bytes(spoil(cache_file(root).read_bytes()))
+    decoded.clear()
+    assert same(before, open_dataset(SPEC, root))
+    assert len(decoded) == 4
+    decoded.clear()
+    assert same(before, open_dataset(SPEC, root))
+    assert decoded == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(root, monkeypatch):
+    decode = dataset_module.decode
+
+    def slow(reader, cases):
+        found = decode(reader, cases)
+        other_mask(root)
+        return found
+
+    monkeypatch.setattr(dataset_module, "decode", slow)
+    open_dataset(SPEC, root)
+    assert not (root.parent / "cache").exists()
+
+
+def test_what_a_reader_notes_while_it_decodes_is_not_lost(root, monkeypatch):
+    load = ManifestReader.load
+
+    def noting(self, case):
+        noted.append(case.case_id)
+        return load(self, case)
+
+    noted = []
+    monkeypatch.setattr(ManifestReader, "notes", property(lambda self: tuple(noted)))
+    monkeypatch.setattr(ManifestReader, "load", noting)
+    open_dataset(SPEC, root)
+    assert not (root.parent / "cache").exists()
+
+
+def test_an_unreadable_file_is_told_every_time(root):
+    (root / "mine" / "1.png").write_bytes(b"no picture")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"1\.png: truncated, or not an image"):
+            open_dataset(SPEC, root)
+
+
+def test_an_unreadable_file_that_is_left_out_is_no_fault(root):
+    (root / "mine" / "2.png").write_bytes(b"no picture")
+    assert [len(open_dataset(SPEC, root)) for _ in range(2)] == [3, 3]
+
+
+# ---- where it cannot be ----------------------------------------------------------------------------------------------
+
+
+def test_none_turns_it_off(root, monkeypatch, decoded):
+    monkeypatch.setenv("USFM_BENCH_CACHE", "none")
+    open_dataset(SPEC, root)
+    open_dataset(SPEC, root)
+    assert decoded == ["0.png", "1.png", "3.png"] * 2
+    assert not (root.parent / "cache").exists()
+
+
+def test_where_it_cannot_be_written_a_note_says_so_and_the_data_set_opens(root, monkeypatch, capsys):
+    (root.parent / "file").write_text("in the way")
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(root.parent / "file" / "cache"))
+    assert len(open_dataset(SPEC, root)) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("note: no cache of decoded images: ")
+    assert err.count("\n") == 1
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(root, monkeypatch, capsys):
+    def full(self, stream, samples):
+        stream.write(b"part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache_module.ImageCache, "_write", full)
+    assert len(open_dataset(SPEC, root)) == 3
+    assert "No space left on device" in capsys.readouterr().err
+    assert list((root.parent / "cache").iterdir()) == []
+
+
+def test_two_may_build_it_at_once(root):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: open_dataset(SPEC, root), range(4)))
+    assert all(same(found[0], each) for each in found)
+    assert same(found[0], open_dataset(SPEC, root))
+    cache_file(root)
+
+
+def test_simulated_images_are_not_kept(root):
+    spec = load_registry()["phantom"].model_copy(update={"options": {"n": 6, "size": 32}, "classes": ()})
+    open_dataset(spec, root)
+    assert not (root.parent / "cache").exists()
+
+
+def test_its_place(monkeypatch, tmp_path):
+    monkeypatch.delenv("USFM_BENCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "usfm-bench"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "usfm-bench"
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+
+
+@pytest.mark.slow
+def test_busi_opens_from_it_with_the_same_hash(busi_root, tmp_path, monkeypatch, decoded):
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
+    spec = load_registry()["busi"]
+    first = open_dataset(spec, busi_root)
+    again = open_dataset(spec, busi_root)
+    assert len(decoded) == 780
+    assert first.content_hash == again.content_hash
