@@ -107,7 +107,7 @@ def variance_components(
         rest = totals - totals.mean(axis=0)
         # Mean square of the residual as a variance of one seed's mean, on the scale of the seeds' own spread.
         noise = float((rest**2).sum()) / ((n_seeds - 1) * free) * n_groups / n_cases**2
-        between = float(sums.var(axis=0, ddof=1).sum()) / n_cases**2
+        between = _between_seeds(sums, n_cases)
         seeds = (between if for_test else max(0.0, between - noise)) / n_seeds
     none = seeds + cases <= (_ROUNDING * float(np.abs(scores).max())) ** 2
     return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
@@ -134,11 +134,16 @@ def difference_components(
     parts = variance_components(a - b, groups, folds=folds, for_test=True)
     if parts.n_seeds == 1:
         return parts
-    between = sum(variance_components(x, groups, folds=folds, for_test=True).seeds for x in (a, b))
+    between = sum(_between_seeds(_fold_sums(x, folds)[0], x.shape[1]) for x in (a, b)) / parts.n_seeds
     seeds, cases = max(between, parts.residual), max(0.0, parts.cases - parts.residual)
     rounding = _ROUNDING * float(np.abs(a).max())
     none = parts.n_groups <= parts.n_folds or seeds + cases <= rounding**2 or bool((np.abs(a - b) <= rounding).all())
     return parts._replace(seeds=seeds, cases=cases, n_sets=2, none=none)
+
+
+def _between_seeds(sums: Floats, n_cases: int) -> float:
+    """Variance between seeds of the mean over cases, from (S, K) sums over the cases of each fold."""
+    return float(sums.var(axis=0, ddof=1).sum()) / n_cases**2
 
 
 def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np.int64], int]:
