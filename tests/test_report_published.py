@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from invented import invent_store
+from usfm_bench.cli import app as cli
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.published import published_rows, verdicts
 from usfm_bench.results.store import Store
@@ -122,3 +124,22 @@ def test_latex_escapes_what_it_would_read(make_store):
     assert r"a\_b\%c\&d\$e\#f\{g\}\textbackslash{}input\{x\}\textasciitilde{}\textasciicircum{}" in text
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
     assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 2
+
+
+def test_records_of_another_schema_are_left_out_and_named(make_store, monkeypatch, capsys):
+    store = make_store(seeds=2, models=[UNET, MICRO])
+    paths = sorted(store.root.rglob("record.json"))
+    paths[0].write_text(
+        paths[0]
+        .read_text()
+        .replace('"schema_version":1', '"schema_version":99')
+        .replace('"schema_version": 1', '"schema_version": 99')
+    )
+    monkeypatch.setattr(sys, "argv", ["usfm-bench", "report", "--suite", "demo", "--runs", str(store.root)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert "schema\\_version is 99" in out or "schema_version is 99" in out
+    assert UNET in out
+    assert MICRO in out

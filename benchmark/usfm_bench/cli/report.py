@@ -72,11 +72,11 @@ def report(
         _page(suites, profile, missed, runs, out, None if no_images else data_root)
         return
     from usfm_bench.atomic import write_text
-    from usfm_bench.reporting import build_report, render
-    from usfm_bench.results.store import Store
+    from usfm_bench.reporting import render
+    from usfm_bench.reporting.readable import ReadableStore
 
-    store = Store(runs)
-    reports = [build_report(store, name, profile, missed=missed.value) for name in suites]
+    store = ReadableStore(runs)
+    reports = [store.report(name, profile, missed.value) for name in suites]
     text = render(reports, form.value)
     if out is None:
         typer.echo(text, nl=False)

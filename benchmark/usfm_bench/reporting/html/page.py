@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from usfm_bench import __version__
 from usfm_bench.atomic import check_writable, write_text
-from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.pipe_table import Grid
@@ -21,12 +20,12 @@ from usfm_bench.reporting.figures.style import PAGE
 from usfm_bench.reporting.html.cases import Browser, browser_of
 from usfm_bench.reporting.html.plots import Plot, diagram_of, plots_of
 from usfm_bench.reporting.html.provenance import Source, sources_of
-from usfm_bench.reporting.html.readable import ReadableStore
 from usfm_bench.reporting.html.summary import Finding, Gap, findings, gaps, limits
 from usfm_bench.reporting.html.tables import Table, table_of
 from usfm_bench.reporting.markdown import AGAINST, TITLES, TableGrids, caption, table_grids
 from usfm_bench.reporting.method import definitions_grid
-from usfm_bench.reporting.report import Report, build_report, definitions_of
+from usfm_bench.reporting.readable import ReadableStore
+from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.statistics import comparisons, ranked, ranking_title, spread_grid, spread_notes
 from usfm_bench.results.store import Store
 
@@ -92,9 +91,7 @@ def write_html(
     store = ReadableStore(runs)
     sections = []
     for i, suite in enumerate(suites):
-        report = build_report(store, suite, profile, missed=missed)
-        if not report.results:
-            raise BenchError("\n".join([f"No trial of suite '{suite}' can be read.", *store.notes(suite)]))
+        report = store.report(suite, profile, missed)
         sections.append(_section(report, store, f"s{i}", data_root))
     page = folder / "index.html"
     write_text(page, _render(sections))
@@ -112,7 +109,7 @@ def _section(report: Report, store: ReadableStore, ident: str, data_root: Path |
         profile=report.profile,
         findings=findings(report),
         limits=limits(report),
-        left_out=[*lacking, *store.notes(report.suite), *report.notes],
+        left_out=[*lacking, *report.notes],
         blocks=[
             _block(report, table, grids, links, [g for g in missing if g.table == table], f"{ident}-table-{i}")
             for i, (table, grids) in enumerate(table_grids(report))

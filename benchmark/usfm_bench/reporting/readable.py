@@ -1,11 +1,14 @@
-"""A store of which only readable trials are seen, for a page that shows what there is and names what is missing."""
+"""A store of which only readable trials are seen, for reports that show what there is and name what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from usfm_bench.errors import BenchError
+from usfm_bench.metrics.measures import Missed
+from usfm_bench.reporting.report import Report, build_report
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store, encode_name, read_record
 
@@ -33,3 +36,14 @@ class ReadableStore(Store):
         """What was left out of a suite, in words, as far as it was asked for."""
         start = f"{encode_name(suite)}/"
         return [f"Left out {name}: {why}" for name, why in self.left_out.items() if name.startswith(start)]
+
+    def report(self, suite: str, profile: str | None, missed: Missed) -> Report:
+        """The report of what can be read, with what was left out in its notes.
+
+        Raises:
+            BenchError: as `build_report`, or nothing can be read.
+        """
+        found = build_report(self, suite, profile, missed=missed)
+        if not found.results:
+            raise BenchError("\n".join([f"No trial of suite '{suite}' can be read.", *self.notes(suite)]))
+        return replace(found, notes=(*self.notes(suite), *found.notes))
