@@ -27,7 +27,7 @@ from usfm_bench.reporting.figures.curves import curve_figures, curves_of, pr_of,
 from usfm_bench.reporting.figures.distribution import distribution_figures
 from usfm_bench.reporting.figures.draw import rendered
 from usfm_bench.reporting.figures.forest import columns_of, forest, forest_figures
-from usfm_bench.reporting.figures.group import groups_of, labels_of, probabilities_of
+from usfm_bench.reporting.figures.group import groups_of, labels_of
 from usfm_bench.reporting.figures.lesion_size import Sized, bins_of, lesion_size_figures
 from usfm_bench.reporting.figures.paired import paired, paired_figures, pairs_of
 from usfm_bench.reporting.figures.reliability import reliability_of
@@ -220,7 +220,7 @@ def test_reliability_bins_hold_every_prediction_of_every_seed(groups):
     for results in groups["tiny"].results:
         found, labels = reliability_of(results), labels_of(results)
         assert found.size.sum() == 3 * len(labels)
-        pooled = probabilities_of(results).reshape(-1, len(results.first.classes))
+        pooled = results.probabilities.reshape(-1, len(results.first.classes))
         known = found.size > 0
         gaps = np.abs(found.accuracy - found.confidence)[known] @ found.size[known] / found.size.sum()
         assert gaps == pytest.approx(calibration_error(pooled, np.tile(labels, 3)))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, headline
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.frames import ModelResults
-from usfm_bench.scoring import PROBABILITY
 from usfm_bench.stats import Contributions, class_contributions
 
 
@@ -53,9 +52,8 @@ def _headline(results: ModelResults, definition: Definition, missed: Missed) -> 
     case_ids = table["case_id"].to_numpy().astype(str)
     groups, folds = results.groups, results.folds
     if definition.task == "classification":
-        probabilities = np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
         labels = table["label"].to_numpy(np.int64)
-        found = class_contributions(definition, probabilities, labels, groups, folds)
+        found = class_contributions(definition, results.probabilities, labels, groups, folds)
         names = case_ids
         if found is not None and found.values.shape[1] != len(names):
             names = np.unique(table["group_id"].to_numpy().astype(str))

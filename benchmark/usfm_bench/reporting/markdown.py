@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
-
 from usfm_bench.pipe_table import Grid, escaped, pipe_table
 from usfm_bench.reporting.published import Against, verdicts
 from usfm_bench.reporting.report import Report, definitions_of
@@ -15,7 +13,6 @@ from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import statistics_markdown
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
-from usfm_bench.scoring import PROBABILITY
 
 # The paper's columns first, in its order; all other metrics have a table of their own below.
 COLUMNS = {
@@ -194,8 +191,7 @@ def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
 def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
     """Class -> predicted class -> number of test cases, mean over seeds."""
     classes = results.first.classes
-    scores = np.stack([results.matrix(PROBABILITY + name) for name in classes], axis=-1)  # (S, N, C)
-    predicted, labels = scores.argmax(axis=2), results.case_table["label"].to_numpy()
+    predicted, labels = results.probabilities.argmax(axis=2), results.case_table["label"].to_numpy()
     return {
         name: {other: float((predicted[:, labels == k] == j).sum(axis=1).mean()) for j, other in enumerate(classes)}
         for k, name in enumerate(classes)

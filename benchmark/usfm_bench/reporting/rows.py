@@ -14,7 +14,6 @@ from usfm_bench.metrics.classification import PER_CLASS, class_definition_id
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, primary
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.frames import ModelResults
-from usfm_bench.scoring import PROBABILITY
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
 
 Floats = NDArray[np.float64]
@@ -156,7 +155,7 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
         if definition.positive not in classes:
             raise unknown("class", definition.positive, classes)
         wanted = [classes.index(definition.positive)]
-    probabilities, groups, folds = _probabilities(results), results.groups, results.folds
+    probabilities, groups, folds = results.probabilities, results.groups, results.folds
     scores = case_scores(definition, probabilities, labels)
     for k in wanted:
         own = labels == k if k is not None else np.ones(len(labels), bool)
@@ -169,11 +168,6 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
             n_groups=len(np.unique(groups[own])),
             label=None if k is None else classes[k],
         )
-
-
-def _probabilities(results: ModelResults) -> Floats:
-    """(S, N, C)."""
-    return np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
 
 
 def _figures(interval: Interval) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from usfm_bench.errors import BenchError
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, by_model, gather_trials
+from usfm_bench.scoring import PROBABILITY
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class ModelResults:
     def matrix(self, column: str) -> NDArray[np.float64]:
         """(seeds, cases) values of a column, seeds and cases in the order of `seeds` and `case_table`."""
         return np.asarray(self.cases[column].to_numpy(np.float64)[self._rows])
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(seeds, cases, classes) of classification, in label order."""
+        return np.stack([self.matrix(PROBABILITY + name) for name in self.first.classes], axis=-1)
 
     @cached_property
     def _rows(self) -> NDArray[np.intp]:

@@ -14,7 +14,6 @@ from usfm_bench.reporting.figures.group import (
     NamedFigure,
     counted,
     labels_of,
-    probabilities_of,
     seeds_of,
     sentence,
 )
@@ -44,7 +43,7 @@ def confusion_figures(group: Group) -> Iterator[NamedFigure]:
 def confusion_of(results: ModelResults) -> Floats:
     """(C, C) numbers of cases, mean over seeds; rows: truth."""
     labels, n = labels_of(results), len(results.first.classes)
-    predicted = probabilities_of(results).argmax(axis=2)  # (S, N)
+    predicted = results.probabilities.argmax(axis=2)  # (S, N)
     each = [np.bincount(labels * n + said, minlength=n * n).reshape(n, n) for said in predicted]
     return np.asarray(np.mean(each, axis=0))
 

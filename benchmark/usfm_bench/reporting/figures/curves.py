@@ -19,7 +19,6 @@ from usfm_bench.reporting.figures.group import (
     chunks,
     counted,
     labels_of,
-    probabilities_of,
     seeds_of,
     sentence,
 )
@@ -74,7 +73,7 @@ def curve_figures(group: Group) -> Iterator[NamedFigure]:
 def curves_of(results: ModelResults, k: int) -> Curves:
     """Curves of class k against the rest; it has cases, and so has the rest."""
     true = labels_of(results) == k
-    scores = probabilities_of(results)[:, :, k]
+    scores = results.probabilities[:, :, k]
     roc = roc_of(true, scores)
     return Curves(results.first.spec.model, roc, pr_of(true, scores), float(true.mean()))
 

@@ -17,7 +17,6 @@ from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import PROBABILITY
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -130,11 +129,6 @@ def defined_cases(results: ModelResults, column: str, *, without_missed: bool = 
         scores = np.where(results.matrix("missed") > 0, np.nan, scores)
     lesion = results.case_table["lesion"].to_numpy(bool)
     return np.asarray(lesion & ~np.isnan(scores).any(axis=0))
-
-
-def probabilities_of(results: ModelResults) -> Floats:
-    """(S, N, C) class probabilities."""
-    return np.stack([results.matrix(PROBABILITY + name) for name in results.first.classes], axis=-1)
 
 
 def labels_of(results: ModelResults) -> NDArray[np.int64]:

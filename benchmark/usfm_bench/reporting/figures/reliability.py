@@ -16,7 +16,6 @@ from usfm_bench.reporting.figures.group import (
     NamedFigure,
     counted,
     labels_of,
-    probabilities_of,
     seeds_of,
     sentence,
 )
@@ -53,7 +52,7 @@ def reliability_figures(group: Group) -> Iterator[NamedFigure]:
 
 def reliability_of(results: ModelResults) -> Reliability:
     """Bins over all seeds together."""
-    probabilities, labels = probabilities_of(results), labels_of(results)
+    probabilities, labels = results.probabilities, labels_of(results)
     pooled = probabilities.reshape(-1, probabilities.shape[2])
     right = pooled.argmax(axis=1) == np.tile(labels, len(probabilities))
     bins = confidence_bins(pooled)

@@ -18,7 +18,7 @@ from usfm_bench.data.sample import Image
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.predictions import SegmentationPredictions
-from usfm_bench.reporting.figures.group import Group, labels_of, probabilities_of
+from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.reporting.markdown import scale_of
 from usfm_bench.results.frames import ModelResults
@@ -131,7 +131,7 @@ def _scores(group: Group) -> Iterator[Scores]:
     """Each metric with the (seeds, cases) values of every model."""
     if group.task == "classification":
         metric = Metric("P(true class)", "%", 1000, 1, "higher")
-        yield metric, [probabilities_of(r)[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
+        yield metric, [r.probabilities[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
         return
     for name in _METRICS:
         if any(name not in r.definitions for r in group.results):
@@ -199,7 +199,7 @@ def _said(results: ModelResults, place: NDArray[np.int64]) -> list[list[int | No
     """(seeds, cases) class that was predicted; nothing in segmentation."""
     if results.first.spec.task != "classification":
         return []
-    predicted = probabilities_of(results).argmax(axis=2).tolist()
+    predicted = results.probabilities.argmax(axis=2).tolist()
     return [[None if i < 0 else row[i] for i in place.tolist()] for row in predicted]
 
 
