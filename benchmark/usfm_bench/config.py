@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from usfm_bench.data.spec import DatasetSpec, Task
+from usfm_bench.data.spec import WORDS, DatasetSpec, Task
 
 __all__ = ["Settings", "SplitSpec", "Task", "TrainingSpec", "TrialSpec", "content_hash"]
 
@@ -84,6 +84,16 @@ class TrainingSpec(Settings):
     """Of the cross-entropy in classification."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: cross-entropy weights n / (classes * n_class), from the training split."""
+    sampling: Literal["shuffle", "balanced"] = Field(default="shuffle", exclude_if=lambda value: value == "shuffle")
+    """`balanced`: every epoch draws as many images of each class, with replacement; its length stays the same."""
+    loss: Literal["cross_entropy", "focal"] = Field(
+        default="cross_entropy", exclude_if=lambda value: value == "cross_entropy"
+    )
+    """Of classification. `focal`: cross-entropy times (1 - p)^focal_gamma; Lin et al. (2017), arXiv:1708.02002."""
+    focal_gamma: float = Field(default=2.0, gt=0, exclude_if=lambda value: value == 2.0)
+    """Of the focal loss."""
+    logit_adjustment: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
+    """tau: tau log(class prior) is added to logits in training; Menon et al. (2021), arXiv:2007.07314, Eq. (10)."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations. The checkpoint with the best validation score is kept; test images have no say."""
     threads: int | None = Field(default=None, ge=1)
@@ -112,8 +122,7 @@ class TrialSpec(Settings):
 
         Where the data lies is left out too: the data hash in the record says what it was.
         """
-        words = {"title", "path", "paper_label", "licence", "citation", "source", "size", "n_images", "checksum"}
-        return self.model_dump(mode="json", exclude={"table": True, "dataset": words})
+        return self.model_dump(mode="json", exclude={"table": True, "dataset": WORDS})
 
     @property
     def hash(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from usfm_bench.errors import BenchError, unknown
 from usfm_bench.resources import load_yaml, resource
@@ -13,10 +13,56 @@ from usfm_bench.resources import load_yaml, resource
 Task = Literal["segmentation", "classification"]
 
 
-class DatasetSpec(BaseModel):
-    """One entry of `datasets.yaml`, with what it extends merged in."""
-
+class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OwnSplit(_Frozen):
+    """A split that belongs to a data set and wins over the one that a suite would draw."""
+
+    kind: Literal["drawn", "file", "random"]
+    """`drawn`: by the suite, whatever sides the data set itself prescribes. `file`: a list. `random`: as published
+    protocols draw it, stratified by class and blind to groups, so that it may leak."""
+    file: str | None = None
+    """Of `file`: a CSV with columns case_id and split (train, val, test), relative to the data set's folder."""
+    sides: tuple[int, int, int] | None = None
+    """Of `random`: number of cases, or proportion, of training, validation and test."""
+    seed: int = Field(default=0, ge=0)
+    """Of `random`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> OwnSplit:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("kind `file` needs `file`, the other kinds have none")
+        if (self.kind == "random") != (self.sides is not None):
+            raise ValueError("kind `random` needs `sides`, the other kinds have none")
+        return self
+
+
+class Subsample(_Frozen):
+    """Whole groups of one class are left out by lot until the class has this share of all cases."""
+
+    label: str
+    prevalence: float = Field(gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class TrainingSubset(_Frozen):
+    """Which part of a split's training side is used. Validation and test stay as they are. See `name_variant`."""
+
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of the training cases, by whole groups; a smaller share is a subset of a larger one."""
+    prevalence: float | None = Field(default=None, ge=0.05, le=0.5)
+    """Share of the positive class among a number of training cases that is the same for every share."""
+
+
+def _unset(value: object) -> bool:
+    # Left out of the settings of a trial, so that a field that came later changes no hash where it is not used.
+    return not value
+
+
+class DatasetSpec(_Frozen):
+    """One entry of `datasets.yaml`, with what it extends merged in."""
 
     name: str
     """Key of the entry; what `--datasets` takes."""
@@ -40,12 +86,28 @@ class DatasetSpec(BaseModel):
     """Row label in the paper's tables that measured rows stand under, such as `BUSI`."""
     n_images: int | None = None
     """Published number of images of these classes, before `exclude`."""
+    n_patients: int | None = None
+    """Published number of patients."""
+    n_by_class: dict[str, int] = Field(default_factory=dict)
+    """Published number of images of each class."""
+    probe: str = ""
+    """Scanner and probe, as published."""
+    image_size: str = ""
+    """Width and height in pixels, as published or found."""
+    spacing: str = ""
+    """Whether and where the pixel spacing is given."""
     exclude: dict[str, str] = Field(default_factory=dict)
     """Case id to the reason why the case is left out."""
     groups: str | None = None
     """File in `data/group_files/` with the groups of near-duplicates, by pixel hash."""
     licence: str = "unknown"
     """Terms as the source states them."""
+    redistributable: bool | None = None
+    """Whether its terms let others pass it on; None: not stated, or stated differently."""
+    agreement: str = ""
+    """What must be signed, asked for or registered before anyone can have the data; empty: nothing."""
+    uncertain: tuple[str, ...] = ()
+    """What in this entry could not be confirmed at its source."""
     citation: str = ""
     """How to cite the data set."""
     source: str = ""
@@ -56,6 +118,22 @@ class DatasetSpec(BaseModel):
     """sha256 of the published archive, where published."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reader."""
+    relabel: dict[str, str] = Field(default_factory=dict, exclude_if=_unset)
+    """Class on disk to the class of `classes` that it counts as, such as `normal: not malignant`."""
+    positive: str | None = Field(default=None, exclude_if=_unset)
+    """The class that a decision is about; thresholds are chosen and prevalence is counted for it."""
+    subsample: Subsample | None = Field(default=None, exclude_if=_unset)
+    """Cases left out to make a class rare."""
+    split: OwnSplit | None = Field(default=None, exclude_if=_unset)
+    """None: the sides that the data set prescribes, or else the split that a suite draws."""
+    training: TrainingSubset | None = Field(default=None, exclude_if=_unset)
+    """Set by names such as `busi@10%`; not for the file."""
+
+
+WORDS = {"title", "path", "paper_label", "n_images", "n_patients", "n_by_class", "probe", "image_size", "spacing"} | {
+    *("licence", "redistributable", "agreement", "uncertain", "citation", "source", "size", "checksum"),
+}
+"""Fields that tell people about a data set and decide no result."""
 
 
 def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
