@@ -1,6 +1,9 @@
 """Fixtures shared by all tests."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +14,9 @@ from invented import invent_store
 from usfm_bench.results.store import Store
 
 PROJECT = Path(__file__).parents[1]
-os.environ["USFM_BENCH_CACHE"] = "none"  # tests leave nothing in the user's cache; tests/test_cache.py sets its own
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it: real data are decoded once for all tests
+    os.environ["USFM_BENCH_CACHE"] = tempfile.mkdtemp(prefix="usfm-bench-tests-")
+    atexit.register(shutil.rmtree, os.environ["USFM_BENCH_CACHE"], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

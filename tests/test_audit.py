@@ -273,7 +273,9 @@ def test_parted_pairs_by_hand(tmp_path, monkeypatch):
     same = Pair("c00.png", "c03.png", ("a", "a"), False, 1.0, 0, False, False, False)
     pairs = [same, replace(same, second="c01.png"), replace(same, first="c01.png", second="c02.png")]
     left_out = replace(same, second="c02.png", left_out=True)
-    assert check_split(dataset, [*pairs, left_out], "twice", SplitSpec()) == SplitCheck("twice", 0, 2 * 2)
+    assert check_split(dataset, [*pairs, left_out], "twice", SplitSpec()) == SplitCheck(
+        "twice", 0, 2 * 2, twins=0, tested=2 * 8
+    )
 
 
 def test_too_little_to_split_is_said(tmp_path):

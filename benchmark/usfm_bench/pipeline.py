@@ -10,7 +10,7 @@ from usfm_bench.catalog import resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import network_data
-from usfm_bench.data.splits import split_dataset, split_hash
+from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.environment import code_version, describe_environment, now
 from usfm_bench.models import build_model
@@ -87,6 +87,7 @@ def run_one(
         n_val=len(val),
         n_test=len(test),
         n_test_groups=len(set(test.groups)),
+        n_leaked=twins_of(dataset.groups, split).elsewhere,
         notes=dataset.notes,
         classes=dataset.classes,
         definitions=definitions,

@@ -108,7 +108,7 @@ def plan_suite(
                     suite=suite.name,
                     table=part.table,
                     task=part.task,
-                    dataset=registry[name],
+                    dataset=find_dataset(name, registry),
                     model=model,
                     profile=profile,
                     training=training,
@@ -131,7 +131,7 @@ def _datasets_per_part(
 ) -> list[tuple[str, ...]]:
     if not datasets:
         return [part.datasets for part in suite.parts]
-    per_part = [tuple(d for d in datasets if part.task in registry[d].tasks) for part in suite.parts]
+    per_part = [tuple(d for d in datasets if part.task in find_dataset(d, registry).tasks) for part in suite.parts]
     # A trial's folder does not name the task, so a data set must go through one task of a suite only:
     # the part that lists it already, where there is one.
     for name in datasets:

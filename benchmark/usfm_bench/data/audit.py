@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from usfm_bench.config import SplitSpec
 from usfm_bench.data.burned_in import MIN_PIXELS, stroke_pixels
-from usfm_bench.data.dataset import Dataset, open_reader, read_cases
+from usfm_bench.data.dataset import Dataset, find_cases, open_reader, read_cases
 from usfm_bench.data.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.near_duplicates import Fingerprints, components, fingerprints, near_pairs
 from usfm_bench.data.sample import Image, Sample
+from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.data.splits import shared_groups, split_folds
+from usfm_bench.data.splits import shared_groups, split_folds, twins_of
+from usfm_bench.data.subsample import thin_out
 from usfm_bench.errors import DataError
 
 SPLITS = {"holdout of split seed 0": SplitSpec(), "5 folds of split seed 0": SplitSpec(kind="kfold", folds=5)}
+OWN_SPLIT = {"split that the data set brings along": SplitSpec()}
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -54,7 +57,7 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
         DataError: data missing or a file unreadable; every fault at once.
     """
     reader = open_reader(spec, data_root)
-    cases = reader.cases()
+    cases = find_cases(spec, reader)
     samples, faults = read_cases(spec, data_root / spec.path, reader, cases, cases)
     if faults := [*reader.faults, *faults]:
         raise DataError("\n".join(faults))
@@ -62,8 +65,9 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     left_out = tuple(sample for sample in samples if sample.case.case_id in spec.exclude)
     if not kept:
         raise DataError(f"Dataset '{spec.name}': no case is left of {len(samples)} found.")
-    dataset = Dataset(spec, tuple(assign_groups(kept, spec)))
-    return Images(spec, dataset, left_out, fingerprints(s.image for s in (*kept, *left_out)))
+    kept, _ = thin_out(assign_groups(kept, spec), spec)
+    dataset = Dataset(spec, tuple(assign_sides(kept, spec, data_root / spec.path)))
+    return Images(spec, dataset, left_out, fingerprints(s.image for s in (*dataset.samples, *left_out)))
 
 
 def audit_images(images: Images, others: Sequence[Images] = ()) -> Audit:
@@ -71,6 +75,7 @@ def audit_images(images: Images, others: Sequence[Images] = ()) -> Audit:
     spec = images.spec
     pairs = find_pairs(images)
     flagged = find_burned_in(images.dataset)
+    splits = OWN_SPLIT if any(sample.case.split for sample in images.dataset.samples) else SPLITS
     return Audit(
         dataset=spec.name,
         version=spec.version,
@@ -79,7 +84,7 @@ def audit_images(images: Images, others: Sequence[Images] = ()) -> Audit:
         left_out={s.case.case_id: spec.exclude[s.case.case_id] for s in images.left_out},
         pairs=pairs,
         near_groups=find_groups(pairs),
-        splits=tuple(check_split(images.dataset, pairs, name, split) for name, split in SPLITS.items()),
+        splits=tuple(check_split(images.dataset, pairs, name, split) for name, split in splits.items()),
         overlaps=tuple(find_overlap(images, other) for other in others),
         classes=count_classes(images.dataset, flagged),
         lesions=measure_lesions(images.dataset),
@@ -120,13 +125,15 @@ def check_split(dataset: Dataset, pairs: Sequence[Pair], name: str, split: Split
         folds = split_folds(dataset, split, task=dataset.spec.tasks[-1])
     except DataError as error:
         return SplitCheck(name, None, None, str(error))
-    shared = parted = 0
+    shared = parted = leaked = tested = 0
     for sides in folds:
         side_of = np.zeros(len(dataset), np.int64)
         side_of[sides.val], side_of[sides.test] = 1, 2
         shared += shared_groups(dataset.groups, sides)
         parted += sum(bool(side_of[i] != side_of[j]) for i, j in kept)
-    return SplitCheck(name, shared, parted)
+        leak = twins_of(dataset.groups, sides)
+        leaked, tested = leaked + leak.train, tested + leak.test
+    return SplitCheck(name, shared, parted, twins=leaked, tested=tested)
 
 
 def find_overlap(images: Images, other: Images) -> Overlap:

@@ -98,7 +98,7 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
     files = {path for case in cases for path in (case.image, *case.masks) if path is not None}
     if folder is None or not files:
         return None
-    reading = spec.model_dump(mode="json", include={"layout", "classes", "options"})
+    reading = {"layout": spec.layout, "classes": list(spec.classes_on_disk), "options": spec.options}
     place = content_hash([str(root.resolve()), reading])
     key = content_hash([place, _code(), _listing(root, files)])
     return ImageCache(folder / f"{spec.name}-v{spec.version}-{place[:12]}.arrow", key)
@@ -107,14 +107,14 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
 def _listing(root: Path, files: set[Path]) -> list[list[Any]]:
     """Path, size and times of the cases' files and of all others in the data set: lists and annotations matter too."""
     others = [root] if root.is_file() else [Path(top, name) for top, _, names in os.walk(root) for name in names]
-    rows: list[list[Any]] = []
+    rows: list[list[Any]] = []  # names that are not UTF-8 have no hash as they are
     for path in sorted(files.union(others)):
         try:
             found = path.stat()
         except OSError:
-            rows.append([str(path), None])
+            rows.append([ascii(path), None])
             continue
-        rows.append([str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns])
+        rows.append([ascii(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns])
     return rows
 
 

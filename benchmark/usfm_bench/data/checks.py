@@ -15,12 +15,14 @@ import numpy as np
 
 from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
-from usfm_bench.data.dataset import Dataset, decode, open_reader
+from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.readers.base import read_grey
 from usfm_bench.data.sample import Sample
+from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.data.splits import split_dataset
+from usfm_bench.data.splits import split_dataset, twins_of
+from usfm_bench.data.subsample import thin_out
 from usfm_bench.errors import DataError
 
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar"}
@@ -43,7 +45,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     report = Report()
     reader = open_reader(spec, data_root)
     try:
-        cases = reader.cases()
+        cases = find_cases(spec, reader)
     except DataError as error:
         if "is not at" in str(error):
             raise
@@ -68,12 +70,17 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     report.faults += _contradictions(kept)
     if kept and not report.faults:
-        _check_split(spec, kept, report)
+        _check_split(spec, kept, data_root / spec.path, report)
     return report
 
 
-def _check_split(spec: DatasetSpec, kept: Sequence[Sample], report: Report) -> None:
-    dataset = Dataset(spec, tuple(kept))
+def _check_split(spec: DatasetSpec, kept: Sequence[Sample], root: Path, report: Report) -> None:
+    try:
+        kept, left_out = thin_out(kept, spec)
+        dataset = Dataset(spec, tuple(assign_sides(kept, spec, root)), tuple(left_out))
+    except DataError as error:
+        report.faults.append(str(error))
+        return
     patients = {sample.case.patient for sample in kept if sample.case.patient}
     report.facts["patients"] = len(patients) or "not given"
     try:
@@ -85,6 +92,8 @@ def _check_split(spec: DatasetSpec, kept: Sequence[Sample], report: Report) -> N
     report.facts["training, validation, test"] = ", ".join(
         f"{len(rows)} images in {len({dataset.groups[i] for i in rows})} groups" for rows in sides
     )
+    report.facts["test images with a twin in training"] = twins_of(dataset.groups, sides).train
+    report.facts["left out by lot"] = list(dataset.notes)
 
 
 def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:

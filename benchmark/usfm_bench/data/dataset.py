@@ -18,7 +18,9 @@ from usfm_bench.data.cache import image_cache
 from usfm_bench.data.groups import assign_groups, pixel_hash
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.subsample import thin_out
 from usfm_bench.errors import DataError
 
 
@@ -60,6 +62,12 @@ class Dataset:
         )
         return content_hash([list(self.classes), rows])
 
+    def under(self, spec: DatasetSpec) -> Dataset:
+        """The same cases under the name of another part of their training side."""
+        other = replace(self, spec=spec)
+        other.__dict__["content_hash"] = self.content_hash  # of the same cases; takes a while for large data sets
+        return other
+
     def subset(self, rows: Iterable[int]) -> Dataset:
         """The cases at these positions, with the same classes."""
         spec = self.spec.model_copy(update={"classes": self.classes})
@@ -73,7 +81,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
         DataError: data missing, a file unreadable, a mask that does not fit, a class empty; every fault at once.
     """
     reader = open_reader(spec, data_root)
-    found = reader.cases()
+    found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults = read_cases(spec, data_root / spec.path, reader, cases, found)
     faults = [*reader.faults, *faults]
@@ -81,7 +89,9 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
-    dataset = Dataset(spec, tuple(assign_groups(samples, spec)), (*_notes(spec, found), *reader.notes))
+    kept, left_out = thin_out(assign_groups(samples, spec), spec)
+    kept = assign_sides(kept, spec, data_root / spec.path)
+    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *reader.notes, *left_out))
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
@@ -98,7 +108,21 @@ def open_reader(spec: DatasetSpec, data_root: Path) -> Reader:
     # By name alone: a folder here may well be a link to a larger disk.
     if not Path(spec.path).is_absolute() and Path(os.path.normpath(spec.path)).parts[:1] == (os.pardir,):
         raise DataError(f"Dataset '{spec.name}': path '{spec.path}' leaves the data root.")
-    return READERS[spec.layout](spec, root)
+    return READERS[spec.layout](spec.model_copy(update={"classes": spec.classes_on_disk}), root)
+
+
+def find_cases(spec: DatasetSpec, reader: Reader) -> list[Case]:
+    """Every case that the reader finds, with the entry's classes.
+
+    Raises:
+        DataError: the folder is missing or not of the entry's layout.
+    """
+    if not spec.relabel:
+        return reader.cases()
+    return [
+        replace(case, label=spec.relabel.get(case.label or "", case.label), stratum=case.label)
+        for case in reader.cases()
+    ]
 
 
 def read_cases(

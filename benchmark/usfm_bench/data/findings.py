@@ -38,6 +38,10 @@ class SplitCheck:
     """Near or exact duplicates on two sides of a fold, over all folds."""
     note: str = ""
     """Why no split can be drawn."""
+    twins: int | None = None
+    """Test cases with a case of their group in training, over all folds."""
+    tested: int | None = None
+    """Test cases, over all folds."""
 
 
 @dataclass(frozen=True)

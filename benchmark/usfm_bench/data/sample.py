@@ -39,6 +39,8 @@ class Case:
     """Patient or examination; cases that share one are never split."""
     organ: str | None = None
     """Organ of this case, where a data set has several."""
+    stratum: str | None = None
+    """Class on disk, where `label` is what the entry makes of it; splits keep its share on every side."""
     split: Side | None = None
     """Side of the split that the data set itself prescribes; None where it prescribes none."""
 

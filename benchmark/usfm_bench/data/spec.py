@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,7 @@ class Subsample(_Frozen):
 
 
 class TrainingSubset(_Frozen):
-    """Which part of a split's training side is used. Validation and test stay as they are. See `name_variant`."""
+    """Which part of a split's training side is used. Validation and test stay as they are."""
 
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of the training cases, by whole groups; a smaller share is a subset of a larger one."""
@@ -119,7 +120,8 @@ class DatasetSpec(_Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reader."""
     relabel: dict[str, str] = Field(default_factory=dict, exclude_if=_unset)
-    """Class on disk to the class of `classes` that it counts as, such as `normal: not malignant`."""
+    """Class on disk to the class of `classes` that it counts as, such as `normal: not malignant`. What counts as a
+    class of this mapping is on disk only where it is one of its keys too."""
     positive: str | None = Field(default=None, exclude_if=_unset)
     """The class that a decision is about; thresholds are chosen and prevalence is counted for it."""
     subsample: Subsample | None = Field(default=None, exclude_if=_unset)
@@ -127,7 +129,22 @@ class DatasetSpec(_Frozen):
     split: OwnSplit | None = Field(default=None, exclude_if=_unset)
     """None: the sides that the data set prescribes, or else the split that a suite draws."""
     training: TrainingSubset | None = Field(default=None, exclude_if=_unset)
-    """Set by names such as `busi@10%`; not for the file."""
+    """Set by names such as `busi@10%` and `busi-binary@malignant=5%`; see `find_dataset`."""
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> DatasetSpec:
+        named = {"positive": self.positive, "subsample": self.subsample and self.subsample.label}
+        named |= {f"relabel.{old}": new for old, new in self.relabel.items()}
+        unknown = [f"{field}: '{label}'" for field, label in named.items() if label and label not in self.classes]
+        if self.classes and unknown:
+            raise ValueError(f"{', '.join(unknown)} is not one of the classes ({', '.join(self.classes)})")
+        return self
+
+    @property
+    def classes_on_disk(self) -> tuple[str, ...]:
+        """What the reader looks for: `classes` before `relabel`."""
+        own = (name for name in self.classes if name not in self.relabel.values())
+        return (*self.relabel, *own) if self.classes else ()
 
 
 WORDS = {"title", "path", "paper_label", "n_images", "n_patients", "n_by_class", "probe", "image_size", "spacing"} | {
@@ -152,6 +169,9 @@ def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
         entries |= {str(name): (path, {} if entry is None else entry) for name, entry in content.items()}
     specs, faults = {}, []
     for name, (path, _) in entries.items():
+        if "@" in name:
+            faults.append(f"{path.name}: {name}: a name without '@', please: it stands before parts of a data set")
+            continue
         try:
             specs[name] = DatasetSpec.model_validate({**_merged(name, entries), "name": name})
         except ValidationError as error:
@@ -166,12 +186,37 @@ def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
 def find_dataset(name: str, registry: dict[str, DatasetSpec]) -> DatasetSpec:
     """The entry called `name`.
 
+    `NAME@10%` trains on a tenth of the training side; `NAME@malignant=5%` on a training side of which one in twenty is
+    malignant, the entry's positive class. Both are tested on the same cases as NAME.
+
     Raises:
-        BenchError: no such entry; the nearest name is suggested.
+        BenchError: no such entry (the nearest name is suggested), or no such part of it.
     """
-    if name not in registry:
-        raise unknown("dataset", name, registry, hint="`usfm-bench data list` shows all.")
-    return registry[name]
+    base, at, part = name.partition("@")
+    if base not in registry:
+        raise unknown("dataset", base, registry, hint="`usfm-bench data list` shows all.")
+    return _with_part(registry[base], part) if at else registry[base]
+
+
+_PART = re.compile(r"(?:(?P<label>.+)=)?(?P<percent>\d+(?:\.\d+)?)%")
+
+
+def _with_part(spec: DatasetSpec, part: str) -> DatasetSpec:
+    match = _PART.fullmatch(part)
+    label = match and match["label"]
+    if match is None or (label and label != spec.positive):
+        known = f"{spec.name}@10%" + (f" or {spec.name}@{spec.positive}=10%" if spec.positive else "")
+        raise BenchError(
+            f"Unknown part '{part}' of dataset '{spec.name}'. Such names are {known}."
+            + ("" if spec.positive or not label else f" Its entry names no `positive` class, '{label}' or another.")
+        )
+    share = float(match["percent"]) / 100
+    try:
+        subset = TrainingSubset(prevalence=share) if label else TrainingSubset(fraction=share)
+    except ValidationError as error:
+        raise BenchError(f"{spec.name}@{part}: {error.errors()[0]['msg'].replace('Input', 'the share')}.") from None
+    shown = f"{label}={100 * share:g}%" if label else f"{100 * share:g}%"
+    return spec.model_copy(update={"name": f"{spec.name}@{shown}", "training": subset})
 
 
 def _registry_files(extra: Path | None) -> list[Path]:
@@ -204,6 +249,8 @@ def _check_form(entry: Any) -> None:
     """An entry, or one that it extends, has the form that merging needs; the values are the model's to check."""
     if not isinstance(entry, dict) or not all(isinstance(key, str) for key in entry):
         raise BenchError("expected a mapping of keys to values")
+    if "training" in entry:
+        raise BenchError("`training` is not for the file: names such as `busi@10%` choose a part of the training side")
     if "name" in entry:
         raise BenchError("the key `name` is not needed: the entry's own key is its name")
     if not isinstance(entry.get("options", {}), dict):

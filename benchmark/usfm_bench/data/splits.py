@@ -1,4 +1,7 @@
-"""Splits: stratified by class, never a group on two sides, drawn by the suite's split seed alone."""
+"""Splits: stratified by class, never a group on two sides, drawn by the suite's split seed alone.
+
+A split that belongs to the data set (`Case.split`) wins, also where it has groups on two sides: `twins_of` counts them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from usfm_bench.config import SplitSpec, Task, content_hash
 from usfm_bench.data.dataset import Dataset
+from usfm_bench.data.sides import stratum
+from usfm_bench.data.subsample import part_of_training
 from usfm_bench.errors import DataError
 
 Rows = NDArray[np.int64]
@@ -38,24 +43,65 @@ def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) 
 def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split]:
     """Divide a data set by its classes, or by presence of a lesion where it has none; all folds.
 
+    The sides that its cases prescribe come first. Of the training side, only the part is used that the name asks for.
+
     Raises:
-        DataError: a class has too few groups to be on every side.
+        DataError: a class has too few groups to be on every side, or the sides prescribed are no holdout.
     """
-    labelled = task == "classification" or (dataset.labels >= 0).all()
-    strata = (
-        [dataset.classes[i] for i in dataset.labels]
-        if labelled
-        else ["lesion" if s.mask is not None and s.mask.any() else "no lesion" for s in dataset.samples]
-    )
-    _check_groups(dataset.spec.name, strata, dataset.groups, max(_MIN_GROUPS, split.folds))
-    # Drawn over the cases in the order of their ids, so that the order of reading does not matter.
-    by_id = np.array(sorted(range(len(dataset)), key=lambda i: dataset.samples[i].case.case_id))
-    ordered = [strata[i] for i in by_id]
+    if task == "classification" and (dataset.labels < 0).any():
+        raise DataError(f"Dataset '{dataset.spec.name}': {int((dataset.labels < 0).sum())} cases have no class.")
+    strata = [stratum(sample) for sample in dataset.samples]
     try:
-        folds = _draw_complete(ordered, [dataset.groups[i] for i in by_id], split)
+        if any(sample.case.split for sample in dataset.samples):
+            folds = [_prescribed(dataset, strata, split)]
+        else:
+            folds = _drawn(dataset, strata, split)
+        return [fold._replace(train=_part(dataset, fold.train, strata, split)) for fold in folds]
     except DataError as error:
-        raise DataError(f"Dataset '{dataset.spec.name}': {error}") from None
+        raise DataError(
+            "\n".join(f"Dataset '{dataset.spec.name}': {line}" for line in str(error).split("\n"))
+        ) from None
+
+
+def _drawn(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> list[Split]:
+    _check_groups(strata, dataset.groups, max(_MIN_GROUPS, split.folds))
+    # Drawn over the cases in the order of their ids, so that the order of reading does not matter.
+    by_id = _by_id(dataset)
+    folds = _draw_complete([strata[i] for i in by_id], [dataset.groups[i] for i in by_id], split)
     return [Split(*(np.sort(by_id[side]) for side in drawn)) for drawn in folds]
+
+
+def _by_id(dataset: Dataset) -> Rows:
+    return np.array(sorted(range(len(dataset)), key=lambda i: dataset.samples[i].case.case_id), dtype=np.int64)
+
+
+def _prescribed(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> Split:
+    """The sides that the data set prescribes; validation is drawn from training where they have none."""
+    given = [sample.case.split for sample in dataset.samples]
+    sides = {name: np.flatnonzero([side == name for side in given]) for name in Split._fields}
+    faults = [f"prescribes no {name} side." for name in ("train", "test") if not len(sides[name])]
+    if n := given.count(None):
+        faults.append(f"prescribes a side of its split for {len(given) - n} cases, and none for {n}.")
+    if split.kind != "holdout":
+        faults.append(f"prescribes one split, where the suite wants {split.folds} folds.")
+    if faults:
+        remedy = "`split: {kind: drawn}` in its registry entry has the suite draw one instead."
+        raise DataError("\n".join([*faults, remedy]))
+    if not len(sides["val"]):
+        by_id = _by_id(dataset)
+        rest = by_id[np.isin(by_id, sides["train"])]
+        n_parts = max(2, round(len(rest) / (len(dataset) / _TENTHS)))
+        sides["val"] = np.sort(_parts(rest, strata, dataset.groups, n_parts, split.seed)[0])
+        sides["train"] = np.setdiff1d(rest, sides["val"])
+    return Split(**sides)
+
+
+def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec) -> Rows:
+    rule = dataset.spec.training
+    if rule is None:
+        return train
+    positive = [sample.case.label == dataset.spec.positive for sample in dataset.samples]
+    return part_of_training(train, rule, strata, dataset.groups, positive, split.seed)
 
 
 def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
@@ -145,6 +191,28 @@ def split_hash(dataset: Dataset, split: Split) -> str:
     return content_hash([sorted(dataset.samples[i].case.case_id for i in side) for side in split])
 
 
+class Twins(NamedTuple):
+    """Test cases that have a case of their own group (patient, near-duplicate) on another side."""
+
+    train: int
+    """In training."""
+    elsewhere: int
+    """In training or validation."""
+    test: int
+    """Number of test cases."""
+
+    def __str__(self) -> str:
+        or_validation = f", {self.elsewhere} in training or validation" if self.elsewhere > self.train else ""
+        return f"{self.train} of {self.test} test images have a twin in training{or_validation}"
+
+
+def twins_of(groups: Sequence[str], split: Split) -> Twins:
+    """How much a split leaks: nothing where it was drawn here."""
+    train, val = ({groups[i] for i in side} for side in (split.train, split.val))
+    tested = [groups[i] for i in split.test]
+    return Twins(sum(g in train for g in tested), sum(g in train | val for g in tested), len(tested))
+
+
 def shared_groups(groups: Sequence[str], split: Split) -> int:
     """Number of groups that are on more than one side: 0 in every split drawn here."""
     sides = [{groups[i] for i in side} for side in split]
@@ -167,11 +235,11 @@ def _sides(rows: Rows, *, test: Iterable[int], val: Iterable[int]) -> Split:
     return Split(np.setdiff1d(rows, np.concatenate([test, val])), val, test)
 
 
-def _check_groups(name: str, strata: Sequence[str], groups: Sequence[str], least: int) -> None:
+def _check_groups(strata: Sequence[str], groups: Sequence[str], least: int) -> None:
     pairs = set(zip(strata, groups, strict=True))
     counts = {label: sum(s == label for s, _ in pairs) for label in sorted(set(strata))}
     faults = [
-        f"Dataset '{name}': class '{label}' has {n} group{'s' * (n != 1)} (patients or near-duplicates); "
+        f"class '{label}' has {n} group{'s' * (n != 1)} (patients or near-duplicates); "
         f"this split needs {least} at least, to have it on every side. Add cases, or leave the class out."
         for label, n in counts.items()
         if n < least

@@ -10,7 +10,7 @@ from pathlib import Path
 from usfm_bench.catalog import file_sha256, resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.spec import load_registry
-from usfm_bench.data.splits import split_dataset
+from usfm_bench.data.splits import split_dataset, twins_of
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome
@@ -184,12 +184,13 @@ def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[
     for name, spec in by_name.items():
         try:
             dataset = session.dataset(spec)
-            split_dataset(dataset, spec.split, spec.fold, task=spec.task)  # said once, before any trial
+            split = split_dataset(dataset, spec.split, spec.fold, task=spec.task)  # said once, before any trial
         except BenchError as error:
             unusable[name] = str(error)
             continue
         simulated = ", simulated and not from patients" if spec.dataset.synthetic else ""
         say(f"{name}: {len(dataset.samples)} images{simulated}")
-        for line in dataset.notes:
+        leak = twins_of(dataset.groups, split)
+        for line in (*dataset.notes, *([f"this split leaks: {leak}"] if leak.elsewhere else [])):
             say(f"  {line}")
     return unusable

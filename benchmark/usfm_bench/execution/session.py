@@ -26,11 +26,11 @@ class Session:
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: TrialSpec) -> Dataset:
-        """The trial's data set, decoded once."""
-        key = spec.dataset.model_dump_json()
+        """The trial's data set, decoded once for all parts of its training side."""
+        key = spec.dataset.model_dump_json(exclude={"name", "training"})
         if key not in self._datasets:
             self._datasets[key] = open_dataset(spec.dataset, self._data_root)
-        return self._datasets[key]
+        return self._datasets[key].under(spec.dataset)
 
     def run(self, spec: TrialSpec, tell: Callable[[Tick], None], *, wait: bool) -> Outcome:
         """Claim a trial and run it, unless another process has finished it meanwhile.

@@ -116,7 +116,10 @@ def _groups(groups: Sequence[Sequence[str]]) -> str:
 def _split(check: SplitCheck) -> str:
     if check.shared_groups is None:
         return f"{check.name}: cannot be drawn: {check.note}"
-    return f"{check.name}: {check.shared_groups} groups and {check.parted_pairs} pairs of duplicates on two sides"
+    twins = f"; {check.twins} of {check.tested} test images have a twin in training" if check.twins else ""
+    return (
+        f"{check.name}: {check.shared_groups} groups and {check.parted_pairs} pairs of duplicates on two sides{twins}"
+    )
 
 
 def _overlap(overlap: Overlap) -> str:

@@ -52,6 +52,8 @@ class Row:
     synthetic: bool | None = None
     seen_in_pretraining: bool | None = None
     """Whether the model's weights saw test images; None: unknown."""
+    n_leaked: int | None = None
+    """Test cases that have a case of their group in training or validation; 0 where a split was drawn here."""
     citation: str | None = None
     label: str | None = None
     """The class that the metric is of, one against the rest; None: over all cases or classes."""
@@ -114,6 +116,7 @@ def _common(results: ModelResults, definition: Definition) -> dict[str, Any]:
         "n_seeds": len(results.seeds),
         "synthetic": spec.dataset.synthetic,
         "seen_in_pretraining": results.first.seen_in_pretraining,
+        "n_leaked": sum(record.n_leaked for record in results.records) // len(results.seeds),
     }
 
 

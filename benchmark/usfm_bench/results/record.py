@@ -48,6 +48,8 @@ class Record(Settings):
     n_test: int
     n_test_groups: int
     """Groups (patients, near-duplicates) among the test cases."""
+    n_leaked: int = 0
+    """Test cases with a case of their group in training or validation: of splits that the data set brings along."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers should know of the data, such as cases left out."""
     classes: tuple[str, ...] = ()

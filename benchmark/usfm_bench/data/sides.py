@@ -1,0 +1,102 @@
+"""Splits that belong to a data set: its own sides, a list, or a draw as published protocols make it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from usfm_bench.data.sample import Sample, Side
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.errors import DataError, did_you_mean
+
+_SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
+_SHOWN = 5
+
+
+def assign_sides(samples: Sequence[Sample], spec: DatasetSpec, root: Path) -> list[Sample]:
+    """The samples with `case.split` as `spec.split` says; as they are where it says nothing.
+
+    Raises:
+        DataError: a list that cannot be read, or that does not name every case once; every fault of it.
+    """
+    if spec.split is None:
+        return list(samples)
+    sides: Sequence[Side | None]
+    if spec.split.file is not None:
+        sides = _listed(samples, _list_file(spec.split.file, root))
+    elif spec.split.sides is not None:
+        sides = _drawn(samples, spec.split.sides, spec.split.seed)
+    else:
+        sides = [None] * len(samples)
+    return [replace(s, case=replace(s.case, split=side)) for s, side in zip(samples, sides, strict=True)]
+
+
+def stratum(sample: Sample) -> str:
+    """What a side holds its share of: the class on disk, or else the presence of a lesion."""
+    if (label := sample.case.stratum or sample.case.label) is not None:
+        return label
+    return "lesion" if sample.mask is not None and sample.mask.any() else "no lesion"
+
+
+def _drawn(samples: Sequence[Sample], sides: tuple[int, int, int], seed: int) -> list[Side]:
+    """Stratified and blind to groups, as published protocols draw."""
+    # In the order of the ids, so that the order of reading does not matter.
+    order = sorted(range(len(samples)), key=lambda i: samples[i].case.case_id)
+    n_test, n_val = (
+        n if sum(sides) == len(samples) else round(len(samples) * n / sum(sides)) for n in (sides[2], sides[1])
+    )
+    strata = np.array([stratum(samples[i]) for i in order])
+    rest, test = train_test_split(np.arange(len(order)), test_size=n_test, stratify=strata, random_state=seed)
+    found: list[Side] = ["train"] * len(samples)
+    for row in test:
+        found[order[row]] = "test"
+    if n_val:
+        _, val = train_test_split(rest, test_size=n_val, stratify=strata[rest], random_state=seed)
+        for row in val:
+            found[order[row]] = "val"
+    return found
+
+
+def _list_file(name: str, root: Path) -> Path:
+    path = Path(name)
+    if not path.is_absolute() and ".." in path.parts:
+        raise DataError(f"split.file '{name}' leaves the data set's folder.")
+    return (root if root.is_dir() else root.parent) / path
+
+
+def _listed(samples: Sequence[Sample], path: Path) -> list[Side]:
+    ids = [sample.case.case_id for sample in samples]
+    found: dict[str, Side] = {}
+    faults = []
+    for line, case_id, side in _rows(path):
+        if case_id in found:
+            faults.append(f"{path}, line {line}: '{case_id}' is listed twice.")
+        elif side not in _SIDES:
+            faults.append(f"{path}, line {line}: '{side}' is no side; train, val and test are.")
+        else:
+            found[case_id] = _SIDES[side]
+    lost, strange = [i for i in ids if i not in found], [i for i in found if i not in set(ids)]
+    if strange:
+        hint = did_you_mean(strange[0], lost)
+        faults.append(f"{path}: names {len(strange)} cases that are not here: {', '.join(strange[:_SHOWN])}.{hint}")
+    if lost:
+        faults.append(f"{path}: does not name {len(lost)} cases: {', '.join(lost[:_SHOWN])}.")
+    if faults:
+        raise DataError("\n".join(faults))
+    return [found[case_id] for case_id in ids]
+
+
+def _rows(path: Path) -> list[tuple[int, str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            if lacking := {"case_id", "split"} - set(table.fieldnames or ()):
+                raise DataError(f"{path}: has no column {' and no column '.join(sorted(lacking))}.")
+            return [(table.line_num, row["case_id"] or "", (row["split"] or "").strip().lower()) for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: the list of the split cannot be read: {error}.") from None
