@@ -217,18 +217,12 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(root, monkeypatch):
     assert not (root.parent / "cache").exists()
 
 
-def test_what_a_reader_notes_while_it_decodes_is_not_lost(root, monkeypatch):
-    load = ManifestReader.load
-
-    def noting(self, case):
-        noted.append(case.case_id)
-        return load(self, case)
-
-    noted = []
-    monkeypatch.setattr(ManifestReader, "notes", property(lambda self: tuple(noted)))
-    monkeypatch.setattr(ManifestReader, "load", noting)
-    open_dataset(SPEC, root)
-    assert not (root.parent / "cache").exists()
+def test_what_a_reader_notes_while_it_decodes_is_said_at_every_start(root, monkeypatch):
+    save(root / "mine" / "1-mask.png", np.zeros((2 * 8, 2 * 12), np.uint8))  # twice its image
+    first = open_dataset(SPEC, root)
+    assert sum("of another size resampled" in note for note in first.notes) == 1
+    monkeypatch.setattr(ManifestReader, "load", lambda *_: pytest.fail("decoded again"))
+    assert open_dataset(SPEC, root).notes == first.notes
 
 
 def test_an_unreadable_file_is_told_every_time(root):
@@ -265,7 +259,7 @@ def test_where_it_cannot_be_written_a_note_says_so_and_the_data_set_opens(root, 
 
 
 def test_a_full_disk_leaves_no_part_of_a_file(root, monkeypatch, capsys):
-    def full(self, stream, samples):
+    def full(self, stream, samples, notes):
         stream.write(b"part")
         raise OSError(28, "No space left on device")
 

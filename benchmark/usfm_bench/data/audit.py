@@ -58,7 +58,7 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     """
     reader = open_reader(spec, data_root)
     cases = find_cases(spec, reader)
-    samples, faults = read_cases(spec, data_root / spec.path, reader, cases, cases)
+    samples, faults, _ = read_cases(spec, data_root / spec.path, reader, cases, cases)
     if faults := [*reader.faults, *faults]:
         raise DataError("\n".join(faults))
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]

@@ -7,6 +7,7 @@ registry entry reads them, and the readers' own code. Otherwise it is made again
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,30 +64,36 @@ class ImageCache:
     key: str
     """Content hash of everything that decoding depends on."""
 
-    def load(self, cases: Iterable[Case]) -> dict[str, Sample]:
-        """Case id -> sample, its pixels mapped from the file (read-only); empty where the file is not of this key."""
+    def load(self, cases: Iterable[Case]) -> tuple[dict[str, Sample], list[str]]:
+        """Case id -> sample, its pixels mapped from the file (read-only), and the reader's notes on decoding it.
+
+        Nothing where the file is not of this key.
+        """
         by_id = {case.case_id: case for case in cases}
         try:
             with pa.memory_map(str(self.path)) as mapped, pa.ipc.open_file(mapped) as stored:
-                if stored.schema != _SCHEMA or (stored.schema.metadata or {}).get(b"key") != self.key.encode():
-                    return {}
+                facts = stored.schema.metadata or {}
+                if stored.schema != _SCHEMA or facts.get(b"key") != self.key.encode():
+                    return {}, []
+                notes = json.loads(facts[b"notes"])
                 batches = [stored.get_batch(i) for i in range(stored.num_record_batches)]
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy unpacks bits without the interpreter's lock
                 loaded = list(pool.map(partial(_samples, by_id), batches))
-        except (OSError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
-            return {}
-        return {sample.case.case_id: sample for samples in loaded for sample in samples}
+        except (OSError, KeyError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
+            return {}, []
+        return {sample.case.case_id: sample for samples in loaded for sample in samples}, notes
 
-    def save(self, samples: Sequence[Sample]) -> None:
+    def save(self, samples: Sequence[Sample], notes: Sequence[str] = ()) -> None:
         """Write the file, readable by its owner alone; where that fails, say so on stderr and go on without."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomic(self.path, lambda stream: self._write(stream, samples), private=True)
+            write_atomic(self.path, lambda stream: self._write(stream, samples, notes), private=True)
         except (OSError, BenchError) as error:
             sys.stderr.write(f"note: no cache of decoded images: {error} USFM_BENCH_CACHE names another folder.\n")
 
-    def _write(self, stream: IO[bytes], samples: Sequence[Sample]) -> None:
-        with pa.ipc.new_file(stream, _SCHEMA.with_metadata({"key": self.key})) as file:
+    def _write(self, stream: IO[bytes], samples: Sequence[Sample], notes: Sequence[str]) -> None:
+        facts = {"key": self.key, "notes": json.dumps(list(notes))}
+        with pa.ipc.new_file(stream, _SCHEMA.with_metadata(facts)) as file:
             for start in range(0, len(samples), _BATCH):
                 rows = [_row(sample) for sample in samples[start : start + _BATCH]]
                 file.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))

@@ -68,9 +68,9 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         **_checksum(spec, data_root),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
-    report.faults += _contradictions(kept)
     if kept and not report.faults:
         _check_split(spec, kept, data_root / spec.path, report)
+    report.faults += _contradictions(kept)
     return report
 
 

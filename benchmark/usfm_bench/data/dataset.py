@@ -83,7 +83,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     reader = open_reader(spec, data_root)
     found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
-    samples, faults = read_cases(spec, data_root / spec.path, reader, cases, found)
+    samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
     faults = [*reader.faults, *faults]
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
@@ -91,7 +91,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
         raise DataError("\n".join(faults))
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path)
-    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *reader.notes, *left_out))
+    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
@@ -127,23 +127,28 @@ def find_cases(spec: DatasetSpec, reader: Reader) -> list[Case]:
 
 def read_cases(
     spec: DatasetSpec, root: Path, reader: Reader, cases: list[Case], found: Sequence[Case]
-) -> tuple[list[Sample], list[str]]:
-    """Like `decode`, from the cache of the data set; where there is none yet, it is filled with all that was found."""
+) -> tuple[list[Sample], list[str], list[str]]:
+    """Like `decode`, from the cache of the data set; where there is none yet, it is filled with all that was found.
+
+    Returns:
+        Samples, faults, and the reader's notes.
+    """
     cache = image_cache(spec, root, found)
     if cache is None:
-        return decode(reader, cases)
-    known = cache.load(cases)
-    notes = list(reader.notes)
+        return *decode(reader, cases), list(reader.notes)
+    known, notes = cache.load(cases)
+    before = list(reader.notes)
     fresh, faults = decode(reader, [case for case in cases if case.case_id not in known])
     if not known:
         wanted = {case.case_id for case in cases}
         others, _ = decode(reader, [case for case in found if case.case_id not in wanted])
-        # Files that changed while they were read must not be kept under either state, and what a reader notes while
-        # it decodes (masks that it resampled, say) must be said at every start.
-        if image_cache(spec, root, found) == cache and list(reader.notes) == notes:
-            cache.save([*fresh, *others])
+        # Files that changed while they were read must not be kept under either state.
+        if image_cache(spec, root, found) == cache:
+            # What a reader notes while it decodes (masks that it resampled, say) must be said at every start.
+            cache.save([*fresh, *others], [note for note in reader.notes if note not in before])
     known |= {sample.case.case_id: sample for sample in fresh}
-    return [known[case.case_id] for case in cases if case.case_id in known], faults
+    samples = [known[case.case_id] for case in cases if case.case_id in known]
+    return samples, faults, list(dict.fromkeys([*reader.notes, *notes]))
 
 
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
