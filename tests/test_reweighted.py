@@ -66,7 +66,9 @@ def test_cases_drawn_at_a_prevalence_have_the_metric():
     assert reweighted_interval("F1", decisions, labels, 0.1).point == pytest.approx(expected, abs=0.005)
 
 
-@pytest.mark.parametrize(("metric", "ident"), [("F1", "f1.class@1"), ("F1 macro", "f1.macro@1"), ("PREC", "prec.class@1")])
+@pytest.mark.parametrize(
+    ("metric", "ident"), [("F1", "f1.class@1"), ("F1 macro", "f1.macro@1"), ("PREC", "prec.class@1")]
+)
 def test_the_own_prevalence_changes_the_interval_only_by_what_is_known_of_it(metric, ident):
     rng = np.random.default_rng(1)
     labels = np.arange(200) % 3 == 0

@@ -106,8 +106,8 @@ def rates(decisions: Bools, labels: Bools, groups: Labels | None = None) -> tupl
 def _recall(said: Bools, true: Bools, groups: NDArray[np.intp]) -> Floats:
     size = int(groups.max()) + 1
     hits = np.stack([np.bincount(groups, weights=of_seed, minlength=size) for of_seed in said & true], axis=1)
-    cases = all_and_without(np.bincount(groups, weights=true, minlength=size))  # (1 + G,)
-    right = all_and_without(hits).T  # (S, 1 + G)
+    cases = all_and_without(np.bincount(groups, weights=true, minlength=size).astype(np.float64))  # (1 + G,)
+    right = all_and_without(hits.astype(np.float64)).T  # (S, 1 + G)
     return np.asarray(np.where(cases > 0, right / np.where(cases > 0, cases, 1.0), np.nan))
 
 
