@@ -308,7 +308,7 @@ def tables(draws: int = 10_000, rate_draws: int = 1500) -> Iterator[str]:
         ]
         yield f"| {seeds} x {cases} | {' | '.join(shares)} |"
     yield ""
-    yield from shift_table(rate_draws)
+    yield from shift_table(draws // 10)
 
 
 def shift_table(draws: int) -> Iterator[str]:

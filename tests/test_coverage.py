@@ -40,5 +40,5 @@ def test_intervals_over_folds_cover(cell):
 @pytest.mark.parametrize("cell", simulated.SHIFTS, ids=str)
 def test_intervals_at_another_prevalence_cover(cell):
     positives = cell.share * cell.cases / (2 if cell.grouped else 1)
-    low = 0.91 if positives > 10 else 0.85
-    assert all(low <= share <= 0.99 for share in simulated.cover_shift(cell, 1000, np.random.default_rng(1)))
+    low = 0.9 if positives > 10 else 0.85
+    assert all(low <= share <= 0.995 for share in simulated.cover_shift(cell, 1000, np.random.default_rng(1)))

@@ -156,6 +156,13 @@ def test_tables_are_as_they_were(report, alone, golden):
     assert sections[0].grid.of[-1] == (NAMES[2], TINY)
 
 
+def test_few_cases_of_a_class_are_warned_of(report):
+    few = replace(report.prevalence, rows=tuple(replace(row, n_rarer=9) for row in report.prevalence.rows))
+    [section] = prevalence_sections(replace(report, prevalence=few), "2")
+    assert [note for note in section.notes if note.startswith("9 groups of the rarer class")]
+    assert {row.n_rarer for row in report.prevalence.rows} == {12}
+
+
 def test_every_format_has_them(report):
     title = "F1 against prevalence of malignant, two (synthetic)"
     assert f"{title}: trained and tested at each prevalence" in render([report], "markdown")

@@ -51,6 +51,8 @@ class PrevalenceRow(Row):
     trained_on: str
     """The data set, or the variant of it, whose trials these are."""
     positive: str
+    n_rarer: int
+    """Groups with a case of the rarer class: positive, or all others."""
     own: bool = False
     """The prevalence is the test set's own."""
 
@@ -123,6 +125,11 @@ class Classifier:
     def own(self) -> float:
         """Prevalence among the test cases."""
         return float(self.labels.mean())
+
+    @property
+    def n_rarer(self) -> int:
+        """Groups with a case of the rarer class."""
+        return min(len(np.unique(self.results.groups[self.labels == kind])) for kind in (True, False))
 
     @property
     def _index(self) -> int:
@@ -254,6 +261,7 @@ def _at(family: Family, of: Classifier, prevalence: float, curve: Curve) -> Iter
             trained_at=of.trained_at,
             trained_on=of.results.first.spec.dataset.name,
             positive=of.positive,
+            n_rarer=of.n_rarer,
             own=abs(prevalence - of.own) <= _ALIKE,
         )
 

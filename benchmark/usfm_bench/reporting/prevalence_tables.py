@@ -20,6 +20,7 @@ _TRAINED: tuple[Column, ...] = (
 _ALONE: tuple[Column, ...] = (
     *(("alone", "F1", True), ("alone", "F1", False), ("alone", "PREC", True), ("alone", "ACC", True)),
 )
+_FEW = 10  # groups of a class
 
 
 class PrevalenceSection(NamedTuple):
@@ -93,6 +94,8 @@ def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
             "same classifier: trained at the highest prevalence that there is and tested at each; what it loses is "
             f"owed to the test prevalence alone. Trained at: {', '.join(best)}."
         )
+    if (fewest := min(row.n_rarer for row in rows)) < _FEW:
+        yield f"{fewest} groups of the rarer class: its intervals may cover about 90 % only (docs/method.md)."
 
 
 def in_words(answer: Answer) -> str:
