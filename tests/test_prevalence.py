@@ -10,12 +10,13 @@ from sklearn import metrics as sk
 
 from invented import invent_store
 from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.families import families
 from usfm_bench.reporting.figures.draw import draw_all
 from usfm_bench.reporting.figures.prevalence import prevalence_figures
 from usfm_bench.reporting.figures.style import style
 from usfm_bench.reporting.html.page import _block
 from usfm_bench.reporting.markdown import table_grids
-from usfm_bench.reporting.prevalence import families, prevalence_of, published_f1
+from usfm_bench.reporting.prevalence import prevalence_of, published_f1
 from usfm_bench.reporting.prevalence_tables import in_words, prevalence_sections
 
 MICRO, TINY = "usfm-micro-scratch", "usfm-tiny-scratch"
