@@ -33,7 +33,8 @@ def invent_store(
     )
     open_once = cache(lambda name: open_dataset(load_registry(registry)[name], folder))
     for spec in trials:
-        dataset = open_once(spec.dataset.name)
+        # A variant has the test cases of its base.
+        dataset = open_once(spec.dataset.name.split("@")[0] if spec.dataset.training else spec.dataset.name)
         predictions = invent_predictions(spec, dataset)
         cases = score_cases(predictions, case_table(dataset))
         record = invent_record(spec, dataset, cases, definition_ids(predictions))
@@ -48,6 +49,10 @@ def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
     if spec.task == "classification":
         logits = rng.normal(size=(len(dataset), len(dataset.classes))).astype(np.float32)
         logits[np.arange(len(dataset)), dataset.labels] += 1.5
+        training, positive = spec.dataset.training, spec.dataset.positive
+        if positive and training and training.prevalence:  # a class that is rare in training is called less often
+            odds = training.prevalence / (1 - training.prevalence)
+            logits[:, dataset.classes.index(positive)] += np.float32(np.log(odds))
         return ClassificationPredictions(case_ids, logits, dataset.labels, dataset.classes)
     masks = tuple(sample.mask for sample in dataset.samples if sample.mask is not None)
     shifted = tuple(np.roll(mask, tuple(rng.integers(-4, 5, size=2)), axis=(0, 1)) for mask in masks)

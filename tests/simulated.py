@@ -8,14 +8,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from sklearn import metrics as sk
 
 from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.stats.components import variance_components
 from usfm_bench.stats.intervals import classification_interval, crossed_interval, interval_of
+from usfm_bench.stats.reweighted import at_prevalence, reweighted_interval
 
 Floats = NDArray[np.float64]
 _CASE_SD, _REST_SD, _MEAN = 0.2, 0.08, 0.75
+_HARD_SD, _NOISE_SD = 0.9, 0.5
 _TRUTH_CASES = 20_000
 
 
@@ -78,6 +81,21 @@ class FoldCell(NamedTuple):
         return f"folds-{self.seeds}x{self.cases}-{self.seed_sd:g}"
 
 
+class ShiftCell(NamedTuple):
+    """One setting of F1 at a prevalence that is not the test set's own."""
+
+    lean: float
+    """Of the decisions to the negative class: 0: SEN and SPEC 83 %; 1.3: 41 and 98 %."""
+    share: float
+    """Of positive cases in the population that the test set is drawn from."""
+    seeds: int
+    cases: int
+    grouped: bool
+
+    def __str__(self) -> str:
+        return f"lean{self.lean:g}-{self.share:g}-{self.seeds}x{self.cases}{'-grouped' * self.grouped}"
+
+
 TAILS = [
     TailCell(missed, seeds, cases) for missed, seeds, cases in product((0.0, 0.02, 0.05, 0.1), (3, 5), (30, 78, 156))
 ]
@@ -96,6 +114,49 @@ RATES = [
 
 ONE_SEED = [RateCell("sen.binary", 1, cases, grouped) for cases in (78, 156) for grouped in (False, True)]
 """Wilson's interval, over cases, of one network."""
+
+
+SHIFTS = [
+    ShiftCell(lean, share, seeds, cases, grouped)
+    for lean, share, seeds, cases, grouped in product((0.0, 1.3), (0.3, 0.1), (3, 5), (150, 300, 600), (False, True))
+]
+SHIFTED = [(metric, p) for metric in ("F1", "F1 macro") for p in (0.05, 0.1, 0.2, 0.5)]
+"""Metrics and prevalences."""
+
+
+def cover_shift(cell: ShiftCell, draws: int, rng: np.random.Generator) -> list[float]:
+    """Coverage of the jackknife interval for each of `SHIFTED`; the truth is the mean over 200,000 seeds."""
+    skill, lean = _networks(cell, 200_000, rng)
+    sd = float(np.hypot(_HARD_SD, _NOISE_SD))
+    sen, spec = ndtr((skill - lean) / sd), ndtr((skill + lean) / sd)
+    truths = [float(at_prevalence(metric, sen, spec, p).mean()) for metric, p in SHIFTED]
+    held = np.zeros(len(SHIFTED))
+    for _ in range(draws):
+        decisions, labels, groups = _draw_decisions(cell, rng)
+        found = [reweighted_interval(metric, decisions, labels, p, groups=groups) for metric, p in SHIFTED]
+        held += [
+            i.low is not None and i.high is not None and i.low <= truth <= i.high
+            for i, truth in zip(found, truths, strict=True)
+        ]
+    return [float(share) for share in held / draws]
+
+
+def _networks(cell: ShiftCell, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """(n, 1) how well each tells classes apart, and how much it leans to the negative one."""
+    return 1 + rng.normal(0, 0.15, (n, 1)), cell.lean + rng.normal(0, 0.2, (n, 1))
+
+
+def _draw_decisions(
+    cell: ShiftCell, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """(S, N), (N,) and (N,) groups."""
+    times = 2 if cell.grouped else 1
+    groups = np.arange(cell.cases // times).repeat(times)
+    labels = (rng.random(cell.cases // times) < cell.share)[groups]
+    hard = rng.normal(0, _HARD_SD, cell.cases // times)[groups]
+    skill, lean = _networks(cell, cell.seeds, rng)
+    noise = rng.normal(0, _NOISE_SD, (cell.seeds, len(labels)))
+    return np.asarray(np.where(labels, skill, -skill) - lean + hard + noise > 0), labels, groups
 
 
 def draw_scores(cell: MeanCell, rng: np.random.Generator) -> Floats:
@@ -246,6 +307,21 @@ def tables(draws: int = 10_000, rate_draws: int = 1500) -> Iterator[str]:
             for sd in (0.0, 0.02, 0.05)
         ]
         yield f"| {seeds} x {cases} | {' | '.join(shares)} |"
+    yield ""
+    yield from shift_table(draws // 10)
+
+
+def shift_table(draws: int) -> Iterator[str]:
+    """The table of F1 at other prevalences, as Markdown, a line at a time; grouped cases behind the slash."""
+    headings = [f"{'macro, ' * (metric != 'F1')}{100 * p:g} %" for metric, p in SHIFTED]
+    yield f"| SEN, SPEC | own | seeds x cases | {' | '.join(headings)} |"
+    yield f"|:---|---:|:---|{'---:|' * len(headings)}"
+    for lean, share, seeds, cases in dict.fromkeys(cell[:4] for cell in SHIFTS):
+        single, grouped = (
+            cover_shift(ShiftCell(lean, share, seeds, cases, g), draws, np.random.default_rng(0)) for g in (False, True)
+        )
+        shares = " | ".join(f"{100 * a:.1f} / {100 * b:.1f}" for a, b in zip(single, grouped, strict=True))
+        yield f"| {'41, 98' if lean else '83, 83'} | {100 * share:g} | {seeds} x {cases} | {shares} |"
 
 
 if __name__ == "__main__":

@@ -35,3 +35,10 @@ def test_intervals_of_distances_cover_where_missed_lesions_are_not_rare(cell):
 @pytest.mark.parametrize("cell", simulated.FOLDS, ids=str)
 def test_intervals_over_folds_cover(cell):
     assert 0.93 <= simulated.cover_folds(cell, draws=5000, rng=np.random.default_rng(1)) <= 0.98
+
+
+@pytest.mark.parametrize("cell", simulated.SHIFTS, ids=str)
+def test_intervals_at_another_prevalence_cover(cell):
+    positives = cell.share * cell.cases / (2 if cell.grouped else 1)
+    low = 0.9 if positives > 10 else 0.85
+    assert all(low <= share <= 0.995 for share in simulated.cover_shift(cell, 1000, np.random.default_rng(1)))

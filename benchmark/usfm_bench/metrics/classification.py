@@ -188,6 +188,38 @@ def binary_definition(metric: str, positive: str) -> Definition:
     )
 
 
+_REWEIGHTED: dict[str, tuple[str, Averaging, str]] = {
+    "F1": ("f1.binary", "binary", "2TP / (2TP + FP + FN)"),
+    "F1 macro": ("f1.macro", "macro", "plain mean of F1 of {} and F1 of all other cases"),
+    "PREC": ("prec.binary", "binary", _ONE_AGAINST_REST["PREC"]),
+    "ACC": ("acc.binary", "binary", "TP + TN"),
+}
+
+
+def reweighted_definition(metric: str, positive: str) -> Definition:
+    """A metric of the test set reweighted to a prevalence of the positive class, which a row names.
+
+    >>> reweighted_definition("F1 macro", "malignant").id
+    'f1.macro[malignant].reweighted@1'
+
+    Args:
+        metric: a key of `stats.reweighted.METRICS`.
+        positive: the class; all others are negative.
+    """
+    start, averaging, formula = _REWEIGHTED[metric]
+    shares = "with p the prevalence, TP = p SEN, FN = p (1 - SEN), FP = (1 - p)(1 - SPEC), TN = (1 - p) SPEC"
+    return Definition(
+        metric.split()[0],
+        f"{start}[{positive}].reweighted@1",
+        "classification",
+        f"positive: {positive}; {formula.format(positive)}, {shares}",
+        "fraction",
+        "Siblini et al. (2020), arXiv:1909.02827",
+        averaging=averaging,
+        positive=positive,
+    )
+
+
 def _define(name: str, ident: str, formula: str, source: str = "scikit-learn", **more: Any) -> None:
     define(Definition(name, ident, "classification", formula, more.pop("unit", "fraction"), source, **more))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
 from usfm_bench.reporting.rows import chosen_rows
 from usfm_bench.results.frames import ModelResults
+from usfm_bench.stats import Interval
 
 SCHEMA_VERSION = 1
 
@@ -75,8 +76,28 @@ def _as_json(report: Report) -> dict[str, object]:
         "rankings": [_ranking(each) for each in report.rankings],
         "against": [{**asdict(a), "measured": None if a.measured is None else a.measured.mean} for a in report.against],
         "spreads": [asdict(spread) for spread in report.spreads],
+        **_prevalence(report),
         "notes": caption(report),
     }
+
+
+def _prevalence(report: Report) -> dict[str, object]:
+    """Rows and answers; nothing where no data set names a positive class."""
+    found = report.prevalence
+    if not found.rows:
+        return {}
+    answers = [
+        {
+            **{f.name: getattr(answer, f.name) for f in fields(answer)},
+            **{name: _interval(getattr(answer, name)) for name in ("change", "by_test_prevalence", "by_training")},
+        }
+        for answer in found.answers
+    ]
+    return {"prevalence": {"rows": [asdict(row) for row in found.rows], "answers": answers}}
+
+
+def _interval(of: Interval | None) -> dict[str, object] | None:
+    return None if of is None else {"mean": of.point, "ci_low": of.low, "ci_high": of.high, "interval": of.kind}
 
 
 def _ranking(of: TableRanking) -> dict[str, object]:

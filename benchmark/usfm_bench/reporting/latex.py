@@ -8,6 +8,7 @@ import pandas as pd
 
 from usfm_bench.pipe_table import Grid
 from usfm_bench.reporting.markdown import AGAINST, LEFT, TITLES, caption, table_grids
+from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}; and graphicx, for \\resizebox."
@@ -25,6 +26,9 @@ def to_latex(report: Report) -> str:
         for key, grid, title in (*others, ("classes", grids.classes, _CLASSES)):
             if grid is not None:
                 parts.append(_table(grid, title, f"tab:{name}-{key}"))
+        for section in prevalence_sections(report, table):
+            label = f"tab:{name}-prevalence-{section.dataset}"
+            parts.append(_table(section.grid, f"{section.title}.", label, " ".join(section.notes)))
     return "\n\n".join(parts) + "\n"
 
 

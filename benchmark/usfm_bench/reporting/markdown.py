@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from usfm_bench.pipe_table import Grid, escaped, pipe_table
+from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.published import Against, verdicts
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.rows import Row
@@ -57,6 +58,9 @@ def to_markdown(report: Report) -> str:
             parts += ["More metrics of the same predictions:", "", *_lines(grids.more), ""]
         if grids.classes:
             parts += ["By class, one against the rest:", "", *_lines(grids.classes), ""]
+        for section in prevalence_sections(report, table):
+            notes = [f"- {escaped(note)}" for note in section.notes]
+            parts += [f"{escaped(section.title)}:", "", *_lines(section.grid), "", *notes, ""]
         parts += statistics_markdown(report, table)
     return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
 

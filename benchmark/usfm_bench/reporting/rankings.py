@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.reporting.headline import Headline
 from usfm_bench.stats import Ranking, Scored, rank_models
@@ -24,9 +25,12 @@ class TableRanking:
 
 
 def rankings(headlines: Sequence[Headline], rng: np.random.Generator) -> Iterator[TableRanking]:
-    """One for each table and metric with two models or more."""
+    """One for each table and metric with two models or more, over data sets that share no test cases."""
     by_metric: dict[tuple[str | None, str], list[Headline]] = {}
+    apart = variants(each.results.first.spec.dataset for each in headlines)
     for each in headlines:
+        if each.place[1] in apart:
+            continue
         by_metric.setdefault((each.place[0], each.definition.id), []).append(each)
     for (table, _), of in sorted(by_metric.items(), key=lambda item: (item[0][0] is None, item[0][0] or "")):
         scored, left_out = _scored(of)
@@ -34,6 +38,11 @@ def rankings(headlines: Sequence[Headline], rng: np.random.Generator) -> Iterato
             definition = of[0].definition
             ranking = rank_models(scored, higher_is_better=definition.higher_is_better, rng=rng)
             yield TableRanking(table, definition, ranking, tuple(left_out))
+
+
+def variants(datasets: Iterable[DatasetSpec]) -> list[str]:
+    """Names of data sets that differ from their base in the training cases alone, and so are no further evidence."""
+    return list(dict.fromkeys(dataset.name for dataset in datasets if dataset.training is not None))
 
 
 def _scored(headlines: Sequence[Headline]) -> tuple[dict[str, dict[str, Scored]], list[str]]:

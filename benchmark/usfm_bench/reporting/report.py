@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
 from usfm_bench.reporting.headline import headlines
+from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
-from usfm_bench.reporting.rankings import TableRanking, rankings
+from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.results.frames import ModelResults, load_results
@@ -42,6 +43,8 @@ class Report:
     spreads: tuple[Spread, ...] = ()
     against: tuple[Against, ...] = ()
     """Measured values beside published ones of the same data set."""
+    prevalence: Prevalence = field(default_factory=Prevalence)
+    """F1 against the prevalence of the positive class, of data sets that name one."""
 
 
 def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
@@ -80,6 +83,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         rankings=tuple(rankings(found, np.random.default_rng(0))),
         spreads=tuple(spreads(found)),
         against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),
+        prevalence=prevalence_of(results),
     )
 
 
@@ -168,4 +172,9 @@ def _notes(results: Sequence[ModelResults]) -> list[str]:
             notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}
         if absent := r.first.scores.get("absent"):
             notes |= {f"{spec.dataset.name}: no test case of class {', '.join(absent)}": None}
-    return list(notes)
+    return [*notes, *_not_ranked(results)]
+
+
+def _not_ranked(results: Sequence[ModelResults]) -> list[str]:
+    names = variants(r.first.spec.dataset for r in results)
+    return [f"{', '.join(names)}: no part in any ranking over data sets: they share test cases"] if names else []

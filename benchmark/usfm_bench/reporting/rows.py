@@ -102,7 +102,8 @@ def _under(missed: Missed, definition: Definition) -> tuple[Definition, str, boo
     return definition, definition.column, False
 
 
-def _common(results: ModelResults, definition: Definition) -> dict[str, Any]:
+def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
+    """What a measured row says of its trials and its metric."""
     spec = results.first.spec
     return {
         "table": spec.table,
@@ -137,8 +138,8 @@ def segmentation_row(results: ModelResults, definition: Definition, column: str,
     if used.any():
         interval = crossed_interval(values, groups=groups, folds=results.folds[used], bounds=definition.range)
     return Row(
-        **_common(results, definition),
-        **_figures(interval),
+        **fields_of(results, definition),
+        **figures(interval),
         sd_cases=_spread(values),
         n_cases=int(used.sum()),
         n_groups=len(np.unique(groups)),
@@ -164,8 +165,8 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
         own = labels == k if k is not None else np.ones(len(labels), bool)
         interval = classification_interval(definition, probabilities, labels, groups=groups, folds=folds, only=k)
         yield Row(
-            **_common(results, definition),
-            **_figures(interval),
+            **fields_of(results, definition),
+            **figures(interval),
             sd_cases=None if scores is None else _spread(scores),
             n_cases=int(own.sum()),
             n_groups=len(np.unique(groups[own])),
@@ -173,7 +174,8 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
         )
 
 
-def _figures(interval: Interval) -> dict[str, Any]:
+def figures(interval: Interval) -> dict[str, Any]:
+    """A row's mean and interval."""
     point = interval.point
     return {
         "mean": None if np.isnan(point) else point,

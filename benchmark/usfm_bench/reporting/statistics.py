@@ -122,9 +122,9 @@ def _ranked(model: Ranked, datasets: Sequence[str], unit: str) -> list[str]:
     places = [f"{model.ranks[name]:g}" if name in model.ranks else _NONE for name in datasets]
     return [
         model.model,
-        _with_interval(model.mean_rank, model.rank_low, model.rank_high, 1, 2),
+        with_interval(model.mean_rank, model.rank_low, model.rank_high, 1, 2),
         _NONE if model.first is None else f"{100 * model.first:.0f} %",
-        _with_interval(model.iqm, model.iqm_low, model.iqm_high, scale, digits),
+        with_interval(model.iqm, model.iqm_low, model.iqm_high, scale, digits),
         *places,
         ", ".join(model.missing),
     ]
@@ -185,10 +185,11 @@ def _narrower(spread: Spread) -> str:
 def _difference(c: Compared) -> str:
     scale, digits = (100, 1) if c.unit == "fraction" else (1, 1)
     unit = "points" if c.unit == "fraction" else c.unit
-    return f"{_with_interval(c.difference, c.ci_low, c.ci_high, scale, digits)} {unit}"
+    return f"{with_interval(c.difference, c.ci_low, c.ci_high, scale, digits)} {unit}"
 
 
-def _with_interval(x: float | None, low: float | None, high: float | None, scale: int, digits: int) -> str:
+def with_interval(x: float | None, low: float | None, high: float | None, scale: int, digits: int) -> str:
+    """`71.2 [66.0, 76.4]`; `n/a` for what there is not."""
     if x is None:
         return _NONE
     ends = _NONE if low is None or high is None else f"{low * scale:.{digits}f}, {high * scale:.{digits}f}"

@@ -11,6 +11,7 @@ from usfm_bench.stats.intervals import (
     jackknife_interval,
 )
 from usfm_bench.stats.ranking import Ranked, Ranking, Scored, rank_models
+from usfm_bench.stats.reweighted import at_prevalence, reweighted_contributions, reweighted_interval
 
 __all__ = [
     "Comparison",
@@ -20,6 +21,7 @@ __all__ = [
     "Ranked",
     "Ranking",
     "Scored",
+    "at_prevalence",
     "case_scores",
     "class_contributions",
     "classification_interval",
@@ -28,5 +30,7 @@ __all__ = [
     "holm",
     "jackknife_interval",
     "rank_models",
+    "reweighted_contributions",
+    "reweighted_interval",
     "variance_components",
 ]

@@ -56,7 +56,20 @@ def class_contributions(
     scores = case_scores(definition, probabilities, labels)
     if scores is not None:
         return Contributions(scores, groups, folds)
-    values = deleted(definition, probabilities, labels, groups=groups)
+    return pseudo_contributions(deleted(definition, probabilities, labels, groups=groups), groups, folds)
+
+
+def pseudo_contributions(values: Floats, groups: Ints, folds: Ints) -> Contributions | None:
+    """The jackknife's pseudo-values of a metric, as `class_contributions` says.
+
+    Args:
+        values: (S, 1 + G) the metric of all cases, then without each group.
+        groups: (N,).
+        folds: (N,).
+
+    Returns:
+        None where the metric is undefined without some group, or with one group alone.
+    """
     names, first = np.unique(groups, return_index=True)
     if np.isnan(values).any() or len(names) < 2:
         return None

@@ -67,10 +67,10 @@ def _confusions(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
     n_classes, n_groups = probabilities.shape[1], int(groups.max()) + 1
     cell = (groups * n_classes + labels) * n_classes + probabilities.argmax(axis=1)
     each = np.bincount(cell, minlength=n_groups * n_classes**2).reshape(n_groups, n_classes, n_classes)
-    return _all_and_without(each.astype(np.float64))
+    return all_and_without(each.astype(np.float64))
 
 
-def _all_and_without(each: Floats) -> Floats:
+def all_and_without(each: Floats) -> Floats:
     """(G, ...) sums of each group -> (1 + G, ...): of all, then without each group."""
     total = each.sum(axis=0)
     return np.concatenate([total[None], total - each])
@@ -125,8 +125,8 @@ def _calibration(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
     n_groups = int(groups.max()) + 1
     cell = groups * BINS + confidence_bins(probabilities)
     gaps = np.bincount(cell, weights=confidence_gaps(probabilities, labels), minlength=n_groups * BINS)
-    sums = _all_and_without(gaps.astype(np.float64).reshape(n_groups, BINS))
-    return _over(np.abs(sums).sum(axis=1), _all_and_without(np.bincount(groups).astype(np.float64)))
+    sums = all_and_without(gaps.astype(np.float64).reshape(n_groups, BINS))
+    return _over(np.abs(sums).sum(axis=1), all_and_without(np.bincount(groups).astype(np.float64)))
 
 
 def _auroc(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:

@@ -22,6 +22,7 @@ from usfm_bench.reporting.figures.forest import forest_figures
 from usfm_bench.reporting.figures.group import Group, NamedFigure, groups_of
 from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
 from usfm_bench.reporting.figures.paired import paired_figures
+from usfm_bench.reporting.figures.prevalence import prevalence_figures
 from usfm_bench.reporting.figures.reliability import reliability_figures
 from usfm_bench.reporting.figures.sheets import sheet_figures
 from usfm_bench.reporting.figures.style import PAGE, styled
@@ -72,6 +73,8 @@ def draw_all(
     """
     used: set[str] = set()
     for named in ranking_figures(report) if ranks else ():
+        yield named._replace(name=_unique(named.name, used))
+    for named in prevalence_figures(report, width):
         yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
         kinds = [kind for kind in KINDS[group.task] if sheets or kind is not sheet_figures]

@@ -24,6 +24,7 @@ from usfm_bench.reporting.html.summary import Finding, Gap, findings, gaps, limi
 from usfm_bench.reporting.html.tables import Table, table_of
 from usfm_bench.reporting.markdown import AGAINST, TITLES, TableGrids, caption, table_grids
 from usfm_bench.reporting.method import definitions_grid
+from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.readable import ReadableStore
 from usfm_bench.reporting.report import Report, definitions_of
 from usfm_bench.reporting.statistics import comparisons, ranked, ranking_title, spread_grid, spread_notes
@@ -137,6 +138,9 @@ def _block(
     if grids.classes:
         caption = f"One class against the rest. {means} Predicted as: cases, mean over seeds."
         tables.append(table_of(grids.classes, f"{ident}-classes", "By class", caption, links=links, folded=True))
+    for i, section in enumerate(prevalence_sections(report, table)):
+        ident_of, caption = f"{ident}-prevalence-{i}", f"One line a model and prevalence of the test cases. {means}"
+        tables.append(table_of(section.grid, ident_of, section.title, caption, notes=section.notes, links=links))
     if compared := [c for c in report.comparisons if c.table == table]:
         grid, notes = comparisons(compared)
         caption = "Pairs of models, on the same seeds and cases."
