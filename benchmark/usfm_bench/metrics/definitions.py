@@ -102,6 +102,11 @@ def find_definitions(names: Iterable[str]) -> list[Definition]:
     return list(found.values())
 
 
+def known_definitions(names: Iterable[str]) -> list[Definition]:
+    """Like `find_definitions`, without those that this version does not know."""
+    return [definition for name in names for definition in _find(name)]
+
+
 def _find(name: str) -> list[Definition]:
     full = name if re.search(r"@\d+$", name) else f"{name}@1"
     if full in DEFINITIONS:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.errors import unknown
 from usfm_bench.metrics.classification import PER_CLASS, binary_definition, class_definition_id
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions, primary
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions, primary
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import RULES
 from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
@@ -202,7 +202,7 @@ def _classification_row(
     k: int | None,
     label: str | None,
 ) -> Row:
-    base = find_definitions([definition.base])[0] if definition.base else definition
+    base = known_definitions([definition.base])[0] if definition.base else definition
     groups, own = results.groups, labels == k if k is not None else np.ones(len(labels), bool)
     scores = case_scores(base, probabilities, labels)
     interval = classification_interval(base, probabilities, labels, groups=groups, folds=results.folds, only=k)
