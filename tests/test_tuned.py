@@ -229,7 +229,7 @@ def test_tables_show_each_rule_with_its_threshold(report):
     assert [note for note in report.notes if "chosen on 5 validation cases of class malignant" in note]
 
 
-def test_definitions_are_found_by_their_ids_and_need_the_entrys_own_class(report):
+def test_definitions_are_found_by_their_ids_and_need_the_class_of_the_entry(report):
     asked = find_definitions(["sen.binary[malignant].val_f1", "ece.top.15bins.temperature", "f1.binary[benign].val_f1"])
     assert [d.base for d in asked] == ["sen.binary[malignant]@1", "ece.top.15bins@1", "f1.binary[benign]@1"]
     [results] = report.results

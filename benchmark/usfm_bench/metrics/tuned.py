@@ -30,7 +30,7 @@ def decided_definition(metric: str, positive: str, rule: str) -> Definition:
         base,
         name=f"{metric}@{rule.upper()}",
         id=base.id.replace("@", f".val_{rule}@"),
-        formula=f"{base.formula}; decided by the threshold with the {RULES[rule]} on validation cases",
+        formula=f"{base.formula}; by the threshold chosen on validation cases for {RULES[rule]}",
         tuned=rule,
         base=base.id,
     )
