@@ -226,7 +226,7 @@ def test_tables_show_each_rule_with_its_threshold(report):
     low, high = sorted(record.tuned.thresholds["f1"] for record in report.results[0].records)
     assert body[1][header.index("Threshold")] == f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f})"
     assert "Decisions by thresholds chosen" in render([report], "latex")
-    assert [note for note in report.notes if "chosen on 5 validation cases of class malignant" in note]
+    assert [note for note in report.notes if "validation cases of class malignant: 5, few" in note]
 
 
 def test_definitions_are_found_by_their_ids_and_need_the_class_of_the_entry(report):

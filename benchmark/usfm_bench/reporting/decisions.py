@@ -83,7 +83,7 @@ def tuning_notes(results: ModelResults) -> list[str]:
     n = [tuned.n_positive for _, tuned in trials if tuned is not None and tuned.n_positive]
     if positive and n and min(n) < _FEW:
         found.append(
-            f"{spec.dataset.name}: thresholds are chosen on {min(n)} validation cases of class {positive}, and noisy"
+            f"{spec.dataset.name}: validation cases of class {positive}: {min(n)}, few to choose thresholds on"
         )
     return found
 
