@@ -80,6 +80,7 @@ tiny-lesion:
 tiny-clinical:
   extends: phantom-clinical
   tasks: [classification]
+  positive: malignant
   options: {n: 60, size: 64}
 """
 

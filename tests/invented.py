@@ -13,7 +13,7 @@ from usfm_bench.plan import load_suite, plan_suite
 from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise
+from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
 
 ALL = ("usfm-micro-scratch", "unet-resnet18-scratch", "timm:resnet18@scratch")
 
@@ -36,8 +36,9 @@ def invent_store(
         # A variant has the test cases of its base.
         dataset = open_once(spec.dataset.name.split("@")[0] if spec.dataset.training else spec.dataset.name)
         predictions = invent_predictions(spec, dataset)
-        cases = score_cases(predictions, case_table(dataset))
-        record = invent_record(spec, dataset, cases, definition_ids(predictions))
+        tuned = tune(predictions, spec.dataset.positive)
+        cases = score_cases(predictions, case_table(dataset), tuned=tuned)
+        record = invent_record(spec, dataset, cases, definition_ids(predictions), tuned)
         store.save(record, cases, predictions, [{"epoch": 1, "loss": 0.5}])
     return store
 
@@ -47,13 +48,16 @@ def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
     rng = np.random.default_rng([spec.seed, *spec.model.encode()])
     case_ids = tuple(sample.case.case_id for sample in dataset.samples)
     if spec.task == "classification":
-        logits = rng.normal(size=(len(dataset), len(dataset.classes))).astype(np.float32)
-        logits[np.arange(len(dataset)), dataset.labels] += 1.5
+        logits, val_logits = rng.normal(size=(2, len(dataset), len(dataset.classes))).astype(np.float32)
         training, positive = spec.dataset.training, spec.dataset.positive
-        if positive and training and training.prevalence:  # a class that is rare in training is called less often
-            odds = training.prevalence / (1 - training.prevalence)
-            logits[:, dataset.classes.index(positive)] += np.float32(np.log(odds))
-        return ClassificationPredictions(case_ids, logits, dataset.labels, dataset.classes)
+        for each in (logits, val_logits):
+            each[np.arange(len(dataset)), dataset.labels] += 1.5
+            if positive and training and training.prevalence:  # a class that is rare in training is called less often
+                odds = training.prevalence / (1 - training.prevalence)
+                each[:, dataset.classes.index(positive)] += np.float32(np.log(odds))
+        return ClassificationPredictions(
+            case_ids, logits, dataset.labels, dataset.classes, val_logits=val_logits, val_labels=dataset.labels
+        )
     masks = tuple(sample.mask for sample in dataset.samples if sample.mask is not None)
     shifted = tuple(np.roll(mask, tuple(rng.integers(-4, 5, size=2)), axis=(0, 1)) for mask in masks)
     shifted = (np.zeros_like(shifted[0]), *shifted[1:])  # the first lesion is missed
@@ -63,7 +67,7 @@ def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
     return SegmentationPredictions(case_ids, shifted, masks, grid, tuple(s.spacing for s in dataset.samples))
 
 
-def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions) -> Record:
+def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions, tuned=None) -> Record:
     """A record around invented predictions."""
     return Record(
         spec=spec,
@@ -80,6 +84,7 @@ def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions) -> Reco
         classes=dataset.classes,
         definitions=definitions,
         scores=summarise(cases, definitions, dataset.classes),
+        tuned=tuned,
         best_epoch=1,
         cost=Cost(wall_s=1.0, train_images_per_s=10.0, peak_memory_mb=100.0, parameters=1000),
     )

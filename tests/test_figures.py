@@ -224,6 +224,9 @@ def test_reliability_bins_hold_every_prediction_of_every_seed(groups):
         known = found.size > 0
         gaps = np.abs(found.accuracy - found.confidence)[known] @ found.size[known] / found.size.sum()
         assert gaps == pytest.approx(calibration_error(pooled, np.tile(labels, 3)))
+        assert found.scaled.ece == pytest.approx(
+            np.mean([calibration_error(p, labels) for p in results.scaled_probabilities])
+        )
 
 
 def test_paired_differences_and_their_interval_are_those_of_compare(figures, groups):

@@ -414,7 +414,7 @@ def test_ids_are_found_in_their_order_once_and_without_their_version():
     assert [d.id for d in found] == ["mcc@1", "acc@1", "ece.top.15bins@1"]
 
 
-@pytest.mark.parametrize("definition", [d for d in DEFINITIONS.values() if d.task == "classification"])
+@pytest.mark.parametrize("definition", [d for d in DEFINITIONS.values() if d.task == "classification" and not d.tuned])
 def test_lower_is_better_where_a_perfect_answer_gets_nothing(definition):
     labels = np.arange(12) % 3
     if definition.compute is not None:

@@ -319,7 +319,8 @@ def everything_written(folder: Path) -> bytes:
     return b"\n".join(parts)
 
 
-def test_nothing_of_the_tags_is_in_any_file_that_is_written_or_printed(tmp_path, capfd):
+def test_nothing_of_the_tags_is_in_any_file_that_is_written_or_printed(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path / "written" / "cache"))
     for i in range(12):
         label = ("benign", "malignant")[i % 2]
         light = picture(i) // (1 + i % 2)
@@ -345,13 +346,20 @@ def test_nothing_of_the_tags_is_in_any_file_that_is_written_or_printed(tmp_path,
         printed += done.output
     for command in (
         ["run", *which, *where, "--models", "timm:test_resnet@scratch", "--seeds", "1", "--device", "cpu"],
-        ["report", *which, "--format", "json", "--out", str(out / "report.json")],
+        *(["report", *which, "--format", form, "--out", str(out / f"r.{form}")] for form in ("json", "csv", "latex")),
+        ["report", *which, "--format", "markdown", "--out", str(out / "markdown")],
+        ["report", *which, "--format", "html", "--data-root", where[1], "--out", str(out / "page")],
+        ["baseline", *which, "--out", str(out / "baseline.json")],
+        ["data", "audit", "clinical", *where, "--sheet", str(out / "sheet.html")],
+        ["data", "export", "clinical", *where, "--size", "32", "--out", str(out / "small.zip")],
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
         printed += done.output
     written = everything_written(out) + printed.encode() + "".join(capfd.readouterr()).encode()
     assert b"benign/" in written
+    assert b"data:image/" in (out / "page" / "index.html").read_bytes()
+    assert {path.name for path in out.glob("cache/*")} != set()
     digests = [hashlib.sha256(f"MRN-4711-{i:04d}".encode()).hexdigest()[:12] for i in range(12)]
     found = [s for s in (*SECRETS.values(), "Mustermann", "MRN-4711", "Musterstadt", *digests) if s.encode() in written]
     assert not found

@@ -9,7 +9,7 @@ from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import primary
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.published import published_rows
-from usfm_bench.reporting.rows import Row
+from usfm_bench.reporting.rows import Row, usual_classification
 
 MIXED = ("tiny-lesion", "tiny", "tiny-clinical")
 KEYS = {
@@ -83,7 +83,7 @@ def test_reported_values_are_the_papers():
 
 def test_measured_rows_say_what_they_are(report):
     measured = [r for r in report.rows if r.source == "measured"]
-    ids = {d.id for task in ("segmentation", "classification") for d in primary(task)}
+    ids = {d.id for d in [*primary("segmentation"), *usual_classification()]}
     assert {r.definition for r in measured if r.label is None} == ids
     assert all(r.n_seeds == 3 and r.synthetic is True and r.seen_in_pretraining is False for r in measured)
     assert all(r.ci_low <= r.mean <= r.ci_high for r in measured if r.ci_low is not None)

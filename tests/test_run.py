@@ -82,6 +82,9 @@ def test_both_tasks_end_in_complete_trials(run, tmp_path):
     assert record["environment"]["threads"] == 2
     assert record["environment"]["versions"]["torch"]
     assert record["n_train"] + record["n_val"] + record["n_test"] == 24
+    assert record["tuned"] is None
+    [classified] = (json.loads(p.read_text()) for p in (tmp_path / "runs/demo/tiny").rglob("record.json"))
+    assert classified["tuned"]["n"] == classified["n_val"]
     history = pd.read_csv(folder / "history.csv")
     assert list(history["epoch"]) == [1, 2, 3, 4]
     assert record["best_epoch"] == history["epoch"][history["val_score"].idxmax()]

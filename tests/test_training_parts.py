@@ -375,6 +375,11 @@ def test_predicted_classes_come_with_labels_and_names():
     assert found.labels.tolist() == [0, 1, 1]
     assert found.logits.argmax(axis=1).tolist() == [0, 1, 0]
     assert found.classes == ("a", "b")
+    assert (found.val_logits, found.val_labels) == (None, None)
+    val = network_data(data.subset([1, 0]), "classification", 32)
+    tuned = predict(Bright("classification"), HALF_GREY, data, trial("classification"), CPU, val=val)
+    np.testing.assert_array_equal(tuned.val_logits, found.logits[[1, 0]])
+    assert tuned.val_labels.tolist() == [1, 0]
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 

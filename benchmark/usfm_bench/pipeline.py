@@ -17,7 +17,7 @@ from usfm_bench.models import build_model
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise
+from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.finetune import OnEpoch, finetune
 from usfm_bench.training.losses import class_weights
@@ -72,8 +72,9 @@ def run_one(
     )
     started = clock()
     with fabric.autocast():  # as in validation
-        predictions = predict(model, normalise, test, spec, fabric.device)
-    cases, definitions = score_cases(predictions, case_table(test)), definition_ids(predictions)
+        predictions = predict(model, normalise, test, spec, fabric.device, val=val_net)
+    tuned = tune(predictions, spec.dataset.positive)
+    cases, definitions = score_cases(predictions, case_table(test), tuned=tuned), definition_ids(predictions)
 
     record = Record(
         spec=spec.without_place(),
@@ -92,6 +93,7 @@ def run_one(
         classes=dataset.classes,
         definitions=definitions,
         scores=summarise(cases, definitions, dataset.classes),
+        tuned=tuned,
         best_epoch=fit.best_epoch,
         cost=Cost(
             wall_s=before_s + fit.wall_s + clock() - started,

@@ -27,7 +27,7 @@ class SegmentationPredictions:
 
 @dataclass(frozen=True)
 class ClassificationPredictions:
-    """Logits and labels of the test cases."""
+    """Logits and labels of the test cases, and of the validation cases that decisions are tuned on."""
 
     case_ids: tuple[str, ...]
     logits: NDArray[np.float32]
@@ -35,13 +35,22 @@ class ClassificationPredictions:
     labels: NDArray[np.int64]
     """(N,) indices into classes."""
     classes: tuple[str, ...]
+    val_logits: NDArray[np.float32] | None = None
+    """(M, C) of the validation cases; None in files of earlier versions."""
+    val_labels: NDArray[np.int64] | None = None
+    """(M,) indices into classes."""
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """(N, C) softmax of the logits."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        odds = np.exp(shifted)
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        return softmax(self.logits)
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """(N, C) logits -> (N, C) probabilities, the softmax of logits / temperature."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    odds = np.exp(shifted / temperature)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 Predictions = SegmentationPredictions | ClassificationPredictions

@@ -12,12 +12,17 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.metrics.operating import Tuned, choose
 from usfm_bench.metrics.segmentation import primary_definitions, score_segmentation
-from usfm_bench.predictions import Predictions, SegmentationPredictions
+from usfm_bench.predictions import Predictions, SegmentationPredictions, softmax
 
 _SHOWN = 5
 PROBABILITY = "p_"
 """Prefix of the columns of `cases.parquet` that hold class probabilities."""
+SCALED = "t_"
+"""Prefix of the columns with the same after temperature scaling."""
+DECISION = "at_"
+"""Prefix of the columns that say whether a case is called positive, by a threshold that a rule chose on validation."""
 WHO = ("case_id", "group_id", "class")
 """Columns that say which case a row is of."""
 
@@ -28,18 +33,34 @@ def case_table(dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(WHO))
 
 
+def tune(predictions: Predictions, positive: str | None) -> Tuned | None:
+    """What the validation cases choose, for a data set with this positive class.
+
+    Returns:
+        None for segmentation, and where the validation side was not kept, as in earlier versions.
+    """
+    if isinstance(predictions, SegmentationPredictions) or predictions.val_logits is None:
+        return None
+    return choose(predictions.val_logits, np.asarray(predictions.val_labels), predictions.classes, positive)
+
+
 def score_cases(
-    predictions: Predictions, who: pd.DataFrame, definitions: Sequence[Definition] | None = None
+    predictions: Predictions,
+    who: pd.DataFrame,
+    definitions: Sequence[Definition] | None = None,
+    *,
+    tuned: Tuned | None = None,
 ) -> pd.DataFrame:
     """`cases.parquet`: one row a test case, in the order of the predictions.
 
     Segmentation: every metric of the case. Classification: the prediction and the probability of each class
-    (its metrics are not per case).
+    (its metrics are not per case), after temperature scaling too, and the decisions by thresholds.
 
     Args:
         predictions: of one trial.
         who: of `case_table`, or those columns of an earlier `cases.parquet`; rows in any order.
         definitions: of segmentation; None: the primary ones.
+        tuned: of `tune`; None: no columns for what it chooses.
     """
     ids = list(predictions.case_ids)
     if unknown := sorted(set(ids) - set(who["case_id"])):
@@ -61,6 +82,12 @@ def score_cases(
     )
     for name, column in zip(predictions.classes, predictions.probabilities.T, strict=True):
         scores[PROBABILITY + name] = column
+    if tuned is not None:
+        scaled = softmax(predictions.logits, tuned.temperature)
+        for name, column in zip(predictions.classes, scaled.T, strict=True):
+            scores[SCALED + name] = column
+        for rule, threshold in tuned.thresholds.items():
+            scores[DECISION + rule] = scores[PROBABILITY + str(tuned.positive)] >= threshold
     return pd.concat([rows, scores], axis=1)
 
 

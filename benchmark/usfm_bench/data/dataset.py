@@ -21,7 +21,7 @@ from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.subsample import thin_out
-from usfm_bench.errors import DataError
+from usfm_bench.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
+    if spec.positive is not None and spec.positive not in dataset.classes:
+        near = did_you_mean(spec.positive, dataset.classes)
+        raise DataError(
+            f"Dataset '{spec.name}': positive: '{spec.positive}' is not one of the classes "
+            f"({', '.join(dataset.classes)}).{near}"
+        )
     return dataset
 
 

@@ -1,6 +1,6 @@
 """Metrics with versioned definitions. Never imports torch."""
 
-from usfm_bench.metrics import classification, emulators
+from usfm_bench.metrics import classification, emulators, tuned
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions, headline, primary
 from usfm_bench.metrics.segmentation import dice, hd95, score_segmentation
 
@@ -15,4 +15,5 @@ __all__ = [
     "headline",
     "primary",
     "score_segmentation",
+    "tuned",
 ]

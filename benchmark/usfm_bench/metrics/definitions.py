@@ -51,6 +51,10 @@ class Definition:
     """Computed for every trial and shown in every report."""
     over: Literal["lesions", "all"] = "lesions"
     """Which images a segmentation mean is over."""
+    tuned: str = ""
+    """What validation cases chose for it: `temperature`, or a key of `metrics.operating.RULES`."""
+    base: str = ""
+    """Id of the same metric without that."""
     emulates: str | None = None
     """Repository whose code's number this is; such a number is for comparison with that code only."""
 
@@ -96,6 +100,11 @@ def find_definitions(names: Iterable[str]) -> list[Definition]:
     if faults:
         raise BenchError("\n".join(faults))
     return list(found.values())
+
+
+def known_definitions(names: Iterable[str]) -> list[Definition]:
+    """Like `find_definitions`, without those that this version does not know."""
+    return [definition for name in names for definition in _find(name)]
 
 
 def _find(name: str) -> list[Definition]:

@@ -14,7 +14,7 @@ from usfm_bench.reporting.latex import to_latex
 from usfm_bench.reporting.markdown import caption, to_list, to_markdown
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
-from usfm_bench.reporting.rows import chosen_rows
+from usfm_bench.reporting.rows import chosen_rows, usual_classification
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval
 
@@ -41,6 +41,12 @@ def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definit
     found = [(r, row) for r in results for row in chosen_rows(r, definitions or _primary_of(r))]
     if not found:
         tasks = sorted({r.first.spec.task for r in results})
+        if any(d.tuned and d.task in tasks for d in definitions):
+            raise BenchError(
+                "What these definitions ask for was not chosen on validation cases: earlier versions kept no "
+                "predictions for them, and thresholds are for the class alone that the data set's entry names as "
+                "`positive`. `usfm-bench run --fresh` makes trials that have both."
+            )
         raise BenchError(f"None of the definitions is of {' or '.join(tasks)}, which is what these trials did.")
     rows = [{"suite": r.first.spec.suite, "profile": r.first.spec.profile, **asdict(row)} for r, row in found]
     if form == "json":
@@ -53,8 +59,9 @@ def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definit
 
 
 def _primary_of(results: ModelResults) -> list[Definition]:
-    task = results.first.spec.task
-    return [d for d in primary(task) if task == "classification" or d.column in results.cases]
+    if results.first.spec.task == "classification":
+        return usual_classification()
+    return [d for d in primary("segmentation") if d.column in results.cases]
 
 
 def to_frame(report: Report) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import re
 import pandas as pd
 
 from usfm_bench.pipe_table import Grid
+from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.markdown import AGAINST, LEFT, TITLES, caption, table_grids
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
@@ -23,7 +24,8 @@ def to_latex(report: Report) -> str:
         name = f"{report.suite}-{report.profile}-{table or 'further'}"
         parts.append(_table(grids.main, TITLES[table], f"tab:{name}", notes))
         others = (("against", grids.against, f"{AGAINST}."), ("more", grids.more, _MORE))
-        for key, grid, title in (*others, ("classes", grids.classes, _CLASSES)):
+        of_class = (("classes", grids.classes, _CLASSES), ("decisions", grids.decisions, f"{DECISIONS}."))
+        for key, grid, title in (*others, *of_class):
             if grid is not None:
                 parts.append(_table(grid, title, f"tab:{name}-{key}"))
         for section in prevalence_sections(report, table):

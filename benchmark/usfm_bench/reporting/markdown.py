@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from usfm_bench.metrics.classification import PER_CLASS
 from usfm_bench.pipe_table import Grid, escaped, pipe_table
+from usfm_bench.reporting.cells import NONE, cell, count, dataset_name, heading
+from usfm_bench.reporting.decisions import DECISIONS, decision_grid, tuning_caption
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.published import Against, verdicts
 from usfm_bench.reporting.report import Report, definitions_of
@@ -28,8 +31,6 @@ TITLES = {
     "2": "Table 2. Comparison results on classification tasks.",
     None: "Further results.",
 }
-_NONE = "n/a"
-
 
 AGAINST = "Against the published values, which are of other test images of the same data set, and taken as fixed"
 
@@ -45,6 +46,8 @@ class TableGrids(NamedTuple):
     """All other metrics of the measured rows."""
     classes: Grid | None
     """One class against the rest."""
+    decisions: Grid | None
+    """About the positive class, by thresholds that validation chose."""
 
 
 def to_markdown(report: Report) -> str:
@@ -58,6 +61,8 @@ def to_markdown(report: Report) -> str:
             parts += ["More metrics of the same predictions:", "", *_lines(grids.more), ""]
         if grids.classes:
             parts += ["By class, one against the rest:", "", *_lines(grids.classes), ""]
+        if grids.decisions:
+            parts += [f"{DECISIONS}:", "", *_lines(grids.decisions), ""]
         for section in prevalence_sections(report, table):
             notes = [f"- {escaped(note)}" for note in section.notes]
             parts += [f"{escaped(section.title)}:", "", *_lines(section.grid), "", *notes, ""]
@@ -83,6 +88,7 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
                 _against_grid([a for a in report.against if a.table == table]),
                 _main_grid(known, more) if more else None,
                 _class_grid(whole, results) if any(row.label for row in whole) else None,
+                decision_grid(whole, results),
             ),
         )
 
@@ -94,23 +100,21 @@ def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -
     distances = [unit in ("px", "mm") for _, unit in columns]
     ends = {i for i, is_distance in enumerate(distances) if is_distance and not any(distances[i + 1 : i + 2])}
     for i, (name, unit) in enumerate(columns):
-        header += [_heading(name, unit), *([f"{name} sd"] if name in _WITH_SD and unit != "mm" else ())]
+        header += [heading(name, unit), *([f"{name} sd"] if name in _WITH_SD and unit != "mm" else ())]
         header += _COUNTS if i in ends else ()
     body, of = [], []
     for (dataset, model, source), cells in groupby(rows, key=lambda row: (row.dataset, row.model, row.source)):
         line_rows = list(cells)
         first = line_rows[0]
         by_column = {(row.metric, row.unit): row for row in line_rows}
-        line = [_dataset(dataset, first), f"{model} (reported)" if source == "reported" else model]
+        line = [dataset_name(dataset, first), f"{model} (reported)" if source == "reported" else model]
         for i, column in enumerate(columns):
             # The published HD95 comes without a unit.
             row = by_column.get(column) or by_column.get((column[0], None))
             line += [cell(row) if row else ""]
             line += [_sd(row)] if column[0] in _WITH_SD and column[1] != "mm" else []
             line += _counts(row) if i in ends else []
-        body.append(
-            [*line, _count(first.n_seeds), _count(first.n_cases), *([first.arithmetic or ""] if judged else ())]
-        )
+        body.append([*line, count(first.n_seeds), count(first.n_cases), *([first.arithmetic or ""] if judged else ())])
         of.append((dataset, model) if source == "measured" else None)
     return Grid([*header, "Seeds", "Cases", *(["Arithmetic"] if judged else ())], body, tuple(of))
 
@@ -142,14 +146,14 @@ def _against_grid(against: Sequence[Against]) -> Grid | None:
 
 
 def _difference(a: Against) -> str:
-    ends = _NONE if a.ci_low is None or a.ci_high is None else f"{100 * a.ci_low:+.1f}, {100 * a.ci_high:+.1f}"
+    ends = NONE if a.ci_low is None or a.ci_high is None else f"{100 * a.ci_low:+.1f}, {100 * a.ci_high:+.1f}"
     return f"{100 * (a.difference or 0):+.1f} [{ends}] points"
 
 
 def _counts(row: Row | None) -> list[str]:
     if row is None or row.source == "reported":
         return ["", "", ""]
-    return [_count(row.n_cases), _count(row.n_missed), _NONE if row.n_false_alarms is None else str(row.n_false_alarms)]
+    return [count(row.n_cases), count(row.n_missed), NONE if row.n_false_alarms is None else str(row.n_false_alarms)]
 
 
 def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
@@ -160,9 +164,9 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
     header = ["Suite"] * bool(places) + ["Dataset", "Model", "Definition", "Class", "Value", "Unit", "Seeds", *_COUNTS]
     body = [
         [
-            *(_dataset(row.dataset, row), row.model, row.definition or "", row.label or "", cell(row)),
-            *(_UNITS.get(row.unit or "", row.unit or ""), _count(row.n_seeds)),
-            *(_counts(row) if row.n_missed is not None else [_count(row.n_cases), "", ""]),
+            *(dataset_name(row.dataset, row), row.model, row.definition or "", row.label or "", cell(row)),
+            *(_UNITS.get(row.unit or "", row.unit or ""), count(row.n_seeds)),
+            *(_counts(row) if row.n_missed is not None else [count(row.n_cases), "", ""]),
         ]
         for row in rows
     ]
@@ -178,16 +182,16 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
 
 def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
     confusion = {(r.first.spec.dataset.name, r.first.spec.model): _mean_confusion(r) for r in results}
-    classes = [row for row in rows if row.label is not None]
+    classes = [row for row in rows if row.label is not None and row.metric in PER_CLASS]
     names = list(dict.fromkeys(row.metric for row in classes))
-    header = ["Dataset", "Model", "Class", "Cases", *(_heading(name, "fraction") for name in names), "Predicted as"]
+    header = ["Dataset", "Model", "Class", "Cases", *(heading(name, "fraction") for name in names), "Predicted as"]
     body, of = [], []
     for (dataset, model, label), cells in groupby(classes, key=lambda row: (row.dataset, row.model, str(row.label))):
         by_metric = {row.metric: row for row in cells}
         first = next(iter(by_metric.values()))
         figures = [cell(by_metric[name]) for name in names]
         said = ", ".join(f"{n:.1f} {name}" for name, n in confusion[dataset, model][label].items())
-        body.append([_dataset(dataset, first), model, label, _count(first.n_cases), *figures, said])
+        body.append([dataset_name(dataset, first), model, label, count(first.n_cases), *figures, said])
         of.append((dataset, model))
     return Grid(header, body, tuple(of))
 
@@ -202,36 +206,6 @@ def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
     }
 
 
-def _heading(metric: str, unit: str | None) -> str:
-    return metric if unit in (None, "score") else f"{metric} ({'%' if unit == 'fraction' else unit})"
-
-
-def _dataset(name: str, row: Row) -> str:
-    return f"{name} (synthetic)" if row.synthetic else name
-
-
-def cell(row: Row) -> str:
-    """`71.2 [66.0, 76.4]` with an interval; `84.3 ± 0.17` as published; `n/a` where there is no figure."""
-    if row.printed is not None:
-        return row.printed
-    if row.mean is None:
-        return _NONE
-    scale, digits = scale_of(row.unit)
-    mean, standing = f"{row.mean * scale:.{digits}f}", f" {row.standing}" if row.standing else ""
-    if row.ci_low is None or row.ci_high is None:
-        return f"{mean} [{_NONE}]{standing}"
-    return f"{mean} [{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]{standing}"
-
-
-def scale_of(unit: str | None) -> tuple[int, int]:
-    """Factor and decimals with which numbers of a unit are shown: fractions as percent."""
-    return (100, 1) if unit == "fraction" else (1, 2 if unit == "score" else 1)
-
-
-def _count(n: int | None) -> str:
-    return "" if n is None else str(n)
-
-
 LEFT = frozenset(
     {
         "Suite",
@@ -242,6 +216,7 @@ LEFT = frozenset(
         "Difference [95 %]",
         "Arithmetic",
         "Class",
+        "Threshold for",
         "Predicted as",
         "Definition",
         "Unit",
@@ -287,6 +262,7 @@ def caption(report: Report) -> list[str]:
             "best: the best mean on a data set; tied: not told apart from it (paired, Holm over the table, 5 %). "
             "Judged by " + ", ".join(dict.fromkeys(row.metric for row in report.rows if row.standing)) + "."
         )
+    lines += tuning_caption(report.rows)
     if any(row.metric in _WITH_SD and row.sd_cases is not None for row in report.rows):
         lines.append("sd: standard deviation over cases of the mean over seeds, in the unit of the column before it.")
     lines.append(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, emulators, primary
+from usfm_bench.metrics.operating import RULES
+from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
 from usfm_bench.pipe_table import Grid, pipe_table
 
 BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
@@ -14,8 +16,10 @@ def definitions_markdown() -> str:
     """Every definition: the primary ones, the others, and those of emulated repositories."""
     known = list(DEFINITIONS.values())
     first = [*primary("segmentation"), *primary("classification")]
-    others = [d for d in known if d not in first and d.emulates is None]
+    others = [d for d in known if d not in first and d.emulates is None and not d.tuned]
+    tuned = [*SCALED.values(), *(decided_definition(name, "CLASS", rule) for rule in RULES for name in DECIDED)]
     parts = ["### In every record", "", *_table(first), "", "### On request (`usfm-bench score`)", "", *_table(others)]
+    parts += ["", "### After a choice on validation cases", "", *_table(tuned)]
     for name in emulators():
         parts += ["", f"### Emulator {name}", "", *_table([d for d in known if d.emulates == name])]
     return "\n".join([*parts, ""])

@@ -9,6 +9,7 @@ import numpy as np
 
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
+from usfm_bench.reporting.decisions import tuning_notes
 from usfm_bench.reporting.headline import headlines
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
@@ -66,6 +67,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     notes = (
         *_notes(results),
         *_undefined(rows),
+        *dict.fromkeys(note for r in results for note in tuning_notes(r)),
         *_thin(rows),
         *(_rarely_missed(results) if missed == "diagonal" else ()),
     )

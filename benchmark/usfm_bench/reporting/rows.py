@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.errors import unknown
-from usfm_bench.metrics.classification import PER_CLASS, class_definition_id
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition, primary
+from usfm_bench.metrics.classification import PER_CLASS, binary_definition, class_definition_id
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions, primary
 from usfm_bench.metrics.measures import Missed
+from usfm_bench.metrics.operating import RULES
+from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
 
@@ -75,12 +77,27 @@ def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iter
         for definition in sorted(known, key=lambda d: order.get(d.id, len(order))):
             yield segmentation_row(results, *_under(missed, definition))
     else:
-        for definition in primary("classification"):
+        for definition in usual_classification():
             yield from classification_rows(results, definition)
         of_classes = [
             row for n in PER_CLASS for row in classification_rows(results, DEFINITIONS[class_definition_id(n)])
         ]
         yield from sorted(of_classes, key=lambda row: results.first.classes.index(row.label or ""))
+        if positive := results.first.spec.dataset.positive:
+            yield from _decided_rows(results, positive)
+
+
+def usual_classification() -> list[Definition]:
+    """Over all classes, in the order of display: the primary ones, each with itself after temperature scaling."""
+    return [d for first in primary("classification") for d in (first, SCALED.get(first.id)) if d is not None]
+
+
+def _decided_rows(results: ModelResults, positive: str) -> Iterator[Row]:
+    """Of the positive class: BACC as it is, which the rows by class lack, then all by each rule's threshold."""
+    yield from classification_rows(results, binary_definition("BACC", positive))
+    for rule in RULES:
+        for metric in DECIDED:
+            yield from classification_rows(results, decided_definition(metric, positive, rule))
 
 
 def chosen_rows(results: ModelResults, definitions: Sequence[Definition]) -> Iterator[Row]:
@@ -149,7 +166,13 @@ def segmentation_row(results: ModelResults, definition: Definition, column: str,
 
 
 def classification_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:
-    """One row; one a class that the test set has for a definition of each class."""
+    """One row; one a class that the test set has for a definition of each class.
+
+    None for what was tuned on validation, where some trial has no such choice, or made it for another class.
+    """
+    if definition.tuned not in ("", "temperature"):
+        yield from _decided_row(results, definition)
+        return
     classes = results.first.classes
     labels = results.case_table["label"].to_numpy(np.int64)
     wanted: list[int | None] = [None]
@@ -159,19 +182,42 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
         if definition.positive not in classes:
             raise unknown("class", definition.positive, classes)
         wanted = [classes.index(definition.positive)]
-    probabilities, groups, folds = results.probabilities, results.groups, results.folds
-    scores = case_scores(definition, probabilities, labels)
-    for k in wanted:
-        own = labels == k if k is not None else np.ones(len(labels), bool)
-        interval = classification_interval(definition, probabilities, labels, groups=groups, folds=folds, only=k)
-        yield Row(
-            **fields_of(results, definition),
-            **figures(interval),
-            sd_cases=None if scores is None else _spread(scores),
-            n_cases=int(own.sum()),
-            n_groups=len(np.unique(groups[own])),
-            label=None if k is None else classes[k],
-        )
+    probabilities = results.scaled_probabilities if definition.tuned else results.probabilities
+    if probabilities is not None:
+        for k in wanted:
+            label = None if k is None else classes[k]
+            yield _classification_row(results, definition, probabilities, labels, k, label)
+
+
+def _decided_row(results: ModelResults, definition: Definition) -> Iterator[Row]:
+    """Decisions stand as probabilities of 0 and 1 of two classes, the second of which is the positive one."""
+    decisions, positive = results.decisions(definition.tuned), definition.positive
+    if decisions is not None and positive == results.first.spec.dataset.positive:
+        truth = results.case_table["label"].to_numpy(np.int64) == results.first.classes.index(positive or "")
+        two = np.stack([~decisions, decisions], axis=-1).astype(np.float64)
+        yield _classification_row(results, definition, two, truth.astype(np.int64), 1, positive)
+
+
+def _classification_row(
+    results: ModelResults,
+    definition: Definition,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    k: int | None,
+    label: str | None,
+) -> Row:
+    base = known_definitions([definition.base])[0] if definition.base else definition
+    groups, own = results.groups, labels == k if k is not None else np.ones(len(labels), bool)
+    scores = case_scores(base, probabilities, labels)
+    interval = classification_interval(base, probabilities, labels, groups=groups, folds=results.folds, only=k)
+    return Row(
+        **fields_of(results, definition),
+        **figures(interval),
+        sd_cases=None if scores is None else _spread(scores),
+        n_cases=int(own.sum()),
+        n_groups=len(np.unique(groups[own])),
+        label=label,
+    )
 
 
 def figures(interval: Interval) -> dict[str, Any]:

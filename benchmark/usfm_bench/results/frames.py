@@ -17,7 +17,7 @@ from usfm_bench.errors import BenchError
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, by_model, gather_trials
-from usfm_bench.scoring import PROBABILITY
+from usfm_bench.scoring import DECISION, PROBABILITY, SCALED
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,19 @@ class ModelResults:
     def probabilities(self) -> NDArray[np.float64]:
         """(seeds, cases, classes) of classification, in label order."""
         return np.stack([self.matrix(PROBABILITY + name) for name in self.first.classes], axis=-1)
+
+    @property
+    def scaled_probabilities(self) -> NDArray[np.float64] | None:
+        """(seeds, cases, classes) after temperature scaling; None unless all trials have it."""
+        columns = [SCALED + name for name in self.first.classes]
+        return np.stack([self.matrix(name) for name in columns], axis=-1) if self._complete(columns) else None
+
+    def decisions(self, rule: str) -> NDArray[np.bool_] | None:
+        """(seeds, cases) whether each is called positive; None unless all trials have a threshold by this rule."""
+        return self.matrix(DECISION + rule) > 0 if self._complete([DECISION + rule]) else None
+
+    def _complete(self, columns: Sequence[str]) -> bool:
+        return set(columns) <= set(self.cases) and bool(self.cases[columns].notna().all(axis=None))
 
     @cached_property
     def _rows(self) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,10 @@ from usfm_bench.predictions import ClassificationPredictions, Predictions, Segme
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write `predictions.npz` atomically."""
-    arrays = (
+    arrays: dict[str, Any] = (
         _segmentation_arrays(predictions)
         if isinstance(predictions, SegmentationPredictions)
-        else {
-            "case_id": np.array(predictions.case_ids),
-            "logits": predictions.logits,
-            "labels": predictions.labels,
-            "classes": np.array(predictions.classes),
-        }
+        else _classification_arrays(predictions)
     )
     write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
 
@@ -40,16 +36,7 @@ def load_predictions(path: Path) -> Predictions:
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return (
-                _segmentation_from(arrays)
-                if "shape" in arrays
-                else ClassificationPredictions(
-                    tuple(arrays["case_id"].tolist()),
-                    arrays["logits"],
-                    arrays["labels"],
-                    tuple(arrays["classes"].tolist()),
-                )
-            )
+            return _segmentation_from(arrays) if "shape" in arrays else _classification_from(arrays)
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
 
@@ -65,6 +52,29 @@ def load_spacings(path: Path) -> dict[str, Spacing | None]:
             return dict(zip(arrays["case_id"].tolist(), _spacings_from(arrays), strict=True))
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path}: missing or damaged ({error}). Run the trial again with --fresh.") from None
+
+
+def _classification_arrays(predictions: ClassificationPredictions) -> dict[str, NDArray[np.generic]]:
+    arrays: dict[str, NDArray[np.generic]] = {
+        "case_id": np.array(predictions.case_ids),
+        "logits": predictions.logits,
+        "labels": predictions.labels,
+        "classes": np.array(predictions.classes),
+    }
+    if predictions.val_logits is not None and predictions.val_labels is not None:
+        arrays |= {"val_logits": predictions.val_logits, "val_labels": predictions.val_labels}
+    return arrays
+
+
+def _classification_from(arrays: np.lib.npyio.NpzFile) -> ClassificationPredictions:
+    return ClassificationPredictions(
+        tuple(arrays["case_id"].tolist()),
+        arrays["logits"],
+        arrays["labels"],
+        tuple(arrays["classes"].tolist()),
+        val_logits=arrays.get("val_logits"),
+        val_labels=arrays.get("val_labels"),
+    )
 
 
 def _segmentation_arrays(predictions: SegmentationPredictions) -> dict[str, NDArray[np.generic]]:

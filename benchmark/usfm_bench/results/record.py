@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from usfm_bench.config import Settings, TrialSpec
+from usfm_bench.metrics.operating import Tuned
 
 SCHEMA_VERSION = 1
 
@@ -58,6 +59,8 @@ class Record(Settings):
     """Metric -> versioned definition id."""
     scores: dict[str, Any]
     """The trial's own means, for a quick look; tables are made from cases.parquet."""
+    tuned: Tuned | None = None
+    """What validation chose for classification; None for segmentation, and in records of earlier versions."""
     best_epoch: int
     """Epoch of the checkpoint that validation chose, from 1."""
     cost: Cost

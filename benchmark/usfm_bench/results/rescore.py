@@ -14,13 +14,14 @@ from usfm_bench.atomic import write_atomic, write_text
 from usfm_bench.environment import code_version, now
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import Definition
+from usfm_bench.metrics.operating import Tuned
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.frames import ModelResults, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import lock_of, read_record
 from usfm_bench.results.trials import Trial, by_model
-from usfm_bench.scoring import definition_ids, score_cases, summarise
+from usfm_bench.scoring import definition_ids, score_cases, summarise, tune
 
 PREDICTIONS = "predictions.npz"
 
@@ -61,7 +62,8 @@ def rescore(
         try:
             predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
             chosen = None if definitions is None else [d for d in definitions if d.task == record.spec.task]
-            frames[folder] = score_cases(predictions, stored, chosen)
+            tuned = tune(predictions, record.spec.dataset.positive)
+            frames[folder] = score_cases(predictions, stored, chosen, tuned=tuned)
         except BenchError as error:
             faults.append(f"skipped: {folder}: {error}")
             continue
@@ -114,20 +116,26 @@ def update_trial(folder: Path, record: Record) -> bool:
 
 def _update(folder: Path, record: Record) -> bool:
     predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
-    definitions = definition_ids(predictions)
-    if definitions == record.definitions and not lost_columns(record, stored.columns):
+    definitions, tuned = definition_ids(predictions), tune(predictions, record.spec.dataset.positive)
+    same = definitions == record.definitions and _version(tuned) == _version(record.tuned)
+    if same and not lost_columns(record, stored.columns):
         return False
-    cases = score_cases(predictions, stored)
+    cases = score_cases(predictions, stored, tuned=tuned)
     rescored = record.model_copy(
         update={
             "definitions": definitions,
             "scores": summarise(cases, definitions, record.classes),
+            "tuned": tuned,
             "environment": record.environment | {"rescored": {"code": code_version(), "finished": now()}},
         }
     )
     write_atomic(folder / "cases.parquet", lambda stream: cases.to_parquet(stream, index=False))
     write_text(folder / "record.json", rescored.model_dump_json(indent=1))
     return True
+
+
+def _version(tuned: Tuned | None) -> int | None:
+    return None if tuned is None else tuned.version
 
 
 def _equal(stored: pd.Series, again: pd.Series) -> bool:

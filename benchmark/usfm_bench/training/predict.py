@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -62,13 +63,34 @@ def mean_dice(counts: Tensor) -> float:
     return float(dice[lesions].mean() if lesions.any() else dice.mean())
 
 
-def predict(model: Any, normalise: Normalise, dataset: Dataset, spec: TrialSpec, device: torch.device) -> Predictions:
-    """Predictions for the test cases: masks at native size, or logits."""
-    data = network_data(dataset, spec.task, spec.training.image_size)
-    logits = predict_logits(model, normalise, data, spec.training.batch_size, device)
+def predict(
+    model: Any,
+    normalise: Normalise,
+    dataset: Dataset,
+    spec: TrialSpec,
+    device: torch.device,
+    *,
+    val: NetworkData | None = None,
+) -> Predictions:
+    """Predictions for the test cases: masks at native size, or logits.
+
+    Args:
+        model: trained.
+        normalise: of its inputs.
+        dataset: the test cases.
+        spec: of the trial.
+        device: where the model is.
+        val: validation cases, whose logits are kept beside those of classification, to tune decisions on.
+    """
+    data, batch_size = network_data(dataset, spec.task, spec.training.image_size), spec.training.batch_size
+    logits = predict_logits(model, normalise, data, batch_size, device)
     case_ids = tuple(sample.case.case_id for sample in dataset.samples)
     if spec.task == "classification":
-        return ClassificationPredictions(case_ids, logits.numpy(), data.targets.numpy(), dataset.classes)
+        found = ClassificationPredictions(case_ids, logits.numpy(), data.targets.numpy(), dataset.classes)
+        if val is None:
+            return found
+        val_logits = predict_logits(model, normalise, val, batch_size, device).numpy()
+        return replace(found, val_logits=val_logits, val_labels=val.targets.numpy())
     probabilities = logits.sigmoid().squeeze(1).numpy()  # (N, S, S)
     references = tuple(_reference(sample.mask) for sample in dataset.samples)
     return SegmentationPredictions(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from usfm_bench.metrics.calibration import BINS, calibration_error, confidence_bins
 from usfm_bench.reporting.figures.group import (
@@ -35,24 +36,33 @@ class Reliability(NamedTuple):
     """(15,) predictions."""
     ece: float
     """Mean over seeds, as in the tables."""
+    scaled: Reliability | None = None
+    """The same after temperature scaling, where validation cases were kept."""
 
 
 def reliability_figures(group: Group) -> Iterator[NamedFigure]:
     """One figure, a panel a model."""
     found = [reliability_of(r) for r in group.results]
+    scaled = any(each.scaled for each in found)
     caption = sentence(
         f"Share of right predictions over the mean probability of the predicted class, in {BINS} equal bins "
         f"(ece.top.15bins@1), all seeds together; {seeds_of(group.results)}, "
         f"{counted([len(labels_of(r)) for r in group.results], 'case')}",
         "Above the diagonal the model is too timid, below it too sure. Markers grow with the cases of a bin; below: "
         "share of predictions in each bin. ECE: mean over seeds",
+        *(["Dashed, and behind the arrow: after temperature scaling (ece.top.15bins.temperature@1)"] * scaled),
     )
     yield group.named("reliability", "Reliability", caption, reliability_panels(found, group.looks, group.width))
 
 
 def reliability_of(results: ModelResults) -> Reliability:
     """Bins over all seeds together."""
-    probabilities, labels = results.probabilities, labels_of(results)
+    scaled, labels, model = results.scaled_probabilities, labels_of(results), results.first.spec.model
+    found = _binned(model, results.probabilities, labels)
+    return found if scaled is None else found._replace(scaled=_binned(model, scaled, labels))
+
+
+def _binned(model: str, probabilities: Floats, labels: NDArray[np.int64]) -> Reliability:
     pooled = probabilities.reshape(-1, probabilities.shape[2])
     right = pooled.argmax(axis=1) == np.tile(labels, len(probabilities))
     bins = confidence_bins(pooled)
@@ -60,7 +70,7 @@ def reliability_of(results: ModelResults) -> Reliability:
     sums = [np.bincount(bins, weights=w, minlength=BINS) for w in (pooled.max(axis=1), right)]
     confidence, accuracy = (np.divide(s, count, out=np.full(BINS, np.nan), where=count > 0) for s in sums)
     ece = float(np.mean([calibration_error(p, labels) for p in probabilities]))
-    return Reliability(results.first.spec.model, confidence, accuracy, count, ece)
+    return Reliability(model, confidence, accuracy, count, ece)
 
 
 @styled
@@ -87,12 +97,17 @@ def reliability_panels(found: Sequence[Reliability], looks: Mapping[str, Look], 
 def _diagram(axes: Axes, each: Reliability, look: Look) -> None:
     known = each.size > 0
     axes.plot([0, 1], [0, 1], ":", color=GREY, linewidth=0.8)
+    ece = f"ECE {100 * each.ece:.1f} %"
+    if each.scaled is not None:
+        used = each.scaled.size > 0
+        axes.plot(each.scaled.confidence[used], each.scaled.accuracy[used], "--", color=GREY, linewidth=0.9)
+        ece = f"{ece[:-2]} \u2192 {100 * each.scaled.ece:.1f} %"
     axes.plot(each.confidence[known], each.accuracy[known], color=look.colour, linewidth=0.9)
     sizes = 4 + 60 * each.size[known] / each.size.sum()
     axes.scatter(each.confidence[known], each.accuracy[known], s=sizes, color=look.colour, marker=look.marker)
     axes.set(xlim=(0, 1), ylim=(-0.04, 1.04), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes.set_xticklabels([])
-    axes.set_title(f"{shown(each.model, 24)}\nECE {100 * each.ece:.1f} %")
+    axes.set_title(f"{shown(each.model, 24)}\n{ece}")
 
 
 def _histogram(axes: Axes, each: Reliability, look: Look, highest: float) -> None:

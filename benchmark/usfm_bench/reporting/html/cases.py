@@ -18,9 +18,9 @@ from usfm_bench.data.sample import Image
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.predictions import SegmentationPredictions
+from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
-from usfm_bench.reporting.markdown import scale_of
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
 

@@ -12,9 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from usfm_bench import __version__
 from usfm_bench.atomic import check_writable, write_text
-from usfm_bench.metrics.definitions import DEFINITIONS
+from usfm_bench.metrics.definitions import known_definitions
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.pipe_table import Grid
+from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.figures.style import PAGE
 from usfm_bench.reporting.html.cases import Browser, browser_of
@@ -138,6 +139,9 @@ def _block(
     if grids.classes:
         caption = f"One class against the rest. {means} Predicted as: cases, mean over seeds."
         tables.append(table_of(grids.classes, f"{ident}-classes", "By class", caption, links=links, folded=True))
+    if grids.decisions:
+        caption = f"Of the positive class. {means}"
+        tables.append(table_of(grids.decisions, f"{ident}-decisions", DECISIONS, caption, links=links, folded=True))
     for i, section in enumerate(prevalence_sections(report, table)):
         ident_of, caption = f"{ident}-prevalence-{i}", f"One line a model and prevalence of the test cases. {means}"
         tables.append(table_of(section.grid, ident_of, section.title, caption, notes=section.notes, links=links))
@@ -168,7 +172,7 @@ def _browsers(report: Report, store: Store, ident: str, links: Links, data_root:
 
 def _definitions(report: Report, ident: str) -> Iterator[Table]:
     """One table a task."""
-    used = [DEFINITIONS[i] for i in definitions_of(report.rows) if i in DEFINITIONS]
+    used = known_definitions(definitions_of(report.rows))
     caption = "What each metric is. A number is comparable with another only where the id is the same."
     for task in dict.fromkeys(d.task for d in used):
         grid = definitions_grid([d for d in used if d.task == task])

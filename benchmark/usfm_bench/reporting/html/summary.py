@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from usfm_bench.metrics.definitions import DEFINITIONS, headline
+from usfm_bench.reporting.cells import cell
 from usfm_bench.reporting.comparisons import Compared
-from usfm_bench.reporting.markdown import cell, seeds_in_words
+from usfm_bench.reporting.markdown import seeds_in_words
 from usfm_bench.reporting.report import Report
 from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import advice
