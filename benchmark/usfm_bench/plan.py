@@ -115,9 +115,9 @@ def plan_suite(
 
 def _recipes(suite: Suite, profile: Profile) -> list[TrainingSpec]:
     recipes, faults = [], []
-    for part in suite.parts:
+    for i, part in enumerate(suite.parts):
         try:
-            recipes.append(profile.recipe(part.task, part.training, f"{suite.name}.yaml"))
+            recipes.append(profile.recipe(part.task, part.training, f"{suite.name}.yaml: parts.{i}.training"))
         except BenchError as error:
             faults.append(str(error))
     if faults:

@@ -29,24 +29,29 @@ class Profile:
     extends: ProfileName
     """The shipped profile; its own name where nothing is changed."""
     file: str = ""
-    """Name of the user's file."""
+    """The user's file, as it was named."""
     changes: Mapping[Task, Mapping[str, Any]] = field(default_factory=dict)
     """Keys of `TrainingSpec` and their values, as the user's file has them."""
 
-    def recipe(self, task: Task, suite: Mapping[str, Any] | None = None, suite_file: str = "") -> TrainingSpec:
-        """The recipe for one task: the shipped profile, then the keys of `suite`, then those of the user's file.
+    def recipe(self, task: Task, suite: Mapping[str, Any] | None = None, where: str = "") -> TrainingSpec:
+        """The recipe for one task: the shipped profile, then the keys of a suite, then those of the user's file.
+
+        Args:
+            task: what is trained.
+            suite: keys of `TrainingSpec` that the suite changes, and their values.
+            where: file and place of the suite's keys, for messages.
 
         Raises:
             BenchError: every fault of the suite's keys, or else of the user's; names the file and the key.
         """
         values = _shipped(self.extends)[task]
-        for keys, file, place in (
-            ({}, f"{self.extends}.yaml", task),
-            (suite or {}, suite_file, "training"),
-            (self.changes.get(task, {}), self.file, task),
+        for keys, place in (
+            ({}, f"{self.extends}.yaml: {task}"),
+            (suite or {}, where),
+            (self.changes.get(task, {}), f"{self.file}: {task}"),
         ):
             values = {**values, **keys}
-            if faults := [*_faults(values, task, f"{file}: {place}")]:
+            if faults := [*_faults(values, task, place)]:
                 raise BenchError("\n".join(faults))
         return TrainingSpec.model_validate(values)
 
@@ -66,7 +71,7 @@ def load_profile(name: str) -> Profile:
     content = load_yaml(path)
     if faults := [f"{path}: {fault}" for fault in _form_faults(path.stem, content)]:
         raise BenchError("\n".join(faults))
-    profile = Profile(path.stem, content.pop("extends"), path.name, content)
+    profile = Profile(path.stem, content.pop("extends"), str(path), content)
     shipped = _shipped(profile.extends)
     # Whether options go together is known only with what the suite changes; single keys are judged here.
     if faults := [
