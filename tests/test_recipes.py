@@ -63,10 +63,10 @@ def test_all_faults_of_an_own_profile_are_told_at_once_with_the_nearest_key(own)
         ("quick", ["expected `extends: quick` and the keys to change, below `classification:` or `segmentation:`"]),
         ("{}", ["extends: expected one of paper, quick, smoke."]),
         (
-            "{extends: quik, clasification: {}, segmentation: [lr]}",
+            "{extends: quik, classify: {}, segmentation: [lr]}",
             [
                 "extends: expected one of paper, quick, smoke. Did you mean 'quick'?",
-                "clasification: unknown key. Did you mean 'classification'?",
+                "classify: unknown key. Did you mean 'classification'?",
                 "segmentation: expected a mapping of keys to values",
             ],
         ),
@@ -98,8 +98,8 @@ def test_what_a_suite_changes_comes_before_the_keys_of_an_own_profile(own):
 
 
 def test_faults_name_the_file_that_they_are_in(own):
-    faults = faults_of(plan_suite, suite_with("demo", class_weigths="none"), SHIPPED, profile="smoke")
-    said = "class_weigths: unknown key. Did you mean 'class_weights'?"
+    faults = faults_of(plan_suite, suite_with("demo", class_weight="none"), SHIPPED, profile="smoke")
+    said = "class_weight: unknown key. Did you mean 'class_weights'?"
     assert faults == [f"demo.yaml: parts.{part}.training.{said}" for part in (0, 1)]
     path = own("{extends: smoke, classification: {sampling: balanced}}")
     (fault,) = faults_of(plan_suite, load_suite("busi-cls"), SHIPPED, profile=path)
