@@ -9,7 +9,8 @@ from usfm_bench.catalog import MODELS
 from usfm_bench.cli.app import app
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
-from usfm_bench.plan import PROFILES, suite_names
+from usfm_bench.plan import suite_names
+from usfm_bench.recipes import PROFILES
 from usfm_bench.reporting.method import with_definitions
 
 PROJECT = Path(__file__).parents[1]

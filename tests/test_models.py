@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -156,13 +157,14 @@ def test_the_blocks_that_decoders_take_are_the_published_ones():
 
 
 def test_a_classifier_starts_near_zero_and_takes_label_smoothing_and_weights():
-    weights = torch.tensor([0.5, 1.0, 4.0])
+    counts = np.array([8, 4, 1])
+    weights = torch.tensor([13 / (3 * 8), 13 / (3 * 4), 13 / 3])
     network = build_model(
         "usfm-micro-scratch",
         "classification",
         n_classes=3,
-        training=recipe(label_smoothing=0.1),
-        class_weights=weights,
+        training=recipe(label_smoothing=0.1, class_weights="balanced"),
+        class_counts=counts,
     ).eval()
     images, labels = batch("classification")
     logits = network(images)

@@ -11,7 +11,8 @@ from usfm_bench.data.groups import near_duplicate_groups
 from usfm_bench.data.readers import READERS
 from usfm_bench.data.spec import DatasetSpec, find_dataset, load_registry
 from usfm_bench.errors import BenchError, DataError, did_you_mean
-from usfm_bench.plan import PROFILES, load_profile, load_suite, plan_suite, suite_names
+from usfm_bench.plan import load_suite, plan_suite, suite_names
+from usfm_bench.recipes import PROFILES, load_profile
 from usfm_bench.registry import Registry
 from usfm_bench.resources import load_yaml
 
@@ -258,7 +259,7 @@ def refusal(suite: str, **choices) -> str:
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_resolves_every_model_of_every_profile(name, profile):
     for part in load_suite(name).parts:
-        assert load_profile(profile, part.task).epochs >= 1
+        assert load_profile(profile).recipe(part.task, part.training).epochs >= 1
         assert part.models[profile]
         assert all(part.task in resolve(model).tasks for model in part.models[profile])
 

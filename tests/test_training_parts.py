@@ -1,4 +1,4 @@
-"""The parts of training: schedule, seeds, class weights, validation, resizing, augmentation, prediction."""
+"""The parts of training: schedule, seeds, validation, resizing, augmentation, prediction."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,6 @@ from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.metrics import dice
 from usfm_bench.models import build_model
-from usfm_bench.training.losses import class_weights
 from usfm_bench.training.optim import build_optimizer, build_schedule, lr_factor
 from usfm_bench.training.predict import mean_dice, overlap_counts, predict, predict_logits, to_native, validate
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
@@ -170,21 +169,6 @@ def rectangle(shape, top, bottom, left, right):
     mask = np.zeros(shape, bool)
     mask[top:bottom, left:right] = True
     return mask
-
-
-def test_class_weights_are_n_over_classes_times_class_size():
-    weights = class_weights(dataset("a", "a", "a", "b"), recipe(class_weights="balanced"))
-    assert weights.tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
-    assert weights.dtype == torch.float32
-
-
-def test_a_class_without_training_images_gets_a_finite_weight():
-    weights = class_weights(dataset("a", "a", classes=("a", "b", "c")), recipe(class_weights="balanced"))
-    assert weights.tolist() == pytest.approx([2 / (3 * 2), 2 / 3, 2 / 3])
-
-
-def test_a_recipe_without_class_weights_has_none():
-    assert class_weights(dataset("a", "b"), recipe()) is None
 
 
 def test_to_native_keeps_edges_where_they_are():

@@ -43,6 +43,12 @@ class SplitSpec(Settings):
         return self
 
 
+CORRECTIONS = ("class_weights", "sampling", "logit_adjustment")
+"""Settings that each move the class prior of a classifier to a balanced one."""
+CLASSIFICATION_ONLY = (*CORRECTIONS, "label_smoothing", "loss", "focal_gamma")
+"""Settings that segmentation has no use for."""
+
+
 class TrainingSpec(Settings):
     """The recipe of one fine-tuning, as a profile states it for one task."""
 
@@ -98,6 +104,22 @@ class TrainingSpec(Settings):
     """Epochs between validations. The checkpoint with the best validation score is kept; test images have no say."""
     threads: int | None = Field(default=None, ge=1)
     """torch threads on a CPU; part of the recipe, since other counts give other bits. None on a GPU."""
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> TrainingSpec:
+        faults = []
+        defaults = {key: field.default for key, field in type(self).model_fields.items()}
+        prior = [key for key in CORRECTIONS if getattr(self, key) != defaults[key]]
+        if len(prior) > 1:
+            on, off = (" and ".join(f"{k}: {v[k]}" for k in prior) for v in (self.model_dump(), defaults))
+            faults.append(f"{on} each correct the class prior, so together more than once; keep one ({off} are off)")
+        if self.loss == "focal" and self.label_smoothing:
+            faults.append("loss: focal is not defined for smoothed labels; set label_smoothing: 0")
+        if self.loss != "focal" and self.focal_gamma != defaults["focal_gamma"]:
+            faults.append("focal_gamma is a setting of loss: focal")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class TrialSpec(Settings):

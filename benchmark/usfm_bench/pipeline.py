@@ -20,7 +20,6 @@ from usfm_bench.results.store import Store
 from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.finetune import OnEpoch, finetune
-from usfm_bench.training.losses import class_weights
 from usfm_bench.training.predict import predict
 from usfm_bench.training.seeding import Stream, torch_seeded
 
@@ -48,10 +47,10 @@ def run_one(
     fabric = build_fabric(recipe, device, device_index)
     reset_peak_memory(fabric)
 
-    weights = class_weights(train, recipe) if spec.task == "classification" else None
+    counts = train.class_counts if spec.task == "classification" else None
     with torch_seeded(spec.seed, Stream.INITIALISATION):
         model = build_model(
-            spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_weights=weights
+            spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_counts=counts
         ).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -13,10 +13,9 @@ from usfm_bench.catalog import resolve
 from usfm_bench.config import Settings, SplitSpec, Task, TrainingSpec, TrialSpec
 from usfm_bench.data.spec import DatasetSpec, find_dataset
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.recipes import Profile, ProfileName, load_profile
 from usfm_bench.resources import load_yaml
 
-ProfileName = Literal["paper", "quick", "smoke"]
-PROFILES: tuple[ProfileName, ...] = ("paper", "quick", "smoke")
 _HERE = Path(__file__).parent
 S = TypeVar("S", bound=Settings)
 
@@ -31,6 +30,8 @@ class SuitePart(Settings):
     """Names in `datasets.yaml`."""
     models: dict[ProfileName, tuple[str, ...]]
     """Model names, by profile."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `TrainingSpec` that this suite changes in every profile."""
 
 
 class Suite(Settings):
@@ -62,18 +63,6 @@ def load_suite(name: str) -> Suite:
     return _validated(Suite, {**load_yaml(path), "name": name}, path)
 
 
-def load_profile(name: str, task: Task) -> TrainingSpec:
-    """The training recipe of a profile for one task.
-
-    Raises:
-        BenchError: no such profile; the nearest is suggested.
-    """
-    if name not in PROFILES:
-        raise unknown("profile", name, PROFILES)
-    path = _HERE / "profiles" / f"{name}.yaml"
-    return _validated(TrainingSpec, load_yaml(path)[task], path)
-
-
 def plan_suite(
     suite: Suite,
     registry: dict[str, DatasetSpec],
@@ -88,20 +77,22 @@ def plan_suite(
     Args:
         suite: what to run.
         registry: all data sets.
-        profile: recipe; the suite's default when None.
+        profile: a shipped profile, or the file of a user's own; the suite's default when None.
         models: replace the suite's own models.
         datasets: replace the suite's own data sets; each goes to the parts whose task it has.
         seeds: trial seeds; the suite's number of seeds when empty.
 
     Raises:
-        BenchError: an unknown name, or a name that fits no task of the suite; all of them in one message.
+        BenchError: an unknown name, or a name that fits no task of the suite, all of them in one message; or a profile
+            with faults.
     """
-    profile = profile or suite.default_profile
     _check_names(suite, registry, models, datasets)
+    chosen_profile = load_profile(profile or suite.default_profile)
+    recipes = _recipes(suite, chosen_profile)
+    per_part = _datasets_per_part(suite, registry, datasets)
     trials = []
-    for part, names in zip(suite.parts, _datasets_per_part(suite, registry, datasets), strict=True):
-        training = load_profile(profile, part.task)
-        chosen = [m for m in models or _models_of(part, profile) if part.task in resolve(m).tasks]
+    for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
+        chosen = [m for m in models or part.models.get(chosen_profile.extends, ()) if part.task in resolve(m).tasks]
         for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
             trials.append(
                 TrialSpec(
@@ -110,7 +101,7 @@ def plan_suite(
                     task=part.task,
                     dataset=find_dataset(name, registry),
                     model=model,
-                    profile=profile,
+                    profile=chosen_profile.name,
                     training=training,
                     split=suite.split,
                     fold=fold,
@@ -122,8 +113,16 @@ def plan_suite(
     return trials
 
 
-def _models_of(part: SuitePart, profile: str) -> tuple[str, ...]:
-    return next((names for key, names in part.models.items() if key == profile), ())
+def _recipes(suite: Suite, profile: Profile) -> list[TrainingSpec]:
+    recipes, faults = [], []
+    for i, part in enumerate(suite.parts):
+        try:
+            recipes.append(profile.recipe(part.task, part.training, f"{suite.name}.yaml: parts.{i}.training"))
+        except BenchError as error:
+            faults.append(str(error))
+    if faults:
+        raise BenchError("\n".join(faults))
+    return recipes
 
 
 def _datasets_per_part(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,18 +22,14 @@ EXAMPLES = (
 _WHAT, _HOW = "What to run", "How to run it"
 
 
-class Profile(StrEnum):
-    """Training recipes."""
-
-    paper = "paper"
-    quick = "quick"
-    smoke = "smoke"
-
-
 def run(
     suite: Annotated[str, typer.Option(help="Suite to run, such as demo or busi-seg.", rich_help_panel=_WHAT)],
     profile: Annotated[
-        Profile | None, typer.Option(help="Training recipe; the suite's own when not given.", rich_help_panel=_WHAT)
+        str | None,
+        typer.Option(
+            help="Training recipe: paper, quick, smoke, or a YAML file of your own; the suite's own when not given.",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Models instead of the suite's, as a,b.", rich_help_panel=_WHAT)
@@ -70,7 +65,7 @@ def run(
     trials = plan_suite(
         load_suite(suite),
         load_registry(registry),
-        profile=profile.value if profile else None,
+        profile=profile,
         models=split_names(models),
         datasets=split_names(datasets),
         seeds=parse_seeds(seeds),

@@ -49,6 +49,11 @@ class Dataset:
         return np.array([index.get(sample.case.label or "", -1) for sample in self.samples], dtype=np.int64)
 
     @cached_property
+    def class_counts(self) -> NDArray[np.int64]:
+        """(C,) cases of each class; those without a label are in none."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
+
+    @cached_property
     def groups(self) -> list[str]:
         """(N,) group ids."""
         return [sample.group_id for sample in self.samples]
@@ -92,8 +97,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path)
     dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
-    counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
-    if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
+    if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
     if spec.positive is not None and spec.positive not in dataset.classes:
         near = did_you_mean(spec.positive, dataset.classes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from usfm_bench.catalog import ModelEntry, file_sha256, resolve, weight_file
@@ -14,6 +16,7 @@ from usfm_bench.config import Task, TrainingSpec
 from usfm_bench.errors import BenchError, WeightsMissingError
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
+from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.weights import load_backbone
 
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
@@ -22,7 +25,12 @@ _UPERNET_BLOCKS = (1 / 3, 1 / 2, 2 / 3, 1.0)
 
 
 def build_model(
-    name: str, task: Task, *, n_classes: int, training: TrainingSpec, class_weights: Tensor | None = None
+    name: str,
+    task: Task,
+    *,
+    n_classes: int,
+    training: TrainingSpec,
+    class_counts: NDArray[np.int64] | None = None,
 ) -> Network:
     """The network called `name`, for one task and input size.
 
@@ -30,8 +38,8 @@ def build_model(
         name: see `usfm-bench models list`.
         task: segmentation (one logit a pixel) or classification.
         n_classes: classes to tell apart in classification.
-        training: input size, decoder, drop path and label smoothing.
-        class_weights: (C,) of the cross-entropy.
+        training: input size, decoder, drop path and loss.
+        class_counts: (C,) training images of each class; None: as many of each.
 
     Raises:
         WeightsMissingError: the weights that the name promises cannot be had.
@@ -41,7 +49,7 @@ def build_model(
     if task not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task}.")
     try:
-        network = _build(entry, task, n_classes, training, class_weights)
+        network = _build(entry, task, n_classes, training, class_counts)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
         if entry.family != "timm" or isinstance(error, torch.OutOfMemoryError):
@@ -55,7 +63,7 @@ def build_model(
 
 
 def _build(
-    entry: ModelEntry, task: Task, n_classes: int, training: TrainingSpec, class_weights: Tensor | None
+    entry: ModelEntry, task: Task, n_classes: int, training: TrainingSpec, class_counts: NDArray[np.int64] | None
 ) -> Network:
     if entry.family == "unet":
         weights = "imagenet" if entry.weights == "hub" else None
@@ -72,7 +80,8 @@ def _build(
         if entry.family == "timm":
             with torch.no_grad():  # what does not fit is known now, not in the first step
                 backbone.eval()(torch.zeros(1, 3, training.image_size, training.image_size))
-        network = Classifier(backbone, label_smoothing=training.label_smoothing, class_weights=class_weights)
+        counts = np.ones(n_classes, np.int64) if class_counts is None else class_counts
+        network = Classifier(backbone, ClassificationLoss(counts, training))
     if entry.family == "timm" and entry.weights == "hub":
         config = timm.get_pretrained_cfg(entry.architecture)
         network.mean, network.std = config.mean, config.std

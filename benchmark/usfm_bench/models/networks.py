@@ -12,6 +12,7 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
 
 _AUXILIARY_WEIGHT, _AUXILIARY_MAP = 0.4, 2
@@ -65,11 +66,9 @@ def _undecayed(name: str) -> bool:
 class Classifier(Network):
     """A timm model with its own pooling and a linear head."""
 
-    def __init__(self, backbone: Any, *, label_smoothing: float, class_weights: Tensor | None) -> None:
+    def __init__(self, backbone: Any, objective: ClassificationLoss) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.label_smoothing = label_smoothing
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.backbone, self.objective = backbone, objective
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The linear head."""
@@ -81,9 +80,9 @@ class Classifier(Network):
         return logits
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy with label smoothing against (B,) labels."""
-        weight: Any = self.class_weights
-        return F.cross_entropy(self(images).float(), targets, weight=weight, label_smoothing=self.label_smoothing)
+        """The recipe's loss against (B,) labels."""
+        loss: Tensor = self.objective(self(images).float(), targets)
+        return loss
 
 
 class UNet(Network):

@@ -20,6 +20,7 @@ from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.errors import BenchError, TrialError
 from usfm_bench.training.optim import build_optimizer, build_schedule
 from usfm_bench.training.predict import validate
+from usfm_bench.training.sampling import epoch_order
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -86,7 +87,7 @@ def finetune(
     while progress.epoch < spec.epochs:
         started = time.perf_counter()
         epoch = progress.epoch
-        order = generator(seed, Stream.ORDER, epoch).permutation(len(train))[: steps * spec.batch_size]
+        order = epoch_order(train, spec, generator(seed, Stream.ORDER, epoch))
         with torch_seeded(seed, Stream.EPOCH, epoch):
             losses = []
             net.train()
