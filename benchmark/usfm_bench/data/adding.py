@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from collections import Counter
@@ -18,7 +17,7 @@ from usfm_bench.data.archive import unpack
 from usfm_bench.data.checks import contradictions, mask_values
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.folder_names import order_classes, positive_class, suggest_patients
-from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Files, Trial, guess, look_at
+from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Files, Trial, absolute_path, guess, look_at
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.registry_file import append_entry, check_new_name, registry_for
 from usfm_bench.data.spec import DatasetSpec, Task
@@ -105,7 +104,7 @@ def _paths_below(data_root: Path) -> Any:
     """How an entry names a folder: relative to the data root where it lies within, else absolute."""
 
     def path_of(place: Path) -> str:
-        absolute, root = Path(os.path.abspath(place)), Path(os.path.abspath(data_root))  # noqa: PTH100 - links are kept
+        absolute, root = Path(absolute_path(place)), Path(absolute_path(data_root))
         return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
 
     return path_of
@@ -199,8 +198,8 @@ def _untrainable(n: int, files: Files, labels: set[str | None]) -> str:
     folder = "" if labels or not alone else f", all in one folder ('{alone[0]}')"
     return (
         f"{files.root}: {n} images{folder}, but no masks and no two classes: nothing to train for. {one}They could "
-        "serve for pre-training only. For classification, put each class into a folder of its own or give a list with a "
-        f"column `label`; for segmentation, add masks. {_HELP}, shows both."
+        "serve for pre-training only. For classification, put each class into a folder of its own or give a list with "
+        f"a column `label`; for segmentation, add masks. {_HELP}, shows both."
     )
 
 
@@ -226,7 +225,7 @@ def _facts(files: Files, best: Trial, dataset: Dataset) -> dict[str, Any]:
         "patients": len({case.patient for case in cases if case.patient}) or None,
         "groups": len(set(dataset.groups)),
         "prescribed split": {side: sides[side] for side in ("train", "val", "test") if sides[side]},
-        "pixel spacing": f"known for {known} of {len(cases)}" if known else "not known: distances will be in pixels",
+        "pixel spacing": f"known for {known} of {len(cases)}" if known else "not known; distances would be in pixels",
     }
 
 
@@ -236,7 +235,7 @@ def _by_class(dataset: Dataset) -> dict[str, int]:
 
 
 def _unexplained(files: Files, best: Trial, most: int = 5) -> dict[str, Any]:
-    left = sorted(name for name, path in files.pictures.items() if path not in best.explained)
+    left = sorted(name for name, path in files.pictures.items() if absolute_path(path) not in best.explained)
     return {"files": len(left), "such as": ", ".join(left[:most])} if left else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,8 @@ class Trial(NamedTuple):
     candidate: Candidate
     spec: DatasetSpec
     cases: list[Case]
-    explained: set[Path]
+    explained: set[str]
+    """Absolute paths of the files that are images or masks of a case."""
     faults: list[str]
 
     @property
@@ -107,6 +109,11 @@ class Files:
         return mask_share(list(self.images.values()), 40)
 
 
+def absolute_path(path: Path) -> str:
+    """Without `..`, and through links as they were given: a folder here may well be a link to a larger disk."""
+    return os.path.abspath(path)  # noqa: PTH100 - see above
+
+
 def look_at(place: Path) -> Files:
     """The files of a folder, or of the folder of a list.
 
@@ -124,8 +131,8 @@ def look_at(place: Path) -> Files:
     if not files.pictures and not files.tables:
         kinds = f"{', '.join(sorted(IMAGES))}, DICOM, NIfTI or MHD"
         raise BenchError("\n".join([*faults, f"{place}: holds no image ({kinds}) and no list (.csv, .parquet)."]))
-    wanted = [path.parent for path in paths if path in set(files.pictures.values()) or path.suffix.lower() in _TABLES]
-    root = Path(commonpath(wanted))
+    wanted = {*files.pictures, *(name for name, path in files.all.items() if path.suffix.lower() in _TABLES)}
+    root = Path(commonpath([files.all[name].parent for name in wanted]))
     return Files(root, {p.relative_to(root).as_posix(): p for p in paths if p.is_relative_to(root)}, tuple(faults))
 
 
@@ -180,7 +187,7 @@ def _try(candidate: Candidate, files: Files, name: str, path_of: Callable[[Path]
         return Trial(candidate, spec, [], set(), str(error).split("\n"))
     except BenchError as error:  # a package that reads the format is not installed
         return Trial(candidate, spec, [], set(), [str(error)])
-    explained = {path for case in cases for path in (case.image, *case.masks) if path is not None}
+    explained = {absolute_path(path) for case in cases for path in (case.image, *case.masks) if path is not None}
     return Trial(candidate, spec, cases, explained, [*reader.faults, *faults])
 
 

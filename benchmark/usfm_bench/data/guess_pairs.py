@@ -17,8 +17,8 @@ from usfm_bench.data.folder_names import folder_roles
 from usfm_bench.data.mask_likeness import are_masks
 
 _MOST_NAMES, _MOST_PAIRS = 40, 6
-_TAIL = re.compile(r"(?P<rest>.*?)(?P<tail>[\W_]*[^\W\d_]+)(?P<count>[_-]?\d{1,3})?")
-_HEAD = re.compile(r"(?P<head>[^\W\d_]+[\W_]*)(?P<rest>.+)")
+_TAIL = re.compile(r"(?P<rest>.*?)(?P<tail>[_\-. ]*[^\W\d_]+)(?P<count>[_-]?\d{1,3})?")
+_HEAD = re.compile(r"(?P<head>[^\W\d_]+[_\-. ]*)(?P<rest>.+)")
 
 
 class Affix(NamedTuple):
@@ -137,13 +137,15 @@ def _by_name(files: Mapping[str, Path]) -> Iterator[Pair]:
 def _words(stems: Sequence[str]) -> list[Affix]:
     """Frequent words at the ends and at the beginnings of names."""
     counts: Counter[Affix] = Counter()
+    counted: set[Affix] = set()
     for stem in stems:
         if found := _TAIL.fullmatch(stem):
-            counts[Affix(behind=found["tail"])] += found["count"] is None
-            counts[Affix(behind=found["tail"], counted=True)] += found["count"] is not None
+            counts[Affix(behind=found["tail"])] += 1
+            counted |= {Affix(behind=found["tail"])} if found["count"] else set()
         if found := _HEAD.fullmatch(stem):
             counts[Affix(before=found["head"])] += 1
-    return [affix for affix, n in counts.most_common(_MOST_NAMES) if n > 1]
+    frequent = [affix for affix, n in counts.most_common(_MOST_NAMES) if n > 1]
+    return frequent + [affix._replace(counted=True) for affix in frequent if affix in counted]
 
 
 def _match(split: Split) -> Pair | None:
