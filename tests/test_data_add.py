@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -177,6 +177,8 @@ def test_every_fault_of_a_list_is_told():
     told = refused("row 3: path 'no.png' does not exist", "data/mine/list.csv")
     assert "row 4: path '../x.png' leaves the list's folder." in told
     assert "row 4: label is empty." in told
+    Path("data/mine/list.csv").write_text("file,label\n0.png,a\n")
+    assert "column path missing; found ['file', 'label']" in refused("give the folder", "data/mine/list.csv")
 
 
 def test_a_table_beside_the_images_gives_labels_and_patients():
@@ -290,6 +292,15 @@ def test_nothing_that_fits_says_what_was_tried():
     assert "list.csv with columns path, label" in told
     assert "Did you mean 'masks'" in refused("Unknown layout 'mask'", layout="mask")
     assert "no folders" not in refused("no list called 'training_set_pixel_size_and_HC.csv'", layout="hc18")
+
+
+def test_two_folders_of_masks_are_both_told():
+    write("us/{i}.png", "lesion/{i}.png")
+    for i in range(12):
+        save(f"nipple/{i}.png", blob(i))
+    found = add("data/mine")
+    assert found.facts["explained by nothing"]["files"] == 12
+    assert any("could as well be read as" in note and "nipple/{id}.png" in note for note in found.notes)
 
 
 def test_one_layout_can_be_asked_for():
@@ -449,6 +460,7 @@ odd = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
 @settings(deadline=None, max_examples=15)
+@example(classes=["\x85", "\u2028 'ä'"], options={"no": "1e3"}, organ="#:\r\n\ufeff")
 @given(classes=st.lists(odd, max_size=4, unique=True), options=st.dictionaries(odd, odd, max_size=3), organ=odd)
 def test_odd_names_come_back_from_the_registry_file(tmp_path_factory, classes, options, organ):
     path = tmp_path_factory.mktemp("registry") / "mine.yaml"

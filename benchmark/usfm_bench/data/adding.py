@@ -69,8 +69,10 @@ def add_dataset(request: Request) -> Added:
     unpack(request.place, target)
     try:
         return _add_folder(request, target, registry)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, BenchError):
+            raise BenchError(f"{error}\n'{target}' was unpacked for this alone, and is removed again.") from None
         raise
 
 
@@ -97,7 +99,8 @@ def _add_folder(request: Request, place: Path, registry: Path) -> Added:
     entry, dataset = _read(request, files, best)
     spec = append_entry(registry, request.name, entry)
     facts = _facts(files, best, dataset) | {"written to": f"{registry}, entry '{request.name}'"}
-    return Added(facts, tuple(_notes(best, dataset)), tuple(_commands(spec, request, registry)))
+    notes = [*_others(best, trials), *_notes(best, dataset)]
+    return Added(facts, tuple(notes), tuple(_commands(spec, request, registry)))
 
 
 def _paths_below(data_root: Path) -> Any:
@@ -161,6 +164,8 @@ def _words(trial: Trial) -> str:
 def _hint(faults: str, best: Trial) -> str:
     if "has no mask file" in faults:
         return "If images without a mask show no lesion, say --no-mask empty."
+    if best.candidate.layout == "manifest" and "missing; found" in faults:
+        return f"Rename the columns, or give the folder of images with the table in it ({_HELP})."
     return f"Mend the files, or choose another reading with --layout; {_HELP}, shows all."
 
 
@@ -169,6 +174,8 @@ def _nothing_fits(request: Request, place: Path, files: Files, trials: Sequence[
     if not trials and not asked and files.images and files.mask_share < 0.5:
         return "\n".join([*files.faults, _untrainable(len(files.images), files, set())])
     lines = [*files.faults, f"{place}: {len(files.pictures)} images, and no reading{asked} fits."]
+    if request.patient:
+        lines.append(f"--patient is for the layouts {', '.join(WITH_PATIENT)}; a list has a column `patient`.")
     for trial in trials:
         more = f" (and {len(trial.faults) - 1} more)" if len(trial.faults) > 1 else ""
         lines.append(f"Tried {_words(trial)}: {trial.faults[0]}{more}")
@@ -239,11 +246,20 @@ def _unexplained(files: Files, best: Trial, most: int = 5) -> dict[str, Any]:
     return {"files": len(left), "such as": ", ".join(left[:most])} if left else {}
 
 
+def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
+    """Readings of the same layout that explain as many files."""
+    ties = [t for t in trials if t.worth == best.worth and t.candidate.layout == best.candidate.layout]
+    return [f"could as well be read as {_words(trial)}" for trial in ties if trial.candidate != best.candidate]
+
+
 def _notes(best: Trial, dataset: Dataset) -> list[str]:
     cases = [sample.case for sample in dataset.samples]
     notes = [*dataset.notes, *contradictions(dataset.samples)]
     if best.candidate.options.get("values") == "nonzero":
-        notes.append("masks have levels other than black and white: all but 0 count as the lesion (option `values`)")
+        notes.append(
+            "masks have levels other than black and white, and all but 0 count as the lesion; where they are several "
+            "structures, choose some in the entry, such as `values: {equals: [1]}`"
+        )
     if not any(case.patient for case in cases):
         notes.append(
             "no patient is known: images are grouped only where their pixels are equal, so that a patient may be on "

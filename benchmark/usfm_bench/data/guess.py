@@ -38,6 +38,7 @@ GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "image
 """Layouts that lie on disk."""
 WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder")
 """Layouts whose option `patient` finds patients in paths."""
+WITH_NO_MASK = ("masks", "dicom")
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,13 @@ def candidates(
         files: what lies there.
         layout: only readings in this layout.
         patient: regular expression, written into the options; layouts without that option are passed over.
-        no_mask: option of the layouts `masks` and `dicom`, for candidates that have masks.
+        no_mask: the same, for candidates that have masks.
     """
     found = []
     for candidate in (each for guesser in GUESSERS for each in guesser(files)):
         if layout not in (None, candidate.layout) or (patient and candidate.layout not in WITH_PATIENT):
+            continue
+        if no_mask and "segmentation" in candidate.tasks and candidate.layout not in WITH_NO_MASK:
             continue
         more = {"patient": patient} if patient else {}
         if no_mask and candidate.options.get("masks"):
@@ -207,6 +210,8 @@ def _lists(files: Files) -> Iterator[Candidate]:
     for name in files.tables:
         table = _read_table(files.all[name])
         if table is None or "path" not in table:
+            if len(files.all) == 1:  # its reader says best what is missing
+                yield Candidate("manifest", "the list given", file=name)
             continue
         tasks: list[Task] = ["classification"] if "label" in table else []
         masks = table["mask"].astype(str).str.strip() if "mask" in table else pd.Series(dtype=str)

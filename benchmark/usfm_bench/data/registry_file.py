@@ -57,11 +57,15 @@ def append_entry(path: Path, name: str, entry: dict[str, Any]) -> DatasetSpec:
     content = path.read_bytes().decode() if path.is_file() else ""
     before = load_yaml(path) or {} if content else {}
     line_end = "\r\n" if "\r\n" in content else "\n"
-    added = yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=120)
     gap = "" if not content else line_end if content.endswith("\n") else 2 * line_end
-    text = content + gap + added.replace("\n", line_end)
-    if _parsed(text) != {**before, name: entry}:
-        raise BenchError(f"{path}: nothing can be appended to it as it is written. Add this entry by hand:\n\n{added}")
+    # PyYAML does not read back every character that it writes as it is, so the second form is ASCII alone.
+    forms = [
+        yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=unicode, width=120) for unicode in (True, False)
+    ]
+    texts = [content + gap + added.replace("\n", line_end) for added in forms]
+    text = next((text for text in texts if _parsed(text) == {**before, name: entry}), None)
+    if text is None:
+        raise BenchError(f"{path}: nothing can be appended to it as it is written. Add this by hand:\n\n{forms[1]}")
     spec = _checked(path, text, name)
     write_text(path.resolve(), text)
     return spec
