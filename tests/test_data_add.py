@@ -110,6 +110,7 @@ LAYOUTS = {
         "masks", ("Images/bus_{id}.png", "Masks/mask_{id}.png"), False,
     ),
     "a folder within": ("{i}.png", "masks/{i}.png", "masks", ("{id}.png", "masks/{id}.png"), False),
+    "lossy masks": ("images/{i}.jpg", "masks/{i}.jpg", "masks", ("images/{id}.jpg", "masks/{id}.jpg"), False),
     "suffix": ("{i}.png", "{i}_mask.png", "masks", ("{id}.png", "{id}_mask.png"), False),
     "suffix with dash, per class": (
         "{c}/scan {i}.png", "{c}/scan {i}-GT.png", "masks", ("{label}/{id}.png", "{label}/{id}-GT.png"), True,
@@ -292,6 +293,29 @@ def test_nothing_that_fits_says_what_was_tried():
     assert "list.csv with columns path, label" in told
     assert "Did you mean 'masks'" in refused("Unknown layout 'mask'", layout="mask")
     assert "no folders" not in refused("no list called 'training_set_pixel_size_and_HC.csv'", layout="hc18")
+
+
+def test_a_reading_without_faults_wins():
+    for i in range(12):  # as published, but without val_set
+        side = ("training", "test")[i % 2]
+        save(f"{side}_set/image/{i}.png", picture(i))
+        save(f"{side}_set/mask/{i}.png", blob(i))
+    data = added()
+    assert (data.spec.layout, data.spec.options["images"]) == ("masks", "{split}/image/{id}.png")
+    assert {sample.case.split for sample in data.samples} == {"train", "test"}
+
+
+def test_hc18_is_known_by_its_list():
+    rows = ["filename,pixel size(mm),head circumference (mm)"]
+    for i in range(6):
+        outline = cv2.ellipse(np.zeros((60, 80), np.uint8), (40, 30), (20, 12 + i), 10 * i, 0, 360, 255)
+        save(f"training_set/{i:03d}_HC.png", cv2.resize(picture(i), (80, 60)))
+        save(f"training_set/{i:03d}_HC_Annotation.png", outline)
+        rows.append(f"{i:03d}_HC.png,0.1,100")
+    Path("data/mine/training_set_pixel_size_and_HC.csv").write_text("\n".join(rows))
+    found = add("data/mine")
+    assert found.facts["read as"].startswith("layout hc18")
+    assert found.facts["pixel spacing"] == "known for 6 of 6"
 
 
 def test_two_folders_of_masks_are_both_told():
