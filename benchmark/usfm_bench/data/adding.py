@@ -17,7 +17,8 @@ from usfm_bench.data.archive import unpack
 from usfm_bench.data.checks import contradictions, mask_values
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.folder_names import order_classes, positive_class, suggest_patients
-from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Files, Trial, absolute_path, guess, look_at
+from usfm_bench.data.found_files import Files, absolute_path, look_at
+from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Trial, guess
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.registry_file import append_entry, check_new_name, registry_for
 from usfm_bench.data.spec import DatasetSpec, Task

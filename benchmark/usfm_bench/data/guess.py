@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from os.path import commonpath
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -16,10 +13,9 @@ import pandas as pd
 
 from usfm_bench.data.dataset import decode, open_reader
 from usfm_bench.data.folder_names import are_sides, folder_roles
+from usfm_bench.data.found_files import Files, absolute_path
 from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
-from usfm_bench.data.mask_likeness import guess_values, mask_share, spread
-from usfm_bench.data.readers.dicom_files import is_dicom
-from usfm_bench.data.readers.files import IMAGES, list_files
+from usfm_bench.data.mask_likeness import guess_values, spread
 from usfm_bench.data.readers.usfm import SETS
 from usfm_bench.data.sample import Case
 from usfm_bench.data.spec import DatasetSpec, Task
@@ -28,7 +24,6 @@ from usfm_bench.errors import BenchError, DataError
 _BUSI = re.compile(r"[^/]+/[^/]+\)_mask(_\d+)?\.png", re.IGNORECASE)
 _CAMUS = re.compile(r"patient\d+_[24]CH_(ED|ES)\.(mhd|nii|nii\.gz)", re.IGNORECASE)
 _HC18 = "training_set_pixel_size_and_hc.csv"
-_TABLES = (".csv", ".parquet")
 _LABELS = ("label", "class", "diagnosis", "pathology", "category", "type", "target")
 _PATIENTS = ("patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "pid")
 _SAMPLE = 20
@@ -69,72 +64,6 @@ class Trial(NamedTuple):
     def worth(self) -> tuple[bool, int]:
         """Fewer faults than files first, then by files explained."""
         return not self.faults, len(self.explained) - len(self.faults)
-
-
-@dataclass(frozen=True)
-class Files:
-    """What lies below a folder."""
-
-    root: Path
-    """The deepest folder that holds all images, or else the folder given."""
-    all: dict[str, Path]
-    """Every file by its path relative to the root."""
-    faults: tuple[str, ...] = ()
-    """Links that leave the folder, and names that other systems cannot tell apart."""
-
-    @cached_property
-    def images(self) -> dict[str, Path]:
-        """Those with an image's ending."""
-        return {name: path for name, path in self.all.items() if path.suffix.lower() in IMAGES}
-
-    @cached_property
-    def dicom(self) -> dict[str, Path]:
-        """Those with DICOM's mark or ending."""
-        others = {name: path for name, path in self.all.items() if name not in self.images}
-        return {name: path for name, path in others.items() if is_dicom(path)}
-
-    @cached_property
-    def pictures(self) -> dict[str, Path]:
-        """All that a layout should explain."""
-        volumes = {n: p for n, p in self.all.items() if p.name.lower().endswith((".mhd", ".nii", ".nii.gz"))}
-        return self.images | self.dicom | volumes
-
-    @cached_property
-    def tables(self) -> list[str]:
-        """Lists that lie in the root itself."""
-        return [name for name, path in self.all.items() if "/" not in name and path.suffix.lower() in _TABLES]
-
-    @cached_property
-    def mask_share(self) -> float:
-        """Share of masks among the image files, by a sample."""
-        return mask_share(list(self.images.values()), 40)
-
-
-def absolute_path(path: Path) -> str:
-    """Without `..`, and through links as they were given: a folder here may well be a link to a larger disk."""
-    return os.path.abspath(path)  # noqa: PTH100 - see above
-
-
-def look_at(place: Path) -> Files:
-    """The files of a folder, or of the folder of a list.
-
-    Raises:
-        BenchError: there is nothing, or no file is an image.
-    """
-    if place.is_file():
-        if place.suffix.lower() not in _TABLES:
-            raise BenchError(f"{place}: is neither a folder, nor a .zip, nor a list that ends in .csv or .parquet.")
-        return Files(place.parent, {place.name: place})
-    if not place.is_dir():
-        raise BenchError(f"{place}: does not exist.")
-    paths, faults = list_files(place, endings=None)
-    files = Files(place, {path.relative_to(place).as_posix(): path for path in paths}, tuple(faults))
-    if not files.pictures and not files.tables:
-        kinds = f"{', '.join(sorted(IMAGES))}, DICOM, NIfTI or MHD"
-        raise BenchError("\n".join([*faults, f"{place}: holds no image ({kinds}) and no list (.csv, .parquet)."]))
-    wanted = {*files.pictures, *(name for name, path in files.all.items() if path.suffix.lower() in _TABLES)}
-    root = Path(commonpath([files.all[name].parent for name in wanted]))
-    return Files(root, {p.relative_to(root).as_posix(): p for p in paths if p.is_relative_to(root)}, tuple(faults))
 
 
 def guess(files: Files, name: str, path_of: Callable[[Path], str], data_root: Path, **only: Any) -> list[Trial]:
