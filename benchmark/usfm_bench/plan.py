@@ -175,7 +175,7 @@ def _own_data_hint(name: str, suite: Suite) -> str:
         return ""
     return (
         f"Suite '{suite.name}' runs on your own images, and no data set 'clinical' is registered. "
-        "Write an entry `clinical` (layout imagefolder or manifest) in a datasets.yaml here, as docs/adding.md shows, "
+        "Make one with `usfm-bench data add clinical FOLDER` (docs/adding.md), name another with --datasets, "
         "or try the simulated stand-in: --datasets phantom-clinical"
     )
 

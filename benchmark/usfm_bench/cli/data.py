@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from usfm_bench.cli import data_add
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
 
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
+app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
 FormatOption = Annotated[TextFormat, typer.Option("--format", help="How to print.")]
 Name = Annotated[str, typer.Argument(help="A data set of the registry.")]
 

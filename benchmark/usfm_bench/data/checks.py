@@ -64,13 +64,13 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
         "notes": list(reader.notes),
-        **_mask_values([path for case in cases for path in case.masks]),
+        **mask_values([path for case in cases for path in case.masks]),
         **_checksum(spec, data_root),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     if kept and not report.faults:
         _check_split(spec, kept, data_root / spec.path, report)
-    report.faults += _contradictions(kept)
+    report.faults += contradictions(kept)
     return report
 
 
@@ -117,7 +117,7 @@ def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _mask_values(paths: Sequence[Path]) -> dict[str, str]:
+def mask_values(paths: Sequence[Path]) -> dict[str, str]:
     """Which grey levels the mask files have: 0 and 255 as a rule; others tell of lossy copies or of several labels."""
 
     def levels(path: Path) -> tuple[int, ...]:
@@ -147,7 +147,8 @@ def _checksum(spec: DatasetSpec, data_root: Path) -> dict[str, str]:
     return {"checksum": f"no archive in '{folder}' has the registry's; the files themselves are not covered by it"}
 
 
-def _contradictions(samples: Sequence[Sample]) -> list[str]:
+def contradictions(samples: Sequence[Sample]) -> list[str]:
+    """Images with the same pixels and different labels, in words."""
     by_pixels: dict[str, list[Sample]] = {}
     for sample in samples:
         by_pixels.setdefault(sample.pixel_hash, []).append(sample)

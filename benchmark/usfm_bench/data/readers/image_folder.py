@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from usfm_bench.data.readers.base import READERS, FolderReader, missing_folder, read_grey
+import re
+from pathlib import Path
+
+from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
 from usfm_bench.data.readers.files import IMAGES, list_files
+from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
+
+
+class ImageFolderOptions(Options):
+    """Options of the layout `imagefolder`."""
+
+    patient: PatientRegex = None
+    """Regular expression that finds the patient in the image's path, which begins with its class."""
 
 
 @READERS.register("imagefolder")
 class ImageFolderReader(FolderReader):
     """`ROOT/<class>/**/*.png` and the like; classes are the entry's, or else the folders found."""
+
+    def __init__(self, spec: DatasetSpec, root: Path) -> None:
+        super().__init__(spec, root)
+        self._patient = read_options(spec, ImageFolderOptions).patient
 
     def cases(self) -> list[Case]:
         """Every image, by class and path."""
@@ -29,10 +45,17 @@ class ImageFolderReader(FolderReader):
                 )
             elif not images and not found:
                 faults.append(f"{folder}: no images ({', '.join(sorted(IMAGES))}) for class '{label}'.")
-            cases += [Case(p.relative_to(self.root).as_posix(), label, p, organ=self.spec.organ) for p in images]
+            cases += [self._case(label, path) for path in images]
         if not cases:
             raise DataError("\n".join(faults) or f"{self.root}: no class folders.")
         return cases
+
+    def _case(self, label: str, path: Path) -> Case:
+        name = path.relative_to(self.root).as_posix()
+        match = re.search(self._patient, name) if self._patient else None
+        if self._patient and not (match and match[1]):
+            self.faults.append(f"{path}: no patient in the path, by the expression '{self._patient}'.")
+        return Case(name, label, path, patient=match[1] if match else None, organ=self.spec.organ)
 
     def load(self, case: Case) -> Sample:
         """Image by luminance; no mask."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from usfm_bench.data.readers.base import READERS, Options, read_options
 from usfm_bench.data.readers.mask_values import HALF, Values
 from usfm_bench.data.readers.masks import MasksReader
-from usfm_bench.data.readers.masks_options import MasksOptions
+from usfm_bench.data.readers.masks_options import MasksOptions, PatientRegex
 from usfm_bench.data.sample import Case
 from usfm_bench.data.spec import DatasetSpec
 
@@ -19,6 +19,8 @@ class UsfmOptions(Options):
 
     values: Values = HALF
     """Which levels of a mask are the lesion."""
+    patient: PatientRegex = None
+    """Regular expression that finds the patient in the image's path."""
 
 
 @READERS.register("usfm")
@@ -29,11 +31,12 @@ class UsfmReader(MasksReader):
     """
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
-        values = read_options(spec, UsfmOptions).values
+        options = read_options(spec, UsfmOptions)
         if "segmentation" in spec.tasks:
-            patterns = MasksOptions(images="{split}/image/{id}.*", masks=("{split}/mask/{id}.*",), values=values)
+            names = {"images": "{split}/image/{id}.*", "masks": "{split}/mask/{id}.*"}
         else:
-            patterns = MasksOptions(images="{split}/{label}/{id}.*")
+            names = {"images": "{split}/{label}/{id}.*"}
+        patterns = MasksOptions.model_validate({**names, "values": options.values, "patient": options.patient})
         super().__init__(spec, root, patterns)
 
     def cases(self) -> list[Case]:

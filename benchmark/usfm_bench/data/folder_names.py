@@ -1,0 +1,97 @@
+"""What the names of folders and files seem to say: a side of a split, a class, a patient."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from usfm_bench.data.readers.patterns import SIDES
+
+_ORDER = ("normal", "healthy", "control", "negative", "benign", "suspicious", "abnormal", "positive", "malignant")
+_POSITIVE = {"malignant", "malign", "abnormal", "positive", "cancer", "carcinoma", "tumor", "tumour"} | {
+    *("pathological", "pathology", "disease", "diseased", "sick", "lesion", "suspicious")
+}
+_CLASS_WORDS = {*_ORDER, *_POSITIVE, "cyst", "fibroadenoma", "other"}
+_NUMBERED_CLASSES = {"", "class", "grade", "birads", "tirads", "stage", "type", "label", "category", "cat"}
+_MOST_CLASSES, _LEAST_IMAGES = 50, 3
+_PATIENTS = (r"(?:^|/)([A-Za-z]*[_-]?\d+)[_-][^/]*$", r"(?:^|/)([A-Za-z]+\d+)[^/\d][^/]*$")
+
+
+def folder_roles(parents: Sequence[tuple[str, ...]]) -> list[str]:
+    """For each leading folder that all files have: `{split}`, `{label}`, `{patient}`, `{part0}`, or its one name."""
+    columns = [[parts[i] for parts in parents] for i in range(min(map(len, parents), default=0))]
+    labels = [i for i, names in enumerate(columns) if _looks_like_classes(names)]
+    known = [i for i in labels if {*map(str.lower, columns[i])} & _CLASS_WORDS]
+    label = next(iter(known or labels), None)
+    roles: list[str] = []
+    for i, names in enumerate(columns):
+        distinct = set(names)
+        if len(distinct) == 1 and not set(names[0]) & set("{}*"):
+            roles.append(names[0])
+        elif "{split}" not in roles and are_sides(distinct):
+            roles.append("{split}")
+        elif i == label:
+            roles.append("{label}")
+        elif "{patient}" not in roles and _are_numbered(distinct):
+            roles.append("{patient}")
+        else:
+            roles.append(f"{{part{i}}}")
+    return roles
+
+
+def are_sides(names: Collection[str]) -> bool:
+    """Whether names such as train, val and test are those of at least two sides of a split, and nothing else."""
+    return len({SIDES.get(name.lower()) for name in names} - {None}) > 1 and all(n.lower() in SIDES for n in names)
+
+
+def _looks_like_classes(names: Sequence[str]) -> bool:
+    counts = Counter(names)
+    if not 2 <= len(counts) <= _MOST_CLASSES or are_sides(counts):
+        return False
+    if _are_numbered(counts):
+        return False
+    return {*map(str.lower, counts)} <= _CLASS_WORDS or len(names) >= _LEAST_IMAGES * len(counts)
+
+
+def _are_numbered(names: Collection[str]) -> bool:
+    """Whether names are one word with numbers, as patients are (P01, P02); not so grade1 and grade2, or 0 to 9."""
+    forms = {re.sub(r"\d+", "#", name) for name in names}
+    if len(forms) != 1:
+        return len(names) > 10 and sum(any(c.isdigit() for c in name) for name in names) >= 0.8 * len(names)
+    form = forms.pop()
+    word = re.sub(r"[^a-z]", "", form.lower())
+    few = len(names) <= 10 and all(len(name) - len(form) < 1 for name in names)
+    return "#" in form and not (few and word in _NUMBERED_CLASSES)
+
+
+def order_classes(names: Collection[str]) -> tuple[str, ...]:
+    """From normal to malignant where every name is known, else sorted."""
+    if all(name.lower() in _ORDER for name in names):
+        return tuple(sorted(names, key=lambda name: (_ORDER.index(name.lower()), name)))
+    return tuple(sorted(names))
+
+
+def positive_class(classes: Sequence[str]) -> str | None:
+    """Of two classes the one that is malignant, abnormal or the like; None where neither is, or both."""
+    found = [name for name in classes if name.lower() in _POSITIVE]
+    return found[0] if len(classes) == 2 and len(found) == 1 else None
+
+
+class PatientPattern(NamedTuple):
+    """A regular expression that may find patients in paths."""
+
+    expression: str
+    example: str
+    """What it finds in the first path."""
+    patients: int
+
+
+def suggest_patients(names: Sequence[str]) -> PatientPattern | None:
+    """A pattern that finds something in every path and the same in some of them; a guess that a person must confirm."""
+    for expression in _PATIENTS:
+        found = [match[1] for name in names if (match := re.search(expression, name))]
+        if len(found) == len(names) and 1 < len(set(found)) < len(names):
+            return PatientPattern(expression, found[0], len(set(found)))
+    return None

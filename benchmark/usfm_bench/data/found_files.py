@@ -1,0 +1,83 @@
+"""What lies in a folder that nobody has described: images, DICOM files, volumes, lists."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from os.path import commonpath
+from pathlib import Path
+
+from usfm_bench.data.mask_likeness import mask_share
+from usfm_bench.data.readers.dicom_files import is_dicom
+from usfm_bench.data.readers.files import IMAGES, list_files
+from usfm_bench.errors import BenchError
+
+TABLES = (".csv", ".parquet")
+"""Endings of lists."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies below a folder."""
+
+    root: Path
+    """The deepest folder that holds all images, or else the folder given."""
+    all: dict[str, Path]
+    """Every file by its path relative to the root."""
+    faults: tuple[str, ...] = ()
+    """Links that leave the folder, and names that other systems cannot tell apart."""
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """Those with an image's ending."""
+        return {name: path for name, path in self.all.items() if path.suffix.lower() in IMAGES}
+
+    @cached_property
+    def dicom(self) -> dict[str, Path]:
+        """Those with DICOM's mark or ending."""
+        others = {name: path for name, path in self.all.items() if name not in self.images}
+        return {name: path for name, path in others.items() if is_dicom(path)}
+
+    @cached_property
+    def pictures(self) -> dict[str, Path]:
+        """All that a layout should explain."""
+        volumes = {n: p for n, p in self.all.items() if p.name.lower().endswith((".mhd", ".nii", ".nii.gz"))}
+        return self.images | self.dicom | volumes
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """Lists that lie in the root itself."""
+        return [name for name, path in self.all.items() if "/" not in name and path.suffix.lower() in TABLES]
+
+    @cached_property
+    def mask_share(self) -> float:
+        """Share of masks among the image files, by a sample."""
+        return mask_share(list(self.images.values()), 40)
+
+
+def absolute_path(path: Path) -> str:
+    """Without `..`, and through links as they were given: a folder here may well be a link to a larger disk."""
+    return os.path.abspath(path)  # noqa: PTH100 - see above
+
+
+def look_at(place: Path) -> Files:
+    """The files of a folder, or of the folder of a list.
+
+    Raises:
+        BenchError: there is nothing, or no file is an image.
+    """
+    if place.is_file():
+        if place.suffix.lower() not in TABLES:
+            raise BenchError(f"{place}: is neither a folder, nor a .zip, nor a list that ends in .csv or .parquet.")
+        return Files(place.parent, {place.name: place})
+    if not place.is_dir():
+        raise BenchError(f"{place}: does not exist.")
+    paths, faults = list_files(place, endings=None)
+    files = Files(place, {path.relative_to(place).as_posix(): path for path in paths}, tuple(faults))
+    if not files.pictures and not files.tables:
+        kinds = f"{', '.join(sorted(IMAGES))}, DICOM, NIfTI or MHD"
+        raise BenchError("\n".join([*faults, f"{place}: holds no image ({kinds}) and no list (.csv, .parquet)."]))
+    wanted = {*files.pictures, *(name for name, path in files.all.items() if path.suffix.lower() in TABLES)}
+    root = Path(commonpath([files.all[name].parent for name in wanted]))
+    return Files(root, {p.relative_to(root).as_posix(): p for p in paths if p.is_relative_to(root)}, tuple(faults))

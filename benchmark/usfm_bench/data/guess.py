@@ -1,0 +1,251 @@
+"""Guesses the layout of a folder of images: candidates by names and pixels, each verified by the reader itself."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from usfm_bench.data.dataset import decode, open_reader
+from usfm_bench.data.folder_names import are_sides, folder_roles
+from usfm_bench.data.found_files import Files, absolute_path
+from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
+from usfm_bench.data.mask_likeness import guess_values, spread
+from usfm_bench.data.readers.usfm import SETS
+from usfm_bench.data.sample import Case
+from usfm_bench.data.spec import DatasetSpec, Task
+from usfm_bench.errors import BenchError, DataError
+
+_BUSI = re.compile(r"[^/]+/[^/]+\)_mask(_\d+)?\.png", re.IGNORECASE)
+_CAMUS = re.compile(r"patient\d+_[24]CH_(ED|ES)\.(mhd|nii|nii\.gz)", re.IGNORECASE)
+_HC18 = "training_set_pixel_size_and_hc.csv"
+_LABELS = ("label", "class", "diagnosis", "pathology", "category", "type", "target")
+_PATIENTS = ("patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "pid")
+_SAMPLE = 20
+_FEW_MASKS = 0.1
+_WITHOUT_OPTIONS = ("imagefolder", "usfm", "hc18", "camus")
+GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "imagefolder")
+"""Layouts that lie on disk."""
+WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder")
+"""Layouts whose option `patient` finds patients in paths."""
+WITH_NO_MASK = ("masks", "dicom")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reading of the files."""
+
+    layout: str
+    reason: str
+    """In words, what speaks for it."""
+    tasks: tuple[Task, ...] = ("classification",)
+    options: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    file: str = ""
+    """Of a list: its name, relative to the folder."""
+
+
+class Trial(NamedTuple):
+    """A candidate as the reader sees it."""
+
+    candidate: Candidate
+    spec: DatasetSpec
+    cases: list[Case]
+    explained: set[str]
+    """Absolute paths of the files that are images or masks of a case."""
+    faults: list[str]
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        """Fewer faults than files first, then by files explained."""
+        return not self.faults, len(self.explained) - len(self.faults)
+
+
+def guess(files: Files, name: str, path_of: Callable[[Path], str], data_root: Path, **only: Any) -> list[Trial]:
+    """Every candidate, verified, the best first.
+
+    Args:
+        files: what lies there.
+        name: of the data set.
+        path_of: the entry's `path` for a folder or file.
+        data_root: what that path is relative to.
+        only: see `candidates`.
+    """
+    trials = [_try(candidate, files, name, path_of, data_root) for candidate in candidates(files, **only)]
+    return sorted(trials, key=lambda trial: trial.worth, reverse=True)
+
+
+def candidates(
+    files: Files, *, layout: str | None = None, patient: str | None = None, no_mask: str | None = None
+) -> list[Candidate]:
+    """All readings of a folder in the order in which they win ties.
+
+    Args:
+        files: what lies there.
+        layout: only readings in this layout.
+        patient: regular expression, written into the options; layouts without that option are passed over.
+        no_mask: the same, for candidates that have masks.
+    """
+    found = []
+    for candidate in (each for guesser in GUESSERS for each in guesser(files)):
+        if layout not in (None, candidate.layout) or (patient and candidate.layout not in WITH_PATIENT):
+            continue
+        if no_mask and "segmentation" in candidate.tasks and candidate.layout not in WITH_NO_MASK:
+            continue
+        more = {"patient": patient} if patient else {}
+        if no_mask and candidate.options.get("masks"):
+            more["no_mask"] = no_mask
+        found.append(replace(candidate, options=candidate.options | more))
+    if not found and layout in _WITHOUT_OPTIONS:  # its reader says best what is missing
+        tasks: tuple[Task, ...] = ("classification",) if layout == "imagefolder" else ("segmentation",)
+        found.append(Candidate(layout, "as asked for", tasks, {"patient": patient} if patient else {}))
+    return found
+
+
+def _try(candidate: Candidate, files: Files, name: str, path_of: Callable[[Path], str], data_root: Path) -> Trial:
+    facts = {"version": 1, "title": name, "organ": "not stated", "path": path_of(files.root / candidate.file)}
+    read = {"tasks": candidate.tasks, "layout": candidate.layout, "options": candidate.options}
+    spec = DatasetSpec(name=name, classes=candidate.classes, **facts, **read)  # type: ignore[arg-type]
+    try:
+        reader = open_reader(spec, data_root)
+        cases = reader.cases()
+        _, faults = decode(reader, _sample(cases))
+    except DataError as error:
+        return Trial(candidate, spec, [], set(), str(error).split("\n"))
+    except BenchError as error:  # a package that reads the format is not installed
+        return Trial(candidate, spec, [], set(), [str(error)])
+    explained = {absolute_path(path) for case in cases for path in (case.image, *case.masks) if path is not None}
+    return Trial(candidate, spec, cases, explained, [*reader.faults, *faults])
+
+
+def _sample(cases: Sequence[Case]) -> list[Case]:
+    """About twenty cases, spread over the classes."""
+    by_label: dict[str | None, list[Case]] = {}
+    for case in cases:
+        by_label.setdefault(case.label, []).append(case)
+    each = max(1, _SAMPLE // max(1, len(by_label)))
+    return [case for some in by_label.values() for case in spread(some, each)]
+
+
+# ---- the guessers, in the order in which they win ties ---------------------------------------------------------------
+
+
+def _lists(files: Files) -> Iterator[Candidate]:
+    for name in files.tables:
+        table = _read_table(files.all[name])
+        if table is None or "path" not in table:
+            if len(files.all) == 1:  # its reader says best what is missing
+                yield Candidate("manifest", "the list given", file=name)
+            continue
+        tasks: list[Task] = ["classification"] if "label" in table else []
+        masks = table["mask"].astype(str).str.strip() if "mask" in table else pd.Series(dtype=str)
+        if len(masks) and (masks != "").all():
+            tasks = ["segmentation", *tasks]
+        values = guess_values([files.root / mask for mask in masks]) if "segmentation" in tasks else {}
+        reason = f"'{name}' is a list with a column `path`"
+        yield Candidate("manifest", reason, tuple(tasks or ["classification"]), values, file=name)
+
+
+def _usfm(files: Files) -> Iterator[Candidate]:
+    tops = {name.split("/")[0] for name in files.images}
+    if not tops & set(SETS):
+        return
+    reason = f"folders called {', '.join(sorted(tops & set(SETS)))}"
+    masks = [path for name, path in files.images.items() if name.split("/")[1:2] == ["mask"]]
+    if masks:
+        yield Candidate("usfm", reason + " with image and mask", ("segmentation",), guess_values(masks))
+    else:
+        yield Candidate("usfm", reason + " with class folders")
+
+
+def _published(files: Files) -> Iterator[Candidate]:
+    names = [PurePosixPath(name).name for name in files.all]
+    if any(name.lower() == _HC18 for name in names):
+        yield Candidate("hc18", f"HC18's list '{_HC18}'", ("segmentation",))
+    if any(_CAMUS.fullmatch(name) for name in names):
+        yield Candidate("camus", "CAMUS' file names (patient0001_4CH_ED)", ("segmentation",))
+    if any(_BUSI.fullmatch(name) for name in files.images):
+        classes = tuple(sorted({name.split("/")[0] for name in files.images}))
+        reason = "BUSI's file names ('benign (1).png', 'benign (1)_mask.png')"
+        yield Candidate("busi", reason, ("segmentation", "classification"), classes=classes)
+
+
+def _pairs(files: Files) -> Iterator[Candidate]:
+    for pair in find_pairs(files.images | files.dicom):
+        images, masks = patterns(pair)
+        layout = "dicom" if set(pair.images) <= set(files.dicom) else "masks"
+        options = {"images": images, "masks": masks} | guess_values([files.all[name] for name in pair.masks])
+        reason = f"files like '{pair.masks[0]}' have few grey levels and belong to files like '{pair.images[0]}'"
+        labels = list(_label_tables(files, pair.images))
+        for more in labels:
+            yield Candidate(layout, reason, ("segmentation", "classification"), options | more)
+        classes: tuple[Task, ...] = ("classification",) if "{label}" in images else ()
+        yield Candidate(layout, reason, ("segmentation", *classes), options)
+
+
+def _label_folders(files: Files) -> Iterator[Candidate]:
+    """Images without masks, in folders that say class, and perhaps side and patient; or beside a table of labels."""
+    if files.images and files.mask_share > _FEW_MASKS:
+        return
+    for layout, names in (("dicom", list(files.dicom)), ("masks", list(files.images))):
+        if not names:
+            continue
+        roles = folder_roles([PurePosixPath(name).parts[:-1] for name in names])
+        pattern = "/".join([*roles, "{id}" if layout == "dicom" else "{id}" + ending(names)])
+        for more in _label_tables(files, names):
+            yield Candidate(layout, "a table beside the images", options={"images": pattern} | more)
+        if "{label}" not in roles:
+            continue
+        if layout == "masks" and roles[0] == "{label}" and not {"{split}", "{patient}"} & set(roles):
+            yield Candidate("imagefolder", "one folder a class")
+        yield Candidate(layout, f"folders that read as {'/'.join(roles)}", options={"images": pattern})
+
+
+def _class_folders(files: Files) -> Iterator[Candidate]:
+    """The last resort: whatever lies in several folders, each a class, which are not the sides of a split."""
+    tops = {name.split("/")[0] for name in files.images if "/" in name}
+    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not are_sides(tops):
+        yield Candidate("imagefolder", "one folder a class")
+
+
+GUESSERS = (_lists, _usfm, _published, _pairs, _label_folders, _class_folders)
+
+
+def _label_tables(files: Files, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Option `label_from` for tables in which one column names the images and another is called label or the like."""
+    for file in files.tables:
+        table = None if file.lower().endswith(".parquet") else _read_table(files.all[file])
+        if table is None or "path" in table:
+            continue
+        ids, label = _column_of(table, names), _called(table, _LABELS)
+        if ids and label:
+            patient = _called(table, _PATIENTS)
+            both = {"patient": patient} if patient and patient != ids else {}
+            yield {"label_from": {"file": file, "id": ids, "label": label} | both}
+
+
+def _column_of(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    """The column that holds most of the images' names, with or without the ending."""
+    known = Counter(key for name in names for key in {PurePosixPath(name).name, PurePosixPath(name).stem})
+    hits = {str(column): sum(value in known for value in table[column].astype(str).str.strip()) for column in table}
+    best = max(hits, key=lambda column: hits[column], default=None)
+    return best if best is not None and 2 * hits[best] >= len(names) else None
+
+
+def _called(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    lower = {str(column).strip().lower(): str(column).strip() for column in table}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _read_table(path: Path) -> pd.DataFrame | None:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError):
+        return None
