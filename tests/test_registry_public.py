@@ -27,6 +27,8 @@ from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.data.sample import Spacing
 from usfm_bench.data.spec import load_registry
 from usfm_bench.errors import DataError
+from usfm_bench.pretraining.data import load_images
+from usfm_bench.pretraining.spec import build_spec
 
 SHIPPED = load_registry()
 SHAPE = (32, 40)
@@ -146,16 +148,17 @@ def bus_bra(root: Path) -> dict[str, Wanted]:
 def breast_lesions_usg(root: Path) -> dict[str, Wanted]:
     folder, spacing = "BrEaST-Lesions_USG-images_and_masks", Spacing(0.07, 0.07)
     rows: list[list[object]] = [["CaseID", "Image_filename", "Mask_tumor_filename", "Pixel_size", "Classification"]]
-    wanted = {}
+    wanted: dict[str, Wanted] = {}
     for i, label in enumerate(["benign", "malignant", "normal"], start=1):
         colours = np.dstack([picture(i)] * 3 + [np.full(SHAPE, 255, np.uint8)])
         save(root / folder / f"case00{i}.png", colours)
         mask = None if label == "normal" else f"case00{i}_tumor.png"
         if mask:
             save(root / folder / mask, box(i), "1")
-        rows.append([i, f"case00{i}.png", mask, 0.007, label])  # in centimetres
+        known = i < 3  # in centimetres, or not at all
+        rows.append([i, f"case00{i}.png", mask, 0.007 if known else None, label])
         truth = box(i) if mask else NOTHING
-        wanted[f"{folder}/case00{i}.png"] = Wanted(picture(i), truth, label, str(i), spacing=spacing)
+        wanted[f"{folder}/case00{i}.png"] = Wanted(picture(i), truth, label, str(i), spacing=spacing if known else None)
     save(root / folder / "case002_tumor2.png", box(2) | box(1), "1")
     save(root / folder / "case001_other1.png", box(2), "1")
     wanted[f"{folder}/case002.png"] = wanted[f"{folder}/case002.png"]._replace(mask=box(2) | box(1))
@@ -515,6 +518,11 @@ def test_a_data_set_without_a_task_is_read_and_split_by_nobody(tmp_path):
     assert len(open_dataset(spec, tmp_path)) == 3
     facts = verify_dataset(spec, tmp_path).facts
     assert facts["training, validation, test"] == "none: the entry has no task"
+    small = {"model": "usfm_micro_patch16_224", "image_size": 32, "steps": 1, "warmup_steps": 0, "batch_size": 2}
+    wanted = build_spec(small | {"datasets": [spec.name], "masking": {"base_bandwidth": 2, "protected": 1}}, "test")
+    seen = load_images(wanted, SHIPPED, tmp_path)
+    assert len(seen.images) == 3
+    assert seen.sources[spec.name]["side"] == "all images"
 
 
 @pytest.mark.parametrize("name", PUBLIC)

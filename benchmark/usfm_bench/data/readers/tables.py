@@ -40,7 +40,7 @@ class Table(Options):
     side: Side | None = None
     """The side of every image of this table."""
     spacing: str | None = None
-    """Column of the distance between pixels, the same down and across."""
+    """Column of the distance between pixels, the same down and across; empty where it is not known."""
     unit: Literal["mm", "cm"] = "mm"
     """Of `spacing`."""
     separator: str = ","
@@ -126,7 +126,7 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
 
 def _row(table: Table, row: Mapping[Any, str]) -> tuple[Row, list[str]]:
     """What one row says, and what is wrong with it."""
-    wanted = (table.label, table.patient, table.split, table.spacing)
+    wanted = (table.label, table.patient, table.split)
     faults = [f"{column} is empty." for column in wanted if column and not row[column]]
     label = row[table.label] if table.label else ""
     side, spacing = table.side, None
