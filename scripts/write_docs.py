@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from usfm_bench.atomic import write_text
+from usfm_bench.data.spec import load_registry
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import with_definitions
+from usfm_bench.reporting.registry import datasets_markdown
 from usfm_bench.results.store import Store
 
 PROJECT = Path(__file__).parents[1]
 METHOD, EXAMPLE = PROJECT / "docs" / "method.md", PROJECT / "docs" / "example-report"
+DATASETS = PROJECT / "docs" / "datasets.md"
 # Enough to see what there is; `report --figures DIR` draws all of them.
 SHOWN = ("forest-", "cases-", "size-", "curves-malignant-", "confusion-", "sheet-unet")
 
@@ -32,5 +35,6 @@ def write_example() -> None:
 
 if __name__ == "__main__":
     write_text(METHOD, with_definitions(METHOD.read_text(encoding="utf-8")))
-    print(f"Wrote {METHOD.relative_to(PROJECT)}")
+    write_text(DATASETS, datasets_markdown(load_registry(PROJECT / "datasets.yaml").values()))
+    print(f"Wrote {METHOD.relative_to(PROJECT)} and {DATASETS.relative_to(PROJECT)}")
     write_example()

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,13 +105,27 @@ def test_data_list_says_what_is_here(bench, busi_root):
     here = {spec["name"]: spec["available"] for spec in json.loads(out)}
     assert here["busi"]
     assert here["phantom"]
-    _, out, _ = bench("data", "list", "--data-root", "nowhere")
-    assert "not at nowhere/Dataset_BUSI_with_GT" in out
+    _, out, err = bench("data", "list", "--data-root", "nowhere")
+    assert "Data root: nowhere." in err
+    real, simulated = out.split("\n\n")
+    lines = {line.split()[0]: line for line in [*real.splitlines()[1:], *simulated.splitlines()]}
+    assert set(lines) == set(here)
+    assert re.split(r"\s\s+", lines["busi"]) == ["busi", "breast", "780", "seg, cls", "unclear", "not here"]
+    assert re.split(r"\s\s+", lines["usenhance-2023"])[3:] == ["none", "agreement", "not here"]
+    assert re.split(r"\s\s+", lines["phantom"])[2:] == ["seg, cls", "none", "simulated"]
+    assert [name for name in lines if name.startswith("phantom")] == [li.split()[0] for li in simulated.splitlines()]
+    assert max(map(len, out.splitlines())) <= 80, "fits a terminal"
 
 
 def test_data_show_names_source_licence_and_what_is_left_out(bench):
     _, out, _ = bench("data", "show", "busi")
     assert all(text in out for text in ("scholar.cu.edu.eg", "licence", "malignant (145)", "contradictory label"))
+    _, out, _ = bench("data", "show", "udiat")
+    assert re.search(r"^agreement +The release agreement", out, re.MULTILINE)
+    assert re.search(r"^redistributable +False$", out, re.MULTILINE)
+    uncertain = out.split("uncertain")[1].split("citation")[0].strip().splitlines()
+    assert len(uncertain) == 2, "a line each"
+    assert "label_from:" in out
 
 
 def test_data_verify_prints_facts_on_stdout_and_faults_on_stderr(bench, tmp_path):

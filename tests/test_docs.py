@@ -7,11 +7,13 @@ from typer.main import get_command
 
 from usfm_bench.catalog import MODELS
 from usfm_bench.cli.app import app
+from usfm_bench.data.spec import load_registry
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
 from usfm_bench.plan import suite_names
 from usfm_bench.recipes import PROFILES
 from usfm_bench.reporting.method import with_definitions
+from usfm_bench.reporting.registry import datasets_markdown
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -21,6 +23,13 @@ def test_the_list_of_definitions_is_what_the_code_says():
     text = (PROJECT / "docs" / "method.md").read_text()
     assert with_definitions(text) == text, "`make docs` writes it anew"
     assert not [ident for ident in DEFINITIONS if f"`{ident}`" not in text]
+
+
+def test_the_table_of_data_sets_is_what_the_registry_says():
+    registry = load_registry(PROJECT / "datasets.yaml")
+    text = (PROJECT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert datasets_markdown(registry.values()) == text, "`make docs` writes it anew"
+    assert not [name for name, spec in registry.items() if (f"| `{name}` " in text) == spec.synthetic]
 
 
 def test_every_suite_and_profile_is_in_the_readme():

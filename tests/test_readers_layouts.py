@@ -29,7 +29,7 @@ from usfm_bench.data.readers.mask_values import Values, foreground, read_mask, s
 from usfm_bench.data.readers.patterns import compile_pattern
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Spacing
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.spec import DatasetSpec, load_registry
 from usfm_bench.errors import BenchError, DataError
 
 SHAPE = (24, 32)
@@ -865,8 +865,17 @@ def test_the_command_reports_all_faults_exits_with_2_and_writes_nothing(tmp_path
 def test_every_entry_in_the_documentation_is_one(tmp_path):
     text = (Path(__file__).parents[1] / "docs" / "adding.md").read_text(encoding="utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    entries = [DatasetSpec(name=name, **facts) for block in blocks for name, facts in block.items()]
-    assert {spec.layout for spec in entries} == set(READERS) - {"busi", "phantom"}
+    shipped = load_registry()
+    entries = [
+        DatasetSpec(name=name, **facts) for block in blocks for name, facts in block.items() if "extends" not in facts
+    ]
+    assert {spec.layout for spec in [*entries, *shipped.values()]} == set(READERS), "an example of each"
+    told = {layout for layout in READERS if f"`{layout}`" in text or f"layout: {layout}" in text}
+    assert told == set(READERS) - {"phantom"}
+    for block in blocks:
+        registry = tmp_path / "datasets.yaml"
+        registry.write_text(yaml.safe_dump(block))
+        assert load_registry(registry).keys() - shipped.keys() == block.keys()
     for spec in entries:
         if spec.layout == "dicom":
             pytest.importorskip("pydicom")

@@ -155,7 +155,8 @@ def _check_names(
         try:
             found = find_dataset(name, registry)
             if not tasks & set(found.tasks):
-                faults.append(f"Dataset '{name}' is for {_join(found.tasks)}, suite '{suite.name}' for {_join(tasks)}.")
+                used = _join(found.tasks) or "no task"
+                faults.append(f"Dataset '{name}' is for {used}, suite '{suite.name}' for {_join(tasks)}.")
         except BenchError as error:
             faults.append(_own_data_hint(name, suite) or str(error))
     for name in models:

@@ -24,6 +24,7 @@ def list_datasets(
 ) -> None:
     """Every registered data set and whether it is here."""
     from usfm_bench.data.spec import load_registry
+    from usfm_bench.reporting.registry import list_text
 
     specs = load_registry(registry)
     here = {name: not spec.path or (data_root / spec.path).exists() for name, spec in specs.items()}
@@ -31,10 +32,12 @@ def list_datasets(
         facts = [spec.model_dump(mode="json") | {"available": here[name]} for name, spec in specs.items()]
         print_facts(facts, form)
         return
-    width = max(map(len, specs))
-    for name, spec in specs.items():
-        state = ("simulated" if not spec.path else "here") if here[name] else f"not at {data_root / spec.path}"
-        typer.echo(f"{name:<{width}}  {spec.title}; {' and '.join(spec.tasks)}; {state}")
+    typer.echo(list_text(specs.values(), here))
+    typer.echo(
+        f"Data root: {data_root}. `usfm-bench data show NAME` says what a data set is, where to get it, and where it "
+        "is looked for.",
+        err=True,
+    )
 
 
 @app.command("show", epilog="Example: `usfm-bench data show busi`")
@@ -44,12 +47,19 @@ def show_dataset(
     registry: RegistryFile = None,
     form: FormatOption = TextFormat.text,
 ) -> None:
-    """One entry of the registry: source, licence, citation, classes, what is left out and why."""
+    """One entry of the registry: source, licence, citation, classes, what is left out and why, what is uncertain."""
+    import yaml
+
     from usfm_bench.data.spec import find_dataset, load_registry
 
     spec = find_dataset(name, load_registry(registry))
     place = {"folder": str(data_root / spec.path)} if spec.path else {}
-    print_facts(spec.model_dump(mode="json") | place, form)
+    facts = spec.model_dump(mode="json") | place
+    if form is TextFormat.text:
+        facts["uncertain"] = "\n".join(spec.uncertain)
+        if spec.options:
+            facts["options"] = yaml.safe_dump(facts["options"], sort_keys=False, allow_unicode=True, width=100).rstrip()
+    print_facts(facts, form)
 
 
 @app.command("verify", epilog="Example: `usfm-bench data verify busi --data-root ~/data`")

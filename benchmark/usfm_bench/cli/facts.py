@@ -29,4 +29,4 @@ def _lines(value: Any) -> list[str]:
         return [f"{key}: {item}" for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [", ".join(map(str, value))]
-    return [str(value)]
+    return str(value).split("\n")

@@ -119,6 +119,8 @@ def find_groups(pairs: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
 
 def check_split(dataset: Dataset, pairs: Sequence[Pair], name: str, split: SplitSpec) -> SplitCheck:
     """Groups and duplicates on two sides, over all folds of a split."""
+    if not dataset.spec.tasks:
+        return SplitCheck(name, None, None, "none: the entry has no task")
     place = {sample.case.case_id: i for i, sample in enumerate(dataset.samples)}
     kept = [(place[p.first], place[p.second]) for p in pairs if not p.left_out]
     try:

@@ -83,6 +83,9 @@ def _check_split(spec: DatasetSpec, kept: Sequence[Sample], root: Path, report: 
         return
     patients = {sample.case.patient for sample in kept if sample.case.patient}
     report.facts["patients"] = len(patients) or "not given"
+    if not spec.tasks:
+        report.facts["training, validation, test"] = "none: the entry has no task"
+        return
     try:
         sides = split_dataset(dataset, SplitSpec(), 0, task=spec.tasks[-1])
     except DataError as error:

@@ -71,8 +71,8 @@ class DatasetSpec(_Frozen):
     """Raised whenever the entry selects other cases or groups than before."""
     title: str
     """One line for people."""
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    """What the data set can be used for."""
+    tasks: tuple[Task, ...]
+    """What the data set can be used for; empty: to pre-train on, and for no suite."""
     organ: str
     """Organ or organs shown."""
     layout: str

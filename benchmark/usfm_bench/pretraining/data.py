@@ -68,14 +68,18 @@ def load_images(spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_ro
 def _seen(
     dataset: Dataset, spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_root: Path
 ) -> tuple[Sequence[Sample], str]:
-    if spec.all_images:
+    if spec.all_images or not dataset.spec.tasks:  # no suite tests on data without a task
         return dataset.samples, "all images"
     split = SplitSpec(seed=spec.split_seed)
     train = dataset.subset(split_dataset(dataset, split, 0, task=_task(dataset.spec)).train)
     # Other entries select other cases of the same files and so have other holdouts: busi and busi-lesion, for one.
     tested: set[str] = set()
     for other in registry.values():
-        if (other.layout, other.path, other.options) == _place(dataset.spec) and other.name != dataset.spec.name:
+        if (
+            (other.layout, other.path, other.options) == _place(dataset.spec)
+            and other.name != dataset.spec.name
+            and other.tasks
+        ):
             sibling = open_dataset(other, data_root)
             rows = split_dataset(sibling, split, 0, task=_task(other)).test
             tested |= {sibling.groups[i] for i in rows}

@@ -1,6 +1,21 @@
 """One file per on-disk layout; importing this package registers them all."""
 
-from usfm_bench.data.readers import busi, camus, dicom, hc18, image_folder, manifest, masks, phantom, usfm
+from usfm_bench.data.readers import (
+    busi,
+    camus,
+    coco,
+    ddti,
+    dicom,
+    echonet,
+    hc18,
+    image_folder,
+    manifest,
+    masks,
+    matlab,
+    phantom,
+    usfm,
+    volume_pairs,
+)
 from usfm_bench.data.readers.base import READERS, Reader
 
 __all__ = [
@@ -8,11 +23,16 @@ __all__ = [
     "Reader",
     "busi",
     "camus",
+    "coco",
+    "ddti",
     "dicom",
+    "echonet",
     "hc18",
     "image_folder",
     "manifest",
     "masks",
+    "matlab",
     "phantom",
     "usfm",
+    "volume_pairs",
 ]

@@ -140,7 +140,8 @@ def medical(module: str) -> Any:
 
 def missing_folder(spec: DatasetSpec, root: Path) -> str:
     """What was looked for, where, and how to get it."""
+    agreement = f"First: {spec.agreement.rstrip('.')}. " if spec.agreement else ""
     return (
         f"Dataset '{spec.name}' is not at '{root}'. Source: {spec.source or 'not stated in its registry entry'}. "
-        "--data-root DIR (or USFM_BENCH_DATA) says where data sets lie."
+        f"{agreement}--data-root DIR (or USFM_BENCH_DATA) says where data sets lie."
     )

@@ -61,7 +61,11 @@ def foreground(path: Path, values: Values) -> Mask:
     Raises:
         DataError: an unreadable file, or levels that contradict `values`.
     """
-    pixels = read_pixels(path)
+    return select(path, read_pixels(path), values)
+
+
+def select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
+    """(H, W) bool: where decoded pixels are the lesion; the path is for messages."""
     if isinstance(values, Colours):
         return np.asarray(nearest_colour(pixels, values) > 0)
     levels: NDArray[Any] = pixels if pixels.ndim == 2 else to_grey(pixels)

@@ -13,8 +13,8 @@ from usfm_bench.data.readers.files import read_pixels
 from usfm_bench.data.readers.mask_values import Colours, nearest_colour
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared_key, sort_names
-from usfm_bench.data.readers.tables import look_up
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.readers.tables import Row, look_up
+from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
 
@@ -26,6 +26,7 @@ class MasksReader(FolderReader):
     def __init__(self, spec: DatasetSpec, root: Path, options: MasksOptions | None = None) -> None:
         super().__init__(spec, root)
         self.options = options or read_options(spec, MasksOptions)
+        self._spacing: dict[str, Spacing] = {}
 
     def cases(self) -> list[Case]:
         """Every image of the entry's classes, by path; masks without an image, and the like, go to `faults`."""
@@ -53,12 +54,11 @@ class MasksReader(FolderReader):
         return self._of_classes(self._label(cases, dict(images)))
 
     def load(self, case: Case) -> Sample:
-        """Image by luminance; masks united; no mask where the entry has no pattern for one."""
+        """Image by luminance; masks united, None where the entry has no pattern for one; spacing from a table."""
         assert case.image is not None
         image = read_grey(case.image)
-        return Sample(
-            case, image, self.read_mask(case, image.shape, self.options.values) if self.options.masks else None
-        )
+        mask = self.read_mask(case, image.shape, self.options.values) if self.options.masks else None
+        return Sample(case, image, mask, self._spacing.get(case.case_id))
 
     def _case(self, name: str, values: dict[str, str], files: dict[str, Path], masks: list[str]) -> Case:
         if self.options.masks and not masks and self.options.no_mask == "fault":
@@ -87,13 +87,8 @@ class MasksReader(FolderReader):
             return cases
         rows, faults = look_up(source, self.root, ((case.case_id, values[case.case_id]["id"]) for case in cases))
         self.faults += faults
-        return [
-            replace(
-                case, label=rows[case.case_id].label or case.label, patient=rows[case.case_id].patient or case.patient
-            )
-            for case in cases
-            if case.case_id in rows
-        ]
+        self._spacing = {name: row.spacing for name, row in rows.items() if row.spacing}
+        return [_told(case, rows[case.case_id]) for case in cases if case.case_id in rows]
 
     def _label_by_colour(self, case: Case) -> Case | None:
         """The case with the class whose colour its masks have, or else with the entry's class that has no colour."""
@@ -123,3 +118,9 @@ class MasksReader(FolderReader):
             others = ", ".join(sorted({str(case.label) for case in cases} - set(classes)))
             self._notes.append(f"left out {len(cases) - len(kept)} images of other classes ({others})")
         return kept
+
+
+def _told(case: Case, row: Row) -> Case:
+    return replace(
+        case, label=row.label or case.label, patient=row.patient or case.patient, split=row.side or case.split
+    )

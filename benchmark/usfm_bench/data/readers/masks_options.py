@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.mask_values import HALF, Colours, Values
@@ -30,6 +30,9 @@ def _has_one_group(pattern: str | None) -> str | None:
 
 Pattern = Annotated[str, AfterValidator(_has_id)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+Tables = Annotated[
+    tuple[Table, ...], Field(min_length=1), BeforeValidator(lambda v: (v,) if isinstance(v, dict) else v)
+]
 PatientRegex = Annotated[str | None, AfterValidator(_has_one_group)]
 
 
@@ -46,8 +49,8 @@ class MasksOptions(Options):
     """Which levels of a mask are the lesion."""
     no_mask: Literal["fault", "empty"] = "fault"
     """What an image without a mask file is: a fault, or an image without a lesion."""
-    label_from: Table | Literal["colours"] | None = None
-    """A table, or the colour that is in the mask; black alone: the entry's class without a colour."""
+    label_from: Tables | Literal["colours"] | None = None
+    """A table, several, or the colour that is in the mask; black alone: the entry's class without a colour."""
     patient: PatientRegex = None
     """Regular expression that finds the patient in the image's path."""
 

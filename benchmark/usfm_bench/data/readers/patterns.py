@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from usfm_bench.data.sample import Side
 
 SIDES: dict[str, Side] = {
-    **dict.fromkeys(("train", "training", "train_set", "training_set"), "train"),
+    **dict.fromkeys(("train", "training", "train_set", "training_set", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "val_set", "validation_set"), "val"),
     **dict.fromkeys(("test", "testing", "test_set", "testing_set"), "test"),
 }

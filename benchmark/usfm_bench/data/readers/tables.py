@@ -1,39 +1,67 @@
-"""A CSV file beside the images that says what they show."""
+"""Tables beside the images that say what they show: CSV, other separators, or the first sheet of a workbook."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
+from pydantic import Field
 
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.files import link_fault
+from usfm_bench.data.readers.patterns import SIDES
+from usfm_bench.data.readers.workbooks import read_workbook
+from usfm_bench.data.sample import Side, Spacing
 from usfm_bench.errors import DataError, did_you_mean
+
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0}
 
 
 class Table(Options):
-    """A CSV file, relative to the data set's folder, with a row an image."""
+    """A file relative to the data set's folder, with a row an image: CSV, or `.xlsx`."""
 
     file: str
     id: str
-    """Column that holds the image's `{id}`, its file name, or its file name without the ending."""
+    """Column that holds the image's `{id}` (with or without its zeros in front), its file name, or that without the
+    ending."""
     label: str | None = None
     """Column of the class."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """What the column holds -> the class; others are classes as they are."""
     patient: str | None = None
     """Column of the patient."""
+    split: str | None = None
+    """Column of the side that the data set prescribes."""
+    sides: dict[str, Side] = Field(default_factory=dict)
+    """What that column holds -> the side; `train`, `val`, `test` and the like need none."""
+    side: Side | None = None
+    """The side of every image of this table."""
+    spacing: str | None = None
+    """Column of the distance between pixels, the same down and across; empty where it is not known."""
+    unit: Literal["mm", "cm"] = "mm"
+    """Of `spacing`."""
+    separator: str = ","
+    """A regular expression where it has more than one character, such as `\\s+`."""
+    header: tuple[str, ...] = ()
+    """Names of the columns, where the file has no line of names."""
 
 
 class Row(NamedTuple):
     """What a table says of one image."""
 
-    label: str | None
-    patient: str | None
+    label: str | None = None
+    patient: str | None = None
+    side: Side | None = None
+    spacing: Spacing | None = None
 
 
-def read_columns(path: Path, root: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """A CSV file as text, stripped; other columns are dropped.
+def read_columns(
+    path: Path, root: Path, columns: Iterable[str], separator: str = ",", header: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A table as text, stripped; other columns are dropped.
 
     Raises:
         DataError: not there, outside `root`, not a table, or without one of the columns.
@@ -43,10 +71,7 @@ def read_columns(path: Path, root: Path, columns: Iterable[str]) -> pd.DataFrame
         raise DataError(f"{path}: leaves the data set's folder.")
     if not path.is_file():
         raise DataError(link_fault(path, root.resolve()) or f"{path}: does not exist.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except ValueError as error:  # pandas' parser errors and wrong encodings are ValueErrors
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+    table = read_workbook(path) if path.suffix.lower() == ".xlsx" else _read_csv(path, separator, header)
     table = table.rename(columns=lambda name: str(name).strip())
     if missing := [name for name in columns if name not in table]:
         hints = "".join(did_you_mean(name, table.columns) for name in missing)
@@ -54,29 +79,72 @@ def read_columns(path: Path, root: Path, columns: Iterable[str]) -> pd.DataFrame
     return table[columns].map(str.strip)
 
 
-def look_up(table: Table, root: Path, images: Iterable[tuple[str, str]]) -> tuple[dict[str, Row], list[str]]:
+def _read_csv(path: Path, separator: str, header: Sequence[str]) -> pd.DataFrame:
+    engine: Literal["c", "python"] = "c" if len(separator) == 1 else "python"
+    try:
+        return pd.read_csv(
+            path,
+            sep=separator,
+            engine=engine,
+            names=list(header) or None,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+        )
+    except ValueError as error:  # pandas' parser errors and wrong encodings are ValueErrors
+        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str]]) -> tuple[dict[str, Row], list[str]]:
     """The rows of (name, id) pairs, by name, and the faults: images without a row, rows without an image.
 
     Raises:
-        DataError: the table cannot be read; see `read_columns`.
+        DataError: a table cannot be read; see `read_columns`.
     """
-    path = root / table.file
-    rows = read_columns(path, root, filter(None, (table.id, table.label, table.patient)))
-    keys = rows[table.id]
-    faults = [f"{path}: '{key}' has two rows." for key in dict.fromkeys(keys[keys.duplicated()])]
-    by_key = dict(zip(keys, rows.to_dict("records"), strict=True))
+    by_key: dict[str, tuple[Table, dict[Any, str]]] = {}
+    faults: list[str] = []
+    for table in tables:
+        wanted = filter(None, (table.id, table.label, table.patient, table.split, table.spacing))
+        rows = read_columns(root / table.file, root, wanted, table.separator, table.header)
+        twice = set(rows[table.id][rows[table.id].duplicated()]) | (by_key.keys() & set(rows[table.id]))
+        faults += [f"{root / table.file}: '{key}' has two rows." for key in sorted(twice)]
+        by_key |= {key: (table, row) for key, row in zip(rows[table.id], rows.to_dict("records"), strict=True)}
     found, used = {}, set()
     for name, ident in images:
-        known = [k for k in (ident, PurePosixPath(name).name, PurePosixPath(name).stem) if k in by_key]
+        path = PurePosixPath(name)
+        known = [k for k in (ident, path.name, path.stem, ident.lstrip("0")) if k in by_key]
         if not known:
-            faults.append(f"{root / name}: has no row in '{table.file}'.")
+            faults.append(f"{root / name}: has no row in '{' or '.join(table.file for table in tables)}'.")
             continue
         used.add(known[0])
-        row = by_key[known[0]]
-        found[name] = Row(row.get(table.label or "") or None, row.get(table.patient or "") or None)
-        faults += [
-            f"{path}: '{known[0]}': {column} is empty."
-            for column in (table.label, table.patient)
-            if column and not row[column]
-        ]
-    return found, faults + [f"{path}: '{key}' names no image." for key in by_key if key not in used]
+        found[name], wrong = _row(*by_key[known[0]])
+        faults += [f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}" for fault in wrong]
+    faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]
+    return found, faults
+
+
+def _row(table: Table, row: Mapping[Any, str]) -> tuple[Row, list[str]]:
+    """What one row says, and what is wrong with it."""
+    wanted = (table.label, table.patient, table.split)
+    faults = [f"{column} is empty." for column in wanted if column and not row[column]]
+    label = row[table.label] if table.label else ""
+    side, spacing = table.side, None
+    if table.split and (value := row[table.split]):
+        side = table.sides.get(value) or SIDES.get(value.lower())
+        if side is None:
+            faults.append(f"'{value}' is no split; known: {', '.join([*table.sides, *SIDES])}.")
+    if table.spacing and (value := row[table.spacing]):
+        spacing = _spacing(value, table.unit)
+        if spacing is None:
+            faults.append(f"{table.spacing} '{value}' is no distance between pixels.")
+    patient = row[table.patient] if table.patient else ""
+    return Row(table.names.get(label, label) or None, patient or None, side, spacing), faults
+
+
+def _spacing(text: str, unit: str) -> Spacing | None:
+    try:
+        step = float(text) * _MILLIMETRES[unit]
+    except ValueError:
+        return None
+    return Spacing(step, step) if 0 < step < math.inf else None

@@ -1,0 +1,75 @@
+"""The first sheet of an Excel workbook (`.xlsx`), as text.
+
+By hand, since a workbook of labels is a few kilobytes of zipped XML and a library for it would be one more to install.
+ECMA-376, part 1, section 18.3.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from usfm_bench.errors import DataError
+
+_MOST = 64_000_000
+"""Bytes of one unpacked part; a tiny file can claim any."""
+_NAMESPACE = re.compile(r"\{.*\}")
+
+
+def read_workbook(path: Path) -> pd.DataFrame:
+    """Rows below the line of names; cells without a value are empty text, and whole numbers have no point.
+
+    Raises:
+        DataError: no workbook, or one too large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+            shared = [_text(item) for item in _part(archive, "xl/sharedStrings.xml") if item.tag == "si"]
+            lines = [_line(row, shared) for row in _part(archive, "xl/worksheets/sheet1.xml") if row.tag == "row"]
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
+        raise DataError(f"{path}: cannot be read as a workbook: {error}. Save it as CSV.") from None
+    names, *rows = lines or [{}]
+    columns = [names.get(i, "") for i in range(max(names, default=-1) + 1)]
+    return pd.DataFrame([[row.get(i, "") for i in range(len(columns))] for row in rows if row], columns=columns)
+
+
+def _part(archive: zipfile.ZipFile, name: str) -> Iterator[ElementTree.Element]:
+    if name not in archive.namelist() and name.endswith("sharedStrings.xml"):
+        return
+    if archive.getinfo(name).file_size > _MOST:
+        raise ValueError(f"'{name}' has more than {_MOST / 1e6:g} MB")
+    for element in ElementTree.fromstring(archive.read(name)).iter():
+        element.tag = _NAMESPACE.sub("", element.tag)
+        yield element
+
+
+def _line(row: ElementTree.Element, shared: list[str]) -> dict[int, str]:
+    """Position of the column -> text."""
+    cells = {}
+    for i, cell in enumerate(row):
+        value = next((_text(child) for child in cell if _NAMESPACE.sub("", child.tag) in ("v", "is")), "")
+        if cell.get("t") == "s" and value:
+            value = shared[int(value)]
+        elif cell.get("t") in (None, "n") and re.fullmatch(r"-?\d+\.0+", value):
+            value = value.partition(".")[0]
+        cells[_column(cell.get("r", ""), i)] = value
+    return cells
+
+
+def _column(reference: str, otherwise: int) -> int:
+    """`C7` is 2."""
+    letters = reference.rstrip("0123456789")
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number - 1 if letters else otherwise
+
+
+def _text(element: ElementTree.Element) -> str:
+    return "".join(part.text or "" for part in element.iter() if _NAMESPACE.sub("", part.tag) in ("t", "v"))

@@ -1,0 +1,73 @@
+"""The data set registry as text: a list for the terminal, and the page docs/datasets.md."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+
+from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.pipe_table import pipe_table, printable
+
+HEADER = ("name", "organ", "images", "tasks", "terms", "data")
+_SHORT = {"segmentation": "seg", "classification": "cls"}
+_ABOUT = """# Data sets
+
+Written by `make docs` from `datasets.yaml`. None of the data comes with usfm-bench; an entry says how a release is read
+as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are looked for;
+`usfm-bench data verify NAME` reads every file.
+
+Nothing here is legal advice: read the terms at the source before you use a data set or pass it on.
+"""
+
+
+def terms(spec: DatasetSpec) -> str:
+    """What it takes to have the data, in a word: `open`, `agreement`, `not shared`, or `unclear`."""
+    if spec.synthetic:
+        return "none"
+    if spec.agreement:
+        return "agreement"
+    return {True: "open", False: "not shared", None: "unclear"}[spec.redistributable]
+
+
+def list_text(specs: Iterable[DatasetSpec], here: Mapping[str, bool]) -> str:
+    """One line a data set, by organ and name; simulated ones apart, below."""
+    ordered = sorted(specs, key=lambda spec: (spec.synthetic, spec.organ, spec.name))
+    lines = [HEADER, *(_line(spec, here[spec.name]) for spec in ordered)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
+    text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    n_real = 1 + sum(not spec.synthetic for spec in ordered)
+    return "\n".join([*text[:n_real], "", *text[n_real:]]).rstrip()
+
+
+def _line(spec: DatasetSpec, here: bool) -> tuple[str, ...]:
+    n = "" if spec.n_images is None else str(spec.n_images)
+    tasks = ", ".join(_SHORT[task] for task in spec.tasks) or "none"
+    state = "simulated" if spec.synthetic else "here" if here else "not here"
+    organ = textwrap.shorten(printable(spec.organ), 20, placeholder=" ...")
+    return printable(spec.name), organ, n, tasks, terms(spec), state
+
+
+def datasets_markdown(specs: Iterable[DatasetSpec]) -> str:
+    """The page: a table of all entries with data on disk, and what is uncertain about each."""
+    real = sorted((spec for spec in specs if not spec.synthetic), key=lambda spec: (spec.organ, spec.name))
+    header = ["name", "organ", "images", "patients", "classes", "pixel spacing", "licence", "may be passed on"]
+    header += ["agreement", "source"]
+    table = pipe_table(header, [_row(spec) for spec in real], left=set(header) - {"images", "patients"})
+    sections = [line for spec in real for line in _section(spec)]
+    return "\n".join([_ABOUT, *table, "", "## What each is, and what is not certain", *sections, ""])
+
+
+def _row(spec: DatasetSpec) -> list[str]:
+    shared = {True: "yes", False: "no", None: "not stated"}[spec.redistributable]
+    counts = ["not stated" if n is None else str(n) for n in (spec.n_images, spec.n_patients)]
+    classes = [f"{name} {n}" if (n := spec.n_by_class.get(name)) is not None else name for name in spec.classes]
+    line = [f"`{spec.name}`", spec.organ, *counts, ", ".join(classes) or "none", spec.spacing or "not stated"]
+    return [*line, spec.licence, shared, spec.agreement or "none", spec.source]
+
+
+def _section(spec: DatasetSpec) -> Iterator[str]:
+    facts = {"Probe": spec.probe, "Image size in pixels": spec.image_size, "Size on disk": spec.size}
+    known = [f"{name}: {value}." for name, value in facts.items() if value not in ("", "not stated")]
+    yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
+    yield from ("", " ".join(known)) if known else ()
+    yield from ("", *(f"- {sentence}" for sentence in spec.uncertain))
