@@ -33,8 +33,7 @@ def invent_store(
     )
     open_once = cache(lambda name: open_dataset(load_registry(registry)[name], folder))
     for spec in trials:
-        # A variant has the test cases of its base.
-        dataset = open_once(spec.dataset.name.split("@")[0] if spec.dataset.training else spec.dataset.name)
+        dataset = open_once(spec.dataset.name.partition("@")[0])  # a part of a training side has its test cases
         predictions = invent_predictions(spec, dataset)
         tuned = tune(predictions, spec.dataset.positive)
         cases = score_cases(predictions, case_table(dataset), tuned=tuned)

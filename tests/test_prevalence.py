@@ -28,9 +28,7 @@ two:
   tasks: [classification]
   positive: malignant
   options: {n: 36, size: 64}
-""" + "".join(
-    f'"{name}": {{extends: two, training: {{prevalence: {p}}}}}\n' for name, p in zip(NAMES, PREVALENCES, strict=True)
-)
+"""
 
 
 @pytest.fixture(scope="module")

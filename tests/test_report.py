@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,6 +9,8 @@ from invented import invent_store
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import primary
 from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.html.page import _block
+from usfm_bench.reporting.markdown import table_grids
 from usfm_bench.reporting.published import published_rows
 from usfm_bench.reporting.rows import Row, usual_classification
 
@@ -44,6 +47,28 @@ def test_json_rows_have_the_contracted_keys(report):
     for row in content["rows"]:
         assert set(row) >= KEYS
         assert row["source"] in {"measured", "reported"}
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html"])
+def test_a_data_set_whose_split_leaks_is_marked_in_every_table(report, form):
+    rows = tuple(replace(row, n_leaked=5) if row.dataset == "tiny-clinical" else row for row in report.rows)
+    leaky = replace(report, rows=rows)
+    if form == "html":
+        tables = [
+            t
+            for i, (_, grids) in enumerate(table_grids(leaky))
+            for t in _block(leaky, "2", grids, {}, [], f"i{i}").tables
+        ]
+        cells = [cell.text for table in tables for line in table.lines for cell in line.cells]
+    else:
+        cells = [c.strip() for line in render([leaky], form).split("\n") for c in line.replace("&", "|").split("|")]
+    names = [cell for cell in cells if cell.startswith("tiny-clinical")]
+    assert len(names) > 10
+    assert [name for name in names if "(LEAKS)" not in name and ":" not in name] == []
+    if form == "markdown":
+        assert "5 of tiny-clinical's test cases have a twin in training or validation" in render([leaky], form)
+        assert "Rank on tiny-clinical (LEAKS)" in cells
+    assert "LEAKS" not in render([report], "latex")
 
 
 def test_several_suites_are_a_json_list(report):

@@ -17,6 +17,19 @@ class Grid(NamedTuple):
     """Data set and model whose trials a line's numbers come from; None where it is not of one model's trials."""
 
 
+def marked(grid: Grid, names: Collection[str], mark: str) -> Grid:
+    """The grid with a mark behind these data sets, in their column and in headings such as `Rank on busi`."""
+    if not names or not grid.header:
+        return grid
+    heads = [f"{head} {mark}" if head.removeprefix("Rank on ") in names else head for head in grid.header]
+    of_data = grid.header[0] == "Dataset"
+    body = [
+        [f"{line[0]} {mark}", *line[1:]] if of_data and line[0].removesuffix(" (synthetic)") in names else line
+        for line in grid.body
+    ]
+    return Grid(heads, body, grid.of)
+
+
 def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str]) -> list[str]:
     """Lines of a table; the columns in `left` to the left, figures to the right."""
     lines = [[escaped(cell) for cell in line] for line in (header, *body)]

@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from usfm_bench.metrics.classification import PER_CLASS
-from usfm_bench.pipe_table import Grid, escaped, pipe_table
+from usfm_bench.pipe_table import Grid, escaped, marked, pipe_table
 from usfm_bench.reporting.cells import NONE, cell, count, dataset_name, heading
 from usfm_bench.reporting.decisions import DECISIONS, decision_grid, tuning_caption
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.published import Against, verdicts
-from usfm_bench.reporting.report import Report, definitions_of
+from usfm_bench.reporting.report import LEAKS, Report, definitions_of, leaking
 from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import statistics_markdown
 from usfm_bench.results.frames import ModelResults
@@ -81,16 +81,16 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
         more = [column for column in measured if column not in first]
         known = [row for row in main if row.source == "measured"]
         results = [r for r in report.results if r.first.spec.table == table]
-        yield (
-            table,
-            TableGrids(
-                _main_grid(main, first),
-                _against_grid([a for a in report.against if a.table == table]),
-                _main_grid(known, more) if more else None,
-                _class_grid(whole, results) if any(row.label for row in whole) else None,
-                decision_grid(whole, results),
-            ),
+        grids = TableGrids(
+            _main_grid(main, first),
+            _against_grid([a for a in report.against if a.table == table]),
+            _main_grid(known, more) if more else None,
+            _class_grid(whole, results) if any(row.label for row in whole) else None,
+            decision_grid(whole, results),
         )
+        leaks = leaking(report)
+        others = (grid and marked(grid, leaks, LEAKS) for grid in grids[1:])
+        yield table, TableGrids(marked(grids.main, leaks, LEAKS), *others)
 
 
 def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> Grid:
@@ -276,6 +276,12 @@ def caption(report: Report) -> list[str]:
             + "."
         )
         lines += _impossible(report)
+    leaks = {row.dataset: f"{row.n_leaked} of {row.dataset}'s test cases" for row in report.rows if row.n_leaked}
+    if leaks:
+        lines.append(
+            f"{LEAKS}: the split that the data set brings along has patients or near-duplicates on two sides: "
+            f"{', '.join(leaks.values())} have a twin in training or validation. Scores on it are too good."
+        )
     versions = {
         f"{s.dataset.name} v{s.dataset.version}, {r.first.data_hash[:8]}": None
         for s, r in zip(specs, report.results, strict=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from usfm_bench.pipe_table import Grid
 from usfm_bench.reporting.prevalence import Answer, Curve, PrevalenceRow
-from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.report import LEAKS, Report
 from usfm_bench.reporting.statistics import with_interval
 from usfm_bench.stats import Interval
 
@@ -43,7 +43,8 @@ def prevalence_sections(report: Report, table: str | None) -> Iterator[Prevalenc
 
 def _title(rows: Sequence[PrevalenceRow]) -> str:
     first = rows[0]
-    name = f"{first.dataset}{' (synthetic)' * bool(first.synthetic)}"
+    leaks = f" {LEAKS}" * any(row.n_leaked for row in rows)
+    name = f"{first.dataset}{' (synthetic)' * bool(first.synthetic)}{leaks}"
     how = "one classifier on test sets" if first.curve == "alone" else "trained and tested"
     return f"F1 against prevalence of {first.positive}, {name}: {how} at each prevalence"
 

@@ -48,6 +48,15 @@ class Report:
     """F1 against the prevalence of the positive class, of data sets that name one."""
 
 
+LEAKS = "(LEAKS)"
+"""Mark of a data set whose split has a group on two sides."""
+
+
+def leaking(report: Report) -> set[str]:
+    """Data sets whose own split has a patient or a near-duplicate on two sides."""
+    return {row.dataset for row in report.rows if row.n_leaked}
+
+
 def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
     """Rows for everything that is finished.
 

@@ -134,7 +134,7 @@ def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
         "n_seeds": len(results.seeds),
         "synthetic": spec.dataset.synthetic,
         "seen_in_pretraining": results.first.seen_in_pretraining,
-        "n_leaked": sum(record.n_leaked for record in results.records) // len(results.seeds),
+        "n_leaked": results.n_leaked,
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from usfm_bench.pipe_table import Grid, pipe_table
+from usfm_bench.pipe_table import Grid, marked, pipe_table
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.rankings import TableRanking
-from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.report import LEAKS, Report, leaking
 from usfm_bench.reporting.spreads import Spread
 from usfm_bench.stats import Ranked
 
@@ -20,19 +20,21 @@ _NONE = "n/a"
 def statistics_markdown(report: Report, table: str | None) -> list[str]:
     """What stands below a table of the paper: are differences real, who is best, and what would tell more."""
     lines: list[str] = []
+    leaks = leaking(report)
     compared = [c for c in report.comparisons if c.table == table]
     if compared:
-        lines += ["Comparisons, each paired on the same seeds and cases:", "", *_lines(*comparisons(compared))]
+        lines += ["Comparisons, each paired on the same seeds and cases:", "", *_lines(*comparisons(compared), leaks)]
     for ranking in report.rankings:
         if ranking.table == table:
-            lines += [f"{ranking_title(ranking)}:", "", *_lines(*ranked(ranking))]
+            lines += [f"{ranking_title(ranking)}:", "", *_lines(*ranked(ranking), leaks)]
     spread = [s for s in report.spreads if s.table == table]
     if spread:
-        lines += ["Where the spread comes from:", "", *_lines(spread_grid(spread), spread_notes(spread))]
+        lines += ["Where the spread comes from:", "", *_lines(spread_grid(spread), spread_notes(spread), leaks)]
     return lines
 
 
-def _lines(grid: Grid, notes: Sequence[str]) -> list[str]:
+def _lines(grid: Grid, notes: Sequence[str], leaks: Collection[str]) -> list[str]:
+    grid = marked(grid, leaks, LEAKS)
     return [*pipe_table(grid.header, grid.body, LEFT), "", *(f"- {note}" for note in notes), ""]
 
 

@@ -83,6 +83,11 @@ class ModelResults:
     def _complete(self, columns: Sequence[str]) -> bool:
         return set(columns) <= set(self.cases) and bool(self.cases[columns].notna().all(axis=None))
 
+    @property
+    def n_leaked(self) -> int:
+        """Test cases with a case of their group in training or validation, over all folds."""
+        return sum(record.n_leaked for record in self.records) // len(self.seeds)
+
     @cached_property
     def _rows(self) -> NDArray[np.intp]:
         """(seeds, cases) positions in `cases`."""

@@ -61,8 +61,8 @@ def at_prevalence(metric: str, sensitivity: Floats, specificity: Floats, prevale
     F1 = 2 p SEN / (p (1 + SEN) + (1 - p)(1 - SPEC)): Siblini et al. (2020), Master your metrics with calibration,
     arXiv:1909.02827.
 
-    >>> at_prevalence("F1", np.array(0.8), np.array(0.9), 0.5).round(4)  # 0.8 / (0.8 + (0.1 + 0.2) / 2)
-    array(0.8421)
+    >>> round(float(at_prevalence("F1", np.array(0.8), np.array(0.9), 0.5)), 4)  # 0.8 / (0.8 + (0.1 + 0.2) / 2)
+    0.8421
 
     Args:
         metric: a key of `METRICS`.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from usfm_bench.reporting.figures.style import Look, blank, looks_of
-from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.report import LEAKS, Report
 from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
@@ -63,8 +63,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The data set, and whether it is simulated."""
-        return f"{self.dataset} (synthetic)" if self.synthetic else self.dataset
+        """The data set, whether it is simulated, and whether its split leaks."""
+        leaks = f" {LEAKS}" * any(r.n_leaked for r in self.results)
+        return f"{self.dataset}{' (synthetic)' * self.synthetic}{leaks}"
 
     def named(self, kind: str, what: str, caption: str, figure: Figure) -> NamedFigure:
         """A figure of this data set."""

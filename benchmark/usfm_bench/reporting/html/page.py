@@ -14,7 +14,7 @@ from usfm_bench import __version__
 from usfm_bench.atomic import check_writable, write_text
 from usfm_bench.metrics.definitions import known_definitions
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.pipe_table import Grid
+from usfm_bench.pipe_table import Grid, marked
 from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.figures.style import PAGE
@@ -27,7 +27,7 @@ from usfm_bench.reporting.markdown import AGAINST, TITLES, TableGrids, caption, 
 from usfm_bench.reporting.method import definitions_grid
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.readable import ReadableStore
-from usfm_bench.reporting.report import Report, definitions_of
+from usfm_bench.reporting.report import LEAKS, Report, definitions_of, leaking
 from usfm_bench.reporting.statistics import comparisons, ranked, ranking_title, spread_grid, spread_notes
 from usfm_bench.results.store import Store
 
@@ -128,6 +128,7 @@ def _block(
     report: Report, table: str | None, grids: TableGrids, links: Links, missing: Sequence[Gap], ident: str
 ) -> Block:
     means = "Mean [95 % interval] over seeds and cases, in the unit of the column."
+    leaks = leaking(report)
     main = _with_gaps(grids.main, missing)
     tables = [table_of(main, f"{ident}-main", "", f"{means} Reported rows are as published.", links=links)]
     if grids.against:
@@ -148,14 +149,15 @@ def _block(
     if compared := [c for c in report.comparisons if c.table == table]:
         grid, notes = comparisons(compared)
         caption = "Pairs of models, on the same seeds and cases."
-        tables.append(table_of(grid, f"{ident}-pairs", "Comparisons", caption, notes=notes))
+        tables.append(table_of(marked(grid, leaks, LEAKS), f"{ident}-pairs", "Comparisons", caption, notes=notes))
     rankings = [each for each in report.rankings if each.table == table]
     for i, each in enumerate(rankings):
         grid, notes = ranked(each)
+        grid = marked(grid, leaks, LEAKS)
         tables.append(table_of(grid, f"{ident}-rank-{i}", ranking_title(each), "1 is best.", notes=notes))
     if spread := [s for s in report.spreads if s.table == table]:
         title, caption = "Where the spread comes from", "What makes the intervals as wide as they are."
-        grid, notes = spread_grid(spread), spread_notes(spread)
+        grid, notes = marked(spread_grid(spread), leaks, LEAKS), spread_notes(spread)
         tables.append(table_of(grid, f"{ident}-spread", title, caption, notes=notes, links=links, folded=True))
     return Block(ident, TITLES[table], tables, [plot for each in rankings if (plot := diagram_of(each)) is not None])
 

@@ -10,7 +10,7 @@ from usfm_bench.metrics.definitions import DEFINITIONS, headline
 from usfm_bench.reporting.cells import cell
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.markdown import seeds_in_words
-from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.report import LEAKS, Report, leaking
 from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import advice
 
@@ -23,6 +23,8 @@ class Finding(NamedTuple):
 
     dataset: str
     synthetic: bool
+    leaks: str
+    """Mark of a split with a group on two sides; empty as a rule."""
     basis: str
     """Seeds and cases."""
     sentences: list[tuple[str, str]]
@@ -80,7 +82,8 @@ def _finding(report: Report, dataset: str, rows: Sequence[Row]) -> Finding:
         of_metric = [r for r in rows if r.definition == definition]
         pairs = [c for c in report.comparisons if c.dataset == dataset and c.definition == definition]
         sentences.append((metric, _sentence(of_metric, pairs)))
-    return Finding(dataset, results[0].first.spec.dataset.synthetic, basis, sentences)
+    mark = LEAKS if dataset in leaking(report) else ""
+    return Finding(dataset, results[0].first.spec.dataset.synthetic, mark, basis, sentences)
 
 
 def _sentence(rows: Sequence[Row], pairs: Sequence[Compared]) -> str:
