@@ -330,7 +330,11 @@ def test_half_done_work_that_cannot_be_read_is_removed_and_said(run, tmp_path):
 def test_ctrl_c_says_how_to_go_on(tmp_path, tiny_registry):
     what = ["--datasets", "tiny", "--models", MICRO, "--seeds", "50"]
     process = subprocess.Popen(
-        command(tiny_registry, tmp_path / "runs", *what), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tiny_registry, tmp_path / "runs", *what),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     while not list((tmp_path / "runs").rglob("record.json")):
         assert process.poll() is None

@@ -234,7 +234,7 @@ def test_classes_of_the_disk_become_those_of_the_entry():
 @pytest.fixture(scope="module")
 def thyroid() -> Dataset:
     spec = entry(name="thyroid", classes=("no", "yes"), positive="yes")
-    return Dataset(spec, tuple(cases({"no": [1, 2, 3] * 50, "yes": [1, 2] * 60})))
+    return Dataset(spec, tuple(cases({"no": [1, 2, 3] * 25, "yes": [1, 2] * 30})))
 
 
 def of(dataset: Dataset, part: str, split: SplitSpec = HOLDOUT) -> list[Split]:

@@ -18,7 +18,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import assign_groups, near_duplicate_groups, pixel_hash
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec, Task, find_dataset, load_registry
-from usfm_bench.data.splits import Split, draw_split, shared_groups, split_dataset, split_hash
+from usfm_bench.data.splits import Split, draw_split, shared_groups, split_dataset, split_folds, split_hash
 from usfm_bench.errors import BenchError, DataError
 from usfm_bench.plan import load_suite, suite_names
 
@@ -171,7 +171,7 @@ def sides(part: Part, request: pytest.FixtureRequest) -> Split:
     return drawn(part, folder_of(part.data, request))
 
 
-@pytest.fixture(params=sorted({part.data for part in parts_of_the_suites() if "@" not in part.data}))
+@pytest.fixture(params=sorted({part.data.partition("@")[0] for part in parts_of_the_suites()}))
 def any_dataset(request: pytest.FixtureRequest) -> Dataset:
     return opened(request.param, folder_of(request.param, request))
 
@@ -201,10 +201,17 @@ def test_every_class_is_on_every_side_in_its_share(dataset, sides, part):
         np.testing.assert_allclose(np.bincount(dataset.labels[side]) / len(side), shares, atol=0.05)
 
 
-def test_a_split_does_not_depend_on_the_order_of_reading(dataset, sides, part):
-    shuffled = dataset.subset(np.random.default_rng(0).permutation(len(dataset)))
-    again = split_dataset(shuffled, part.spec, part.fold, task=part.task)
-    assert split_hash(shuffled, again) == split_hash(dataset, sides)
+def test_a_split_does_not_depend_on_the_order_of_reading(any_dataset):
+    shuffled = any_dataset.subset(np.random.default_rng(0).permutation(len(any_dataset)))
+    one, other = any_dataset.spec, shuffled.spec
+    parts = ["10%", f"{one.positive}=20%"] if one.positive else ["10%"]
+    for part in ("", *parts):
+        if part:
+            one, other = (find_dataset(f"{s.name}@{part}", {s.name: s}) for s in (any_dataset.spec, shuffled.spec))
+        before, after = (
+            split_folds(d, FIVE_FOLDS, task="classification") for d in (any_dataset.under(one), shuffled.under(other))
+        )
+        assert [split_hash(any_dataset, s) for s in before] == [split_hash(shuffled, s) for s in after]
 
 
 def test_every_case_is_in_the_test_of_exactly_one_of_five_folds(any_dataset):

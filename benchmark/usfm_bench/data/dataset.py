@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class Dataset:
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
     """What was found and what was left out, in words."""
+    drawn: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Memory of `data.splits`: folds by their settings, so that a suite of many trials draws them once."""
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -55,7 +55,8 @@ def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split
         if any(sample.case.split for sample in dataset.samples):
             folds = [_prescribed(dataset, strata, split)]
         else:
-            folds = _drawn(dataset, strata, split)
+            key = split.model_dump_json()
+            folds = dataset.drawn.get(key) or dataset.drawn.setdefault(key, _drawn(dataset, strata, split))
         return [fold._replace(train=_part(dataset, fold.train, strata, split)) for fold in folds]
     except DataError as error:
         raise DataError(
@@ -100,8 +101,17 @@ def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec
     rule = dataset.spec.training
     if rule is None:
         return train
-    positive = [sample.case.label == dataset.spec.positive for sample in dataset.samples]
-    return part_of_training(train, rule, strata, dataset.groups, positive, split.seed)
+    by_id = _by_id(dataset)
+    positive = [dataset.samples[i].case.label == dataset.spec.positive for i in by_id]
+    found = part_of_training(
+        np.flatnonzero(np.isin(by_id, train)),
+        rule,
+        [strata[i] for i in by_id],
+        [dataset.groups[i] for i in by_id],
+        positive,
+        split.seed,
+    )
+    return np.sort(by_id[found])
 
 
 def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
