@@ -207,3 +207,20 @@ def test_an_absent_figure_is_null():
     row = Row(table=None, dataset="d", model="m", metric="DSC", source="measured", mean=None)
     assert row.ci_low is None
     assert row.sd_cases is None
+
+
+def test_models_without_a_finished_seed_are_named_and_the_others_shown(make_store):
+    store = make_store()
+    paths = sorted(store.root.rglob("*unet*/**/record.json"))
+    for path in paths:
+        content = json.loads(path.read_text())
+        content["spec"]["split"] = {"kind": "kfold", "seed": 0, "folds": 5}
+        path.write_text(json.dumps(content))
+    shown = build_report(store, "demo")
+    unfinished = "tiny-lesion, unet-resnet18-scratch: no seed has all 5 folds; run the suite again to finish it"
+    assert shown.notes[0] == unfinished
+    assert {r.first.spec.model for r in shown.results} == {"usfm-micro-scratch", "timm:resnet18@scratch"}
+    for path in set(store.root.rglob("record.json")) - set(paths):
+        path.unlink()
+    with pytest.raises(BenchError, match="no seed has all 5 folds"):
+        build_report(store, "demo")

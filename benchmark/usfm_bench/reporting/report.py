@@ -70,10 +70,11 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         BenchError: nothing is finished, or several profiles are and none is chosen; names them.
     """
     profile = choose_profile(store, suite, profile)
-    results = load_results(store, suite, profile)
+    results, unfinished = load_results(store, suite, profile)
     check_definitions([r.definitions for r in results if r.first.spec.task == "segmentation"])
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     notes = (
+        *unfinished,
         *_notes(results),
         *_undefined(rows),
         *dict.fromkeys(note for r in results for note in tuning_notes(r)),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from usfm_bench.errors import BenchError
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
-from usfm_bench.results.trials import Trial, by_model, gather_trials
+from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
 from usfm_bench.scoring import DECISION, PROBABILITY, SCALED
 
 
@@ -103,13 +103,21 @@ class ModelResults:
         return rows
 
 
-def load_results(store: Store, suite: str, profile: str) -> list[ModelResults]:
-    """Results of a suite, one entry a (data set, model), in path order.
+def load_results(store: Store, suite: str, profile: str) -> tuple[list[ModelResults], list[str]]:
+    """Results of a suite, one entry a (data set, model), in path order; and what is not finished, in words.
 
     Raises:
         BenchError: trials of one model differ in settings, data or definitions, so they cannot share a row.
     """
-    return [gather(trials, _stored) for trials in by_model(store.finished(suite, profile)).values()]
+    results, unfinished = [], []
+    for trials in by_model(store.finished(suite, profile)).values():
+        try:
+            results.append(gather(trials, _stored))
+        except UnfinishedError as error:
+            unfinished.append(str(error))
+    if unfinished and not results:
+        raise UnfinishedError("\n".join(f"{line}." for line in unfinished))
+    return results, unfinished
 
 
 def gather(

@@ -13,6 +13,10 @@ from usfm_bench.results.record import Record
 Trial = tuple[Path, Record]
 
 
+class UnfinishedError(BenchError):
+    """No seed of a model has all folds yet."""
+
+
 @dataclass(frozen=True)
 class Trials:
     """Finished trials of one model on one data set, with one recipe and one state of the data."""
@@ -51,7 +55,8 @@ def gather_trials(trials: Sequence[Trial], *, rescored: bool = False) -> Trials:
             and the same fold stand for themselves.
 
     Raises:
-        BenchError: they differ in settings, data, weights or definitions, one is there twice, or no seed is complete.
+        BenchError: they differ in settings, data, weights or definitions, one is there twice, or no seed is complete
+            (UnfinishedError).
     """
     _check_alike([record for _, record in trials], definitions=not rescored)
     _check_once(trials)
@@ -68,7 +73,10 @@ def gather_trials(trials: Sequence[Trial], *, rescored: bool = False) -> Trials:
         if seed not in complete
     ]
     if not complete:
-        raise BenchError(f"{trials[0][1].spec.label}: no seed has all {folds} folds; run the suite again to finish it.")
+        spec = trials[0][1].spec
+        raise UnfinishedError(
+            f"{spec.dataset.name}, {spec.model}: no seed has all {folds} folds; run the suite again to finish it"
+        )
     return Trials(complete, tuple(notes))
 
 
