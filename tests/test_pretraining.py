@@ -143,6 +143,7 @@ def call(*arguments):
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_and_several_processes_learn_the_same(tmp_path, tiny_registry):
     whole, parts, two = (tmp_path / f"{name}.pth" for name in ("whole", "parts", "two"))
     first = call(*command(whole, tiny_registry))

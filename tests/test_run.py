@@ -154,12 +154,6 @@ def kill_and_continue(registry: Path, folder: Path, moment: float) -> None:
     subprocess.run(command(registry, runs, *what), check=True, capture_output=True)
 
 
-def test_killing_a_run_costs_nothing_finished(run, tmp_path, tiny_registry):
-    run("whole", seeds=[0, 1], datasets=["tiny", "tiny-lesion"])
-    kill_and_continue(tiny_registry, tmp_path, 0.5)
-    assert_same_bits(tmp_path / "whole", tmp_path / "killed-0.5")
-
-
 @pytest.mark.slow
 def test_killing_a_run_at_any_moment_costs_nothing_finished(run, tmp_path, tiny_registry):
     run("whole", seeds=[0, 1], datasets=["tiny", "tiny-lesion"])
@@ -168,6 +162,7 @@ def test_killing_a_run_at_any_moment_costs_nothing_finished(run, tmp_path, tiny_
         assert_same_bits(tmp_path / "whole", tmp_path / f"killed-{moment}")
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_bits_as_one_process(run, tmp_path, tiny_registry):
     run(seeds=[0, 1])
     what = ["--datasets", "tiny", "--models", MICRO, "--seeds", "2", "--workers", "2"]
