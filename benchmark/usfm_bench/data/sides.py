@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from usfm_bench.data.sample import Sample, Side
 from usfm_bench.data.spec import DatasetSpec
@@ -45,6 +44,8 @@ def stratum(sample: Sample) -> str:
 
 def _drawn(samples: Sequence[Sample], sides: tuple[int, int, int], seed: int) -> list[Side]:
     """Stratified and blind to groups, as published protocols draw."""
+    from sklearn.model_selection import train_test_split  # takes a second to import, for a few entries alone
+
     # In the order of the ids, so that the order of reading does not matter.
     order = sorted(range(len(samples)), key=lambda i: samples[i].case.case_id)
     n_test, n_val = (

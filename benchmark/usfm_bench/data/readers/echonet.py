@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
 from usfm_bench.data.readers.files import to_grey
@@ -68,6 +67,8 @@ class EchonetReader(FolderReader):
 
     def _read_outlines(self) -> dict[str, dict[int, Points]]:
         """Video -> frame -> outline."""
+        import pandas as pd  # every start imports all readers; most need no table
+
         path = self.root / _TRACINGS
         lines = read_columns(path, self.root, ("FileName", "Frame", *_ENDS))
         numbers = lines[["Frame", *_ENDS]].apply(pd.to_numeric, errors="coerce")

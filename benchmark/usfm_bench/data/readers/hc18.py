@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_grey, read_options
 from usfm_bench.data.readers.mask_values import foreground
@@ -116,6 +115,8 @@ def fill_outline(outline: Mask) -> Mask:
     Raises:
         ValueError: no ellipse fits, or the line has a gap within the picture.
     """
+    from scipy import ndimage  # takes a while to import; other readers need it not
+
     rows, columns = np.nonzero(outline)
     if len(rows) < 5:
         raise ValueError("holds no outline.")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import Path
-from typing import Any, cast, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
 from usfm_bench.data.readers.files import name_key
@@ -14,6 +12,9 @@ from usfm_bench.data.readers.mask_values import HALF, Values
 from usfm_bench.data.sample import Case, Sample, Side, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x", "split")
 
@@ -44,8 +45,8 @@ class ManifestReader(FolderReader):
             f"{self._list.name}: '{path}' is listed twice." for path in table["path"][_same_file(table["path"])]
         ]
         for column in ("patient", "split"):
-            given = table.get(column, pd.Series(dtype=str)) != ""
-            if given.any():
+            given = table[column] != "" if column in table else None
+            if given is not None and given.any():
                 self.faults += [f"{self._list.name}, row {i + 2}: {column} is empty." for i in table.index[~given]]
         return [self._case(row) for row, faults in zip(rows, wrong, strict=True) if not faults]
 
@@ -59,6 +60,8 @@ class ManifestReader(FolderReader):
     def _read(self) -> pd.DataFrame:
         if not self._list.is_file():
             raise DataError(missing_folder(self.spec, self._list))
+        import pandas as pd  # every start imports all readers; most need no table
+
         parquet = self._list.suffix.lower() == ".parquet"
         try:
             table = (

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import io, signal
 
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
 from usfm_bench.data.sample import Case, Image, Sample
@@ -42,6 +41,8 @@ class MatReader(FolderReader):
         files = list(self.find().values())
         if len(files) > 1:
             raise DataError(f"{self.root}: {len(files)} files end in .mat; one is needed.")
+        from scipy import io  # takes a while to import; other readers need it not
+
         try:
             data = io.loadmat(files[0], simplify_cells=True, variable_names=["data"])["data"]
             records = [dict(record) for record in ([data] if isinstance(data, dict) else data)]
@@ -134,6 +135,8 @@ def b_mode(echoes: NDArray[np.float64], dynamic_range: float) -> Image:
 
     Levels are 255 at the peak and 0 at `dynamic_range` decibels below it and beyond; a scan of zeros is black.
     """
+    from scipy import signal  # takes a while to import; other readers need it not
+
     envelope = np.abs(signal.hilbert(echoes, axis=0))
     if not (peak := envelope.max()) > 0:
         return np.zeros(echoes.shape, np.uint8)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import pandas as pd
 from pydantic import Field
 
 from usfm_bench.data.readers.base import Options
@@ -16,6 +15,9 @@ from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.data.sample import Side, Spacing
 from usfm_bench.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0}
 
@@ -80,6 +82,8 @@ def read_columns(
 
 
 def _read_csv(path: Path, separator: str, header: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd  # every start imports all readers; most need no table
+
     engine: Literal["c", "python"] = "c" if len(separator) == 1 else "python"
     try:
         return pd.read_csv(

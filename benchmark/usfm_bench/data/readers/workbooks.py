@@ -11,11 +11,13 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import pandas as pd
-
 from usfm_bench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST = 64_000_000
 """Bytes of one unpacked part; a tiny file can claim any."""
@@ -28,6 +30,8 @@ def read_workbook(path: Path) -> pd.DataFrame:
     Raises:
         DataError: no workbook, or one too large.
     """
+    import pandas as pd  # every start imports all readers; most need no table
+
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             shared = [_text(item) for item in _part(archive, "xl/sharedStrings.xml") if item.tag == "si"]
