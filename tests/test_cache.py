@@ -302,3 +302,10 @@ def test_busi_opens_from_it_with_the_same_hash(busi_root, tmp_path, monkeypatch,
     again = open_dataset(spec, busi_root)
     assert len(decoded) == 780
     assert first.content_hash == again.content_hash
+
+
+def test_a_name_does_not_leave_the_cache_folder(root):
+    spec = SPEC.model_copy(update={"name": "../../out/of@1/2=10%"})
+    open_dataset(spec, root)
+    [file] = list(root.parent.rglob("*.arrow"))
+    assert file.parent == root.parent / "cache"

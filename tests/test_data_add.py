@@ -83,6 +83,20 @@ def refused(match: str, place: str = "data/mine", **more) -> str:
     return str(error.value)
 
 
+def test_folders_of_patients_are_no_classes():
+    for patient in range(1, 4):
+        for i in range(14):
+            save(f"P{patient:02d}/{i}.png", picture(20 * patient + i))
+    refused("nothing to train for")
+
+
+def test_folders_of_unknown_words_are_said_to_be_taken_for_classes():
+    for name in ("Meyer_Anna", "Smith_John"):
+        for i in range(14):
+            save(f"{name}/{i}.png", picture(len(name) * 20 + i))
+    assert any("taken for a class: Meyer_Anna, Smith_John. If they are patients" in note for note in add().notes)
+
+
 LAYOUTS = {
     # images, masks -> layout, patterns, classes known
     "class folders": ("{c}/{i}.png", "", "imagefolder", (), True),
@@ -390,6 +404,7 @@ def test_every_unsafe_member_is_told():
         "link.png": "is a link",
         "pipe.png": "neither a file nor a folder",
         "tab\t.png": "control character",
+        ".": "has no name",
     }
     names = {**dict.fromkeys(bad, b"x"), "ok/a.png": b"x", "ok/A.PNG": b"x", "ok/a.png/b.png": b"x"}
     told = unpack(zipped(names, **{"link.png": link, "pipe.png": pipe}))

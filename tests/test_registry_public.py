@@ -22,6 +22,7 @@ from usfm_bench.data.checks import verify_dataset
 from usfm_bench.data.dataset import open_dataset, open_reader
 from usfm_bench.data.readers.echonet import read_frame
 from usfm_bench.data.readers.matlab import b_mode
+from usfm_bench.data.readers.tables import Table, look_up
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.data.sample import Spacing
@@ -97,8 +98,22 @@ def save_workbook(path: Path, rows: list[list[object]]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         listed = "".join(f"<si><t>{escape(text)}</t></si>" for text in texts)
         archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="{name}">{listed}</sst>')
+        # The tab in front is the part that was made second.
+        archive.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{name}"><sheetData/></worksheet>')
         archive.writestr(
-            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{name}"><sheetData>{lines}</sheetData></worksheet>'
+            "xl/worksheets/sheet2.xml", f'<worksheet xmlns="{name}"><sheetData>{lines}</sheetData></worksheet>'
+        )
+        relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+        archive.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{name}" xmlns:r="{relation}"><sheets><sheet name="data" sheetId="2" r:id="rId7"/>'
+            '<sheet name="old" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+            '<Relationship Id="rId1" Type="w" Target="worksheets/sheet1.xml"/>'
+            '<Relationship Id="rId7" Type="w" Target="worksheets/sheet2.xml"/></Relationships>',
         )
 
 
@@ -523,7 +538,7 @@ def test_a_data_set_without_a_task_is_read_and_split_by_nobody(tmp_path):
     wanted = build_spec(small | {"datasets": [spec.name], "masking": {"base_bandwidth": 2, "protected": 1}}, "test")
     seen = load_images(wanted, SHIPPED, tmp_path)
     assert len(seen.images) == 3
-    assert seen.sources[spec.name]["side"] == "all images"
+    assert seen.sources[spec.name]["side"] == "all images, less what related data sets test on"
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -691,3 +706,13 @@ def test_metaimages_with_their_pixels_inside(tmp_path):
     assert np.abs(read_picture(tmp_path / "c.mha", tmp_path, planes=(1, 3)).levels - grey).max() <= 1
     with pytest.raises(DataError, match="expected one picture"):
         read_picture(tmp_path / "c.mha", tmp_path)
+
+
+def test_one_row_is_not_given_to_two_images_of_one_name(tmp_path):
+    (tmp_path / "l.csv").write_text("id,label\n1,benign\n")
+    table = Table(file="l.csv", id="id", label="label")
+    _, faults = look_up([table], tmp_path, [("A/1.png", "A/1"), ("B/1.png", "B/1")])
+    assert faults == [f"{tmp_path / 'l.csv'}: '1' fits 'A/1.png' and 'B/1.png'. Write ids with their folder."]
+    (tmp_path / "l.csv").write_text("id,label\nA/1,benign\nB/1,malignant\n")
+    rows, faults = look_up([table], tmp_path, [("A/1.png", "A/1"), ("B/1.png", "B/1")])
+    assert (faults, [rows[n].label for n in ("A/1.png", "B/1.png")]) == ([], ["benign", "malignant"])

@@ -268,10 +268,17 @@ def test_changed_images_are_noticed(run, tmp_path):
             cv2.imwrite(str(path), rng.integers(0, 255, (40, 50), dtype=np.uint8))
     registry = tmp_path / "own.yaml"
     registry.write_text(
-        "clinical: {version: 1, title: Ours, tasks: [classification], organ: liver, layout: imagefolder, path: own}"
+        "clinical: {version: 1, title: Ours, tasks: [classification], organ: liver, layout: imagefolder, path: own,\n"
+        "           split: {kind: file, file: members.csv}}"
     )
+    members = [f"{c}/{i}.png,{('train', 'train', 'val', 'test')[i % 4]}" for c in "ab" for i in range(12)]
+    listed = tmp_path / "own" / "members.csv"
+    listed.write_text("\n".join(["case_id,split", *members]))
     what = {"suite": "clinical-cls", "profile": "smoke", "datasets": [], "seeds": [0], "registry": registry}
     assert run(**what).exit_code == 0
+    listed.write_text(listed.read_text().replace("a/0.png,train", "a/0.png,test"))
+    with pytest.raises(BenchError, match=r"split_hash: .* -> "):
+        run(**what)
     cv2.imwrite(str(tmp_path / "own" / "a" / "0.png"), np.zeros((40, 50), np.uint8))
     with pytest.raises(BenchError, match=r"data_hash: .* -> "):
         run(**what)

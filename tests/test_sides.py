@@ -133,6 +133,13 @@ def test_a_list_outside_the_data_set_or_missing_is_refused(tmp_path):
             assign_sides(cases({"a": [1]}), entry(split=OwnSplit(kind="file", file=name)), tmp_path)
 
 
+def test_a_list_may_name_cases_that_are_left_out(tmp_path):
+    (tmp_path / "members.csv").write_text("case_id,split\na0-0,test\na1-0,train\na2-0,val\n")
+    spec = entry(split=OwnSplit(kind="file", file="members.csv"))
+    kept = cases({"a": [1] * 3})[:2]
+    assert [s.case.split for s in assign_sides(kept, spec, tmp_path, {"a0-0", "a1-0", "a2-0"})] == ["test", "train"]
+
+
 # ---- draws as published protocols make them --------------------------------------------------------------------------
 
 
@@ -150,6 +157,18 @@ def test_proportions_are_those_of_the_cases_there():
     spec = entry(split=OwnSplit(kind="random", sides=(7, 1, 2)))
     sides = [s.case.split for s in assign_sides(cases({"a": [1] * 30, "b": [1] * 30}), spec, Path())]
     assert [sides.count(side) for side in Split._fields] == [42, 6, 12]
+
+
+@pytest.mark.parametrize("sides", [(0, 1, 1), (1, 1, 0), (3, -1, 1)])
+def test_sides_that_cannot_be_are_refused(sides):
+    with pytest.raises(ValueError, match="training and test need 1 at least"):
+        OwnSplit(kind="random", sides=sides)
+
+
+def test_a_class_too_small_to_draw_is_a_fault_in_words():
+    spec = entry(split=OwnSplit(kind="random", sides=(7, 1, 2)))
+    with pytest.raises(DataError, match=r"Dataset 'mine': split\.sides \[7, 1, 2\]: .*class"):
+        assign_sides(cases({"a": [1] * 30, "b": [1]}), spec, Path())
 
 
 COUNTS = {
@@ -213,6 +232,18 @@ def test_whole_groups_are_left_out_until_the_class_is_as_rare_as_asked(rare, pre
     assert str(len(samples) - len(kept)) in notes[0]
     again, _ = thin_out(samples[::-1], spec)
     assert {s.case.case_id for s in again} == {s.case.case_id for s in kept}
+
+
+def test_the_share_that_is_there_can_be_asked_for_and_the_share_reached_is_said():
+    samples = cases({"common": [1] * 70, "rare": [1] * 30})
+    kept, _ = thin_out(samples, entry(subsample=Subsample(label="rare", prevalence=0.3)))
+    assert len(kept) == 100
+    # Of groups of 25 and 5 times 1, four can be had: 4 of 74 are 5.4 %.
+    samples = cases({"common": [1] * 70, "rare": [25, 1, 1, 1, 1, 1]})
+    for seed in range(6):
+        kept, [note] = thin_out(samples, entry(subsample=Subsample(label="rare", prevalence=0.05, seed=seed)))
+        assert len(kept) == 74
+        assert "5.4% of all are left, 5.0% asked for" in note
 
 
 def test_classes_of_the_disk_become_those_of_the_entry():

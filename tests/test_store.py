@@ -180,7 +180,8 @@ def test_scores_come_back_as_seeds_by_cases(make_store):
     from usfm_bench.results.frames import load_results
 
     store = make_store(models=["usfm-micro-scratch"], seeds=3)
-    [results] = load_results(store, "demo", "smoke")
+    [results], unfinished = load_results(store, "demo", "smoke")
+    assert unfinished == []
     matrix = results.matrix("DSC")
     assert matrix.shape == (3, len(results.case_table))
     first = results.cases[results.cases["seed"] == 0].sort_values("case_id")["DSC"]

@@ -56,7 +56,14 @@ def run_one(
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
     entry = resolve(spec.model)
     card = read_card(entry.weight_file) if entry.weight_file else None
-    folder = store.begin(spec, data_hash=dataset.content_hash, weight_hash=model.weight_hash, code=code_version())
+    sides = split_hash(dataset, split)
+    folder = store.begin(
+        spec,
+        data_hash=dataset.content_hash,
+        split_hash=sides,
+        weight_hash=model.weight_hash,
+        code=code_version(),
+    )
     before_s = clock() - started
     fit = finetune(
         model,
@@ -79,7 +86,7 @@ def run_one(
         spec=spec.without_place(),
         spec_hash=spec.hash,
         data_hash=dataset.content_hash,
-        split_hash=split_hash(dataset, split),
+        split_hash=sides,
         weight_hash=model.weight_hash,
         seen_in_pretraining=seen_in_pretraining(entry, card, dataset, test),
         pretraining_hash=card.recipe_hash if card else None,

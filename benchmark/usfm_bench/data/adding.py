@@ -16,7 +16,7 @@ from usfm_bench.config import SplitSpec
 from usfm_bench.data.archive import unpack
 from usfm_bench.data.checks import contradictions, mask_values
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.folder_names import order_classes, positive_class, suggest_patients
+from usfm_bench.data.folder_names import are_known_classes, order_classes, positive_class, suggest_patients
 from usfm_bench.data.found_files import Files, absolute_path, look_at
 from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Trial, guess
 from usfm_bench.data.readers.masks_options import PatientRegex
@@ -98,9 +98,9 @@ def _add_folder(request: Request, place: Path, registry: Path) -> Added:
     if best is None:
         raise BenchError(_nothing_fits(request, place, files, trials))
     entry, dataset = _read(request, files, best)
-    spec = append_entry(registry, request.name, entry)
     facts = _facts(files, best, dataset) | {"written to": f"{registry}, entry '{request.name}'"}
     notes = [*_others(best, trials), *_notes(best, dataset)]
+    spec = append_entry(registry, request.name, entry)  # last: whatever fails before leaves nothing behind
     return Added(facts, tuple(notes), tuple(_commands(spec, request, registry)))
 
 
@@ -256,6 +256,11 @@ def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
 def _notes(best: Trial, dataset: Dataset) -> list[str]:
     cases = [sample.case for sample in dataset.samples]
     notes = [*dataset.notes, *contradictions(dataset.samples)]
+    if best.candidate.layout == "imagefolder" and not are_known_classes(dataset.classes):
+        notes.append(
+            f"each of these folders is taken for a class: {', '.join(dataset.classes)}. If they are patients, delete "
+            "the entry: their names would stand in every table. A list with columns path, label and patient tells both."
+        )
     if best.candidate.options.get("values") == "nonzero":
         notes.append(
             "masks have levels other than black and white, and all but 0 count as the lesion; where they are several "

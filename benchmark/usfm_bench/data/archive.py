@@ -110,7 +110,7 @@ def _member_fault(info: zipfile.ZipInfo, name: str | None) -> str | None:
         return "the name is not UTF-8."
     mode = stat.S_IFMT(info.external_attr >> 16)
     faults = {
-        "has no name.": not name.strip("/"),
+        "has no name.": not PurePosixPath(name.strip("/")).parts,
         "is an absolute path.": name.startswith("/"),
         "begins with a drive letter.": bool(re.match(r"[A-Za-z]:", name)),
         "leaves the folder ('..').": ".." in re.split(r"[/\\]", name),

@@ -66,7 +66,7 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     if not kept:
         raise DataError(f"Dataset '{spec.name}': no case is left of {len(samples)} found.")
     kept, _ = thin_out(assign_groups(kept, spec), spec)
-    dataset = Dataset(spec, tuple(assign_sides(kept, spec, data_root / spec.path)))
+    dataset = Dataset(spec, tuple(assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in cases})))
     return Images(spec, dataset, left_out, fingerprints(s.image for s in (*dataset.samples, *left_out)))
 
 

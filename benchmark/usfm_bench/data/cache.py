@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +109,8 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
     reading = {"layout": spec.layout, "classes": list(spec.classes_on_disk), "options": spec.options}
     place = content_hash([str(root.resolve()), reading])
     key = content_hash([place, _code(), _listing(root, files)])
-    return ImageCache(folder / f"{spec.name}-v{spec.version}-{place[:12]}.arrow", key)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", spec.name.partition("@")[0])  # parts of a data set have its pixels
+    return ImageCache(folder / f"{name}-v{spec.version}-{place[:12]}.arrow", key)
 
 
 def _listing(root: Path, files: set[Path]) -> list[list[Any]]:

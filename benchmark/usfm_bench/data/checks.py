@@ -74,10 +74,11 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     return report
 
 
-def _check_split(spec: DatasetSpec, kept: Sequence[Sample], root: Path, report: Report) -> None:
+def _check_split(spec: DatasetSpec, samples: Sequence[Sample], root: Path, report: Report) -> None:
     try:
-        kept, left_out = thin_out(kept, spec)
-        dataset = Dataset(spec, tuple(assign_sides(kept, spec, root)), tuple(left_out))
+        kept, left_out = thin_out(samples, spec)
+        others = {*spec.exclude, *(sample.case.case_id for sample in samples)}
+        dataset = Dataset(spec, tuple(assign_sides(kept, spec, root, others)), tuple(left_out))
     except DataError as error:
         report.faults.append(str(error))
         return

@@ -98,7 +98,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     if faults:
         raise DataError("\n".join(faults))
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
-    kept = assign_sides(kept, spec, data_root / spec.path)
+    kept = assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in found})
     dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
     if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")

@@ -34,11 +34,16 @@ def folder_roles(parents: Sequence[tuple[str, ...]]) -> list[str]:
             roles.append("{split}")
         elif i == label:
             roles.append("{label}")
-        elif "{patient}" not in roles and _are_numbered(distinct):
+        elif "{patient}" not in roles and are_numbered(distinct):
             roles.append("{patient}")
         else:
             roles.append(f"{{part{i}}}")
     return roles
+
+
+def are_known_classes(names: Collection[str]) -> bool:
+    """Whether all names are words that classes are usually called by."""
+    return {*map(str.lower, names)} <= _CLASS_WORDS
 
 
 def are_sides(names: Collection[str]) -> bool:
@@ -50,12 +55,12 @@ def _looks_like_classes(names: Sequence[str]) -> bool:
     counts = Counter(names)
     if not 2 <= len(counts) <= _MOST_CLASSES or are_sides(counts):
         return False
-    if _are_numbered(counts):
+    if are_numbered(counts):
         return False
     return {*map(str.lower, counts)} <= _CLASS_WORDS or len(names) >= _LEAST_IMAGES * len(counts)
 
 
-def _are_numbered(names: Collection[str]) -> bool:
+def are_numbered(names: Collection[str]) -> bool:
     """Whether names are one word with numbers, as patients are (P01, P02); not so grade1 and grade2, or 0 to 9."""
     forms = {re.sub(r"\d+", "#", name) for name in names}
     if len(forms) != 1:

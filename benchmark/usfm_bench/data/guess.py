@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from usfm_bench.data.dataset import decode, open_reader
-from usfm_bench.data.folder_names import are_sides, folder_roles
+from usfm_bench.data.folder_names import are_numbered, are_sides, folder_roles
 from usfm_bench.data.found_files import Files, absolute_path
 from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
 from usfm_bench.data.mask_likeness import guess_values, spread
@@ -209,7 +209,7 @@ def _label_folders(files: Files) -> Iterator[Candidate]:
 def _class_folders(files: Files) -> Iterator[Candidate]:
     """The last resort: whatever lies in several folders, each a class, which are not the sides of a split."""
     tops = {name.split("/")[0] for name in files.images if "/" in name}
-    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not are_sides(tops):
+    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not are_sides(tops) and not are_numbered(tops):
         yield Candidate("imagefolder", "one folder a class")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,16 @@ _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 _SHOWN = 5
 
 
-def assign_sides(samples: Sequence[Sample], spec: DatasetSpec, root: Path) -> list[Sample]:
+def assign_sides(
+    samples: Sequence[Sample], spec: DatasetSpec, root: Path, left_out: Collection[str] = ()
+) -> list[Sample]:
     """The samples with `case.split` as `spec.split` says; as they are where it says nothing.
+
+    Args:
+        samples: cases that are kept.
+        spec: of their data set.
+        root: its folder or file.
+        left_out: ids of other cases, which a list may name as well.
 
     Raises:
         DataError: a list that cannot be read, or that does not name every case once; every fault of it.
@@ -27,9 +35,12 @@ def assign_sides(samples: Sequence[Sample], spec: DatasetSpec, root: Path) -> li
         return list(samples)
     sides: Sequence[Side | None]
     if spec.split.file is not None:
-        sides = _listed(samples, _list_file(spec.split.file, root))
+        sides = _listed(samples, _list_file(spec.split.file, root), left_out)
     elif spec.split.sides is not None:
-        sides = _drawn(samples, spec.split.sides, spec.split.seed)
+        try:
+            sides = _drawn(samples, spec.split.sides, spec.split.seed)
+        except ValueError as error:  # scikit-learn's words say which part is too small
+            raise DataError(f"Dataset '{spec.name}': split.sides {list(spec.split.sides)}: {error}") from None
     else:
         sides = [None] * len(samples)
     return [replace(s, case=replace(s.case, split=side)) for s, side in zip(samples, sides, strict=True)]
@@ -70,7 +81,7 @@ def _list_file(name: str, root: Path) -> Path:
     return (root if root.is_dir() else root.parent) / path
 
 
-def _listed(samples: Sequence[Sample], path: Path) -> list[Side]:
+def _listed(samples: Sequence[Sample], path: Path, left_out: Collection[str]) -> list[Side]:
     ids = [sample.case.case_id for sample in samples]
     found: dict[str, Side] = {}
     faults = []
@@ -81,7 +92,7 @@ def _listed(samples: Sequence[Sample], path: Path) -> list[Side]:
             faults.append(f"{path}, line {line}: '{side}' is no side; train, val and test are.")
         else:
             found[case_id] = _SIDES[side]
-    lost, strange = [i for i in ids if i not in found], [i for i in found if i not in set(ids)]
+    lost, strange = [i for i in ids if i not in found], [i for i in found if i not in {*ids, *left_out}]
     if strange:
         hint = did_you_mean(strange[0], lost)
         faults.append(f"{path}: names {len(strange)} cases that are not here: {', '.join(strange[:_SHOWN])}.{hint}")

@@ -37,6 +37,8 @@ class OwnSplit(_Frozen):
             raise ValueError("kind `file` needs `file`, the other kinds have none")
         if (self.kind == "random") != (self.sides is not None):
             raise ValueError("kind `random` needs `sides`, the other kinds have none")
+        if self.sides and (min(self.sides) < 0 or 0 in (self.sides[0], self.sides[2])):
+            raise ValueError("sides: training and test need 1 at least, validation 0")
         return self
 
 

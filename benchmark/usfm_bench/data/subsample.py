@@ -28,14 +28,15 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
         return list(samples), []
     rows = np.flatnonzero([sample.case.label == rule.label for sample in samples])
     wanted = rule.prevalence / (1 - rule.prevalence) * (len(samples) - len(rows))
-    if wanted > len(rows):
+    if wanted > len(rows) + 1e-9:  # 30 of 100 are 30 %, whatever the last bit says
         raise DataError(
             f"Dataset '{spec.name}': {len(rows)} of {len(samples)} cases are '{rule.label}', fewer than "
             f"{rule.prevalence:.1%}. Ask for a smaller `subsample.prevalence`."
         )
-    kept = set(_first(_by_group(rows, [s.group_id for s in samples], rule.seed), wanted))
+    kept = set(_fitting(_by_group(rows, [s.group_id for s in samples], rule.seed), wanted))
     out = set(rows.tolist()) - kept
-    lot = f"by lot (seed {rule.seed}), to make them {rule.prevalence:.1%} of all"
+    share = len(kept) / (len(samples) - len(out))
+    lot = f"by lot (seed {rule.seed}) and whole groups; {share:.1%} of all are left, {rule.prevalence:.1%} asked for"
     note = f"left out {len(out)} of {len(rows)} images of class '{rule.label}' {lot}"
     return [sample for i, sample in enumerate(samples) if i not in out], [note]
 
@@ -92,6 +93,16 @@ def _members(rows: Rows, groups: Sequence[str]) -> dict[str, list[int]]:
     for i in rows.tolist():
         members.setdefault(groups[i], []).append(i)
     return members
+
+
+def _fitting(groups: Sequence[Sequence[int]], wanted: float) -> list[int]:
+    """Whole groups in their order, those left aside that are too large for what is wanted; one group at least."""
+    taken: list[int] = []
+    for group in groups:
+        if len(taken) + len(group) / 2 <= wanted:
+            taken += group
+    smallest: Sequence[int] = min(groups, key=len)
+    return taken or list(smallest)
 
 
 def _first(groups: Iterable[Sequence[int]], wanted: float) -> list[int]:

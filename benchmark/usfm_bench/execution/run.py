@@ -10,7 +10,7 @@ from pathlib import Path
 from usfm_bench.catalog import file_sha256, resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.spec import load_registry
-from usfm_bench.data.splits import split_dataset, twins_of
+from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome
@@ -72,7 +72,7 @@ def check_data(kept: Sequence[TrialSpec], store: Store, session: Session) -> Non
     """Compare finished trials with the data as it is now.
 
     Raises:
-        BenchError: a data set or a weight file has changed since.
+        BenchError: a data set, its split or a weight file has changed since.
     """
     changed = {}
     weight_hash = cache(_weight_hash)
@@ -80,11 +80,17 @@ def check_data(kept: Sequence[TrialSpec], store: Store, session: Session) -> Non
         record = store.record(spec)
         if record is None:
             continue
-        now = {"data_hash": session.dataset(spec).content_hash, "weight_hash": weight_hash(spec.model)}
+        dataset = session.dataset(spec)
+        sides = split_dataset(dataset, spec.split, spec.fold, task=spec.task)
+        now = {
+            "data_hash": dataset.content_hash,
+            "split_hash": split_hash(dataset, sides),
+            "weight_hash": weight_hash(spec.model),
+        }
         # A weight file that is no longer here says nothing about the results that were made with it.
         if now["weight_hash"] is None:
             now["weight_hash"] = record.weight_hash
-        then = {"data_hash": record.data_hash, "weight_hash": record.weight_hash}
+        then = {key: getattr(record, key) for key in now}
         if now != then:
             changed[spec.label] = [
                 f"{key}: {str(then[key])[:12]} -> {str(now[key])[:12]}" for key in then if then[key] != now[key]

@@ -68,10 +68,12 @@ def load_images(spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_ro
 def _seen(
     dataset: Dataset, spec: PretrainSpec, registry: Mapping[str, DatasetSpec], data_root: Path
 ) -> tuple[Sequence[Sample], str]:
-    if spec.all_images or not dataset.spec.tasks:  # no suite tests on data without a task
+    if spec.all_images:
         return dataset.samples, "all images"
     split = SplitSpec(seed=spec.split_seed)
-    train = dataset.subset(split_dataset(dataset, split, 0, task=_task(dataset.spec)).train)
+    train = dataset
+    if dataset.spec.tasks:  # no suite tests on data without a task
+        train = dataset.subset(split_dataset(dataset, split, 0, task=_task(dataset.spec)).train)
     # Other entries select other cases of the same files and so have other holdouts: busi and busi-lesion, for one.
     tested: set[str] = set()
     for other in registry.values():
@@ -83,7 +85,8 @@ def _seen(
             rows = split_dataset(sibling, split, 0, task=_task(other)).test
             tested |= {sibling.groups[i] for i in rows}
     kept = [sample for sample in train.samples if sample.group_id not in tested]
-    return kept, f"training side of the holdout of split seed {spec.split_seed}, less what related data sets test on"
+    side = f"training side of the holdout of split seed {spec.split_seed}" if dataset.spec.tasks else "all images"
+    return kept, f"{side}, less what related data sets test on"
 
 
 def _place(spec: DatasetSpec) -> tuple[str, str, dict[str, Any]]:

@@ -114,14 +114,18 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
         twice = set(rows[table.id][rows[table.id].duplicated()]) | (by_key.keys() & set(rows[table.id]))
         faults += [f"{root / table.file}: '{key}' has two rows." for key in sorted(twice)]
         by_key |= {key: (table, row) for key, row in zip(rows[table.id], rows.to_dict("records"), strict=True)}
-    found, used = {}, set()
+    found: dict[str, Row] = {}
+    used: dict[str, str] = {}
     for name, ident in images:
         path = PurePosixPath(name)
         known = [k for k in (ident, path.name, path.stem, ident.lstrip("0")) if k in by_key]
         if not known:
             faults.append(f"{root / name}: has no row in '{' or '.join(table.file for table in tables)}'.")
             continue
-        used.add(known[0])
+        first = used.setdefault(known[0], name)
+        if first != name and known[0] != ident:
+            where = f"{root / by_key[known[0]][0].file}: '{known[0]}'"
+            faults.append(f"{where} fits '{first}' and '{name}'. Write ids with their folder.")
         found[name], wrong = _row(*by_key[known[0]])
         faults += [f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}" for fault in wrong]
     faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]

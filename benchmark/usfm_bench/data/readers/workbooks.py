@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST = 64_000_000
 """Bytes of one unpacked part; a tiny file can claim any."""
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _NAMESPACE = re.compile(r"\{.*\}")
 
 
@@ -35,12 +36,23 @@ def read_workbook(path: Path) -> pd.DataFrame:
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             shared = [_text(item) for item in _part(archive, "xl/sharedStrings.xml") if item.tag == "si"]
-            lines = [_line(row, shared) for row in _part(archive, "xl/worksheets/sheet1.xml") if row.tag == "row"]
+            lines = [_line(row, shared) for row in _part(archive, _first_sheet(archive)) if row.tag == "row"]
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
         raise DataError(f"{path}: cannot be read as a workbook: {error}. Save it as CSV.") from None
     names, *rows = lines or [{}]
     columns = [names.get(i, "") for i in range(max(names, default=-1) + 1)]
     return pd.DataFrame([[row.get(i, "") for i in range(len(columns))] for row in rows if row], columns=columns)
+
+
+def _first_sheet(archive: zipfile.ZipFile) -> str:
+    """Path of the sheet whose tab comes first; parts are numbered as they were made."""
+    sheet = next((element for element in _part(archive, "xl/workbook.xml") if element.tag == "sheet"), None)
+    ident = None if sheet is None else sheet.get(_RELATION)
+    for link in _part(archive, "xl/_rels/workbook.xml.rels"):
+        if link.tag == "Relationship" and link.get("Id") == ident:
+            target = link.get("Target", "")
+            return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    raise ValueError("it has no sheet")
 
 
 def _part(archive: zipfile.ZipFile, name: str) -> Iterator[ElementTree.Element]:
