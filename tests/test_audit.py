@@ -433,6 +433,7 @@ def test_a_sheet_of_simulated_images_says_so():
 # ---- the real data ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_busi(busi_root):
     found = audit_images(read_images(REGISTRY["busi"], busi_root))
     assert found.images == 780

@@ -113,6 +113,7 @@ def test_seeds_differ_and_the_split_does_not(run, tmp_path):
     assert not np.array_equal(first["p_benign"], second["p_benign"])
 
 
+@pytest.mark.slow
 def test_the_same_trial_in_another_process_gives_the_same_bits(run, tmp_path, tiny_registry):
     run(seeds=[0], datasets=["tiny", "tiny-lesion"])
     what = ["--datasets", "tiny,tiny-lesion", "--models", MICRO, "--seeds", "1"]
@@ -170,6 +171,7 @@ def test_workers_give_the_same_bits_as_one_process(run, tmp_path, tiny_registry)
     assert_same_bits(tmp_path / "runs", tmp_path / "many")
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_its_own_trial_only(tmp_path, tiny_registry):
     registry = load_registry(tiny_registry)
     trials = plan_suite(load_suite("demo"), registry, datasets=["tiny"], models=[MICRO], seeds=[0, 1])
@@ -329,6 +331,7 @@ def test_half_done_work_that_cannot_be_read_is_removed_and_said(run, tmp_path):
     assert [o.status for o in run(seeds=[0]).outcomes] == ["done"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path, tiny_registry):
     what = ["--datasets", "tiny", "--models", MICRO, "--seeds", "50"]
     process = subprocess.Popen(
@@ -348,6 +351,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, tiny_registry):
     assert "Traceback" not in out + err
 
 
+@pytest.mark.slow
 def test_two_processes_may_run_the_same_suite(run, tmp_path, tiny_registry):
     what = ["--datasets", "tiny", "--models", MICRO, "--seeds", "3"]
     both = [

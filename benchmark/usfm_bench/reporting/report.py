@@ -178,7 +178,8 @@ def _notes(results: Sequence[ModelResults]) -> list[str]:
     notes: dict[str, None] = {}
     for r in results:
         spec = r.first.spec
-        notes |= {f"{spec.dataset.name}: {note}": None for note in r.first.notes}
+        base = spec.dataset.name.partition("@")[0]  # parts of a training side are of the same cases
+        notes |= {f"{base}: {note}": None for note in r.first.notes}
         notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
         if lacking := _lacking(r, results):
             notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}
