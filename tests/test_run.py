@@ -158,7 +158,7 @@ def kill_and_continue(registry: Path, folder: Path, moment: float) -> None:
 @pytest.mark.slow
 def test_killing_a_run_at_any_moment_costs_nothing_finished(run, tmp_path, tiny_registry):
     run("whole", seeds=[0, 1], datasets=["tiny", "tiny-lesion"])
-    for moment in np.random.default_rng(0).uniform(0, 4, size=8).round(3):
+    for moment in np.random.default_rng(0).uniform(0, 4, size=4).round(3):
         kill_and_continue(tiny_registry, tmp_path, float(moment))
         assert_same_bits(tmp_path / "whole", tmp_path / f"killed-{moment}")
 
