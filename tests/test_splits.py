@@ -18,7 +18,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import assign_groups, near_duplicate_groups, pixel_hash
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec, Task, find_dataset, load_registry
-from usfm_bench.data.splits import Split, draw_split, shared_groups, split_dataset, split_folds, split_hash
+from usfm_bench.data.splits import Split, draw_folds, shared_groups, split_dataset, split_folds, split_hash
 from usfm_bench.errors import BenchError, DataError
 from usfm_bench.plan import load_suite, suite_names
 
@@ -245,7 +245,7 @@ def test_any_drawn_split_is_disjoint_complete_and_keeps_groups_together(extra, m
     strata, groups = zip(*cases, *(("c", str(g)) for g in mixed), strict=True)
     tested = []
     for fold in range(spec.folds):
-        split = draw_split(strata, groups, spec, fold)
+        split = draw_folds(strata, groups, spec)[fold]
         assert shared_groups(groups, split) == 0
         assert np.sort(np.concatenate(split)).tolist() == list(range(len(strata)))
         assert all(len(side) for side in split)

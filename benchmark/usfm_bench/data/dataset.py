@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.config import content_hash
 from usfm_bench.data.cache import image_cache
-from usfm_bench.data.groups import assign_groups, pixel_hash
+from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
@@ -60,6 +60,11 @@ class Dataset:
     def groups(self) -> list[str]:
         """(N,) group ids."""
         return [sample.group_id for sample in self.samples]
+
+    @cached_property
+    def group_keys(self) -> list[str]:
+        """(N,) the least case id of each case's group, by which draws know it."""
+        return group_keys(self.samples)
 
     @cached_property
     def content_hash(self) -> str:

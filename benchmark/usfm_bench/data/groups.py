@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,18 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
         replace(sample, pixel_hash=h, group_id=ids[index])
         for sample, h, index in zip(samples, hashes, component, strict=True)
     ]
+
+
+def group_keys(samples: Sequence[Sample]) -> list[str]:
+    """The least case id of each case's group: what draws know a group by.
+
+    Unlike group ids, it depends on no pixel; and it is the same whether a file system composes accents or not.
+    """
+    names = [unicodedata.normalize("NFC", sample.case.case_id) for sample in samples]
+    least: dict[str, str] = {}
+    for name, sample in zip(names, samples, strict=True):
+        least[sample.group_id] = min(least.get(sample.group_id, name), name)
+    return [least[sample.group_id] for sample in samples]
 
 
 def near_duplicate_groups(spec: DatasetSpec) -> dict[str, str]:

@@ -7,6 +7,8 @@ sector probes, mapped to the display. Masks are drawn by the same geometry and a
 
 Sources: Wagner et al., IEEE Trans Sonics Ultrason 30:156, 1983 (speckle); Stavros et al., Radiology 196:123, 1995, and
 ACR BI-RADS Ultrasound (benign and malignant lesions).
+
+An image is the same bytes on every processor: everything that decides a pixel is made of what `data.exact` allows.
 """
 
 from __future__ import annotations
@@ -17,12 +19,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy import fft
 
+from usfm_bench.data.exact import Draws, arctan, exp, sine
 from usfm_bench.data.sample import Image, Mask, Spacing
 
 Floats = NDArray[np.float32]
@@ -108,8 +109,7 @@ def draw_plan(spec: PhantomSpec) -> list[tuple[str, Organ]]:
         for label, count in zip(LABELS, counts, strict=True)
         for i in range(count)
     ]
-    order = np.random.default_rng(np.random.SeedSequence([spec.seed, spec.n])).permutation(spec.n)
-    return [cases[i] for i in order]
+    return [cases[i] for i in Draws(spec.seed, spec.n).order(spec.n)]
 
 
 @lru_cache(maxsize=8)
@@ -120,18 +120,17 @@ def _plan(spec: PhantomSpec) -> list[tuple[str, Organ]]:
 def render(spec: PhantomSpec, index: int) -> Phantom:
     """Simulate image `index`; the same (spec, index) gives the same bytes, whatever was drawn before."""
     label, organ = _plan(spec)[index]
-    rng = np.random.default_rng(np.random.SeedSequence([spec.seed, spec.n, 1 + index]))
+    rng = Draws(spec.seed, spec.n, 1 + index)
     probe, size = PROBES[spec.probe], spec.size
     grid = _grid(size)
     echo = ANATOMY[organ](grid, rng)
     inside = np.zeros((size, size), np.float32)
     if label != "normal":
         inside, echo = _add_lesion(grid, echo, rng, malignant=label == "malignant")
-    image = _compress(_envelope(echo, rng, probe), grid, probe, rng)
+    image = _compress(_envelope(echo, rng, probe), probe, rng)
     if organ in _SECTOR_DEG:
-        maps = _sector(size, _SECTOR_DEG[organ])
-        image = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        inside = cv2.remap(inside, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        fan = _sector(size, _SECTOR_DEG[organ])
+        image, inside = (fan.display(image) + np.float32(0.5)).astype(np.uint8), fan.display(inside)
     step = probe.depth_mm / size
     return Phantom(image, inside > 0.5, label, organ, Spacing(step, step))
 
@@ -146,58 +145,133 @@ def _grid(size: int) -> Grid:
 # ---- from echogenicity to image ------------------------------------------------------------------------------------
 
 
-def _envelope(echo: Floats, rng: np.random.Generator, probe: Probe) -> Floats:
+def _envelope(echo: Floats, rng: Draws, probe: Probe) -> Floats:
     """(S, S) echo amplitude -> magnitude of blurred complex scatterers; mean/std is 1.91 where the echo is even."""
     size = len(echo)
-    scatterers = rng.standard_normal((size, 2 * size), dtype=np.float32).view(np.complex64)
+    scatterers = rng.normals(2, size, size)  # real and imaginary part
     scatterers *= echo
-    lateral, axial = _transfer(size, probe)
-    spectrum = fft.fft(scatterers, axis=1, overwrite_x=True)
-    spectrum *= lateral
-    blurred = fft.ifft(spectrum, axis=1, overwrite_x=True)
-    spectrum = fft.fft(blurred, axis=0, overwrite_x=True)
-    spectrum *= axial
-    blurred = fft.ifft(spectrum, axis=0, overwrite_x=True)
-    return _radius(blurred.real, blurred.imag)
+    lateral, axial = _kernels(size, probe)
+    blurred = np.concatenate(
+        [
+            _blur(scatterers[:, start : start + _ROWS], weights)
+            for start, weights in zip(range(0, size, _ROWS), lateral, strict=True)
+        ],
+        axis=1,
+    )
+    across, along = _blur(blurred.swapaxes(1, 2), axial).swapaxes(1, 2)
+    return _radius(across, along)
+
+
+_ROWS = 32
+"""Depths blurred at once: few enough for a processor's cache."""
+_CUT = 3.5
+"""Standard deviations at which a Gaussian ends."""
+
+
+def _blur(image: Floats, weights: Floats) -> Floats:
+    """(2, R, S) -> convolved along the last axis, which closes to a ring, by symmetric weights (taps, R, 1)."""
+    reach = len(weights) - 1
+    size = image.shape[2]
+    ring = np.concatenate([image[:, :, size - reach :], image, image[:, :, :reach]], axis=2)
+    total = image * weights[0]
+    for k in range(1, reach + 1):
+        pair = ring[:, :, reach - k : reach - k + size] + ring[:, :, reach + k : reach + k + size]
+        pair *= weights[k]
+        total += pair
+    return total
 
 
 @lru_cache(maxsize=8)
-def _transfer(size: int, probe: Probe) -> tuple[Floats, Floats]:
-    """Gaussian transfer functions: along the beams, one a depth (S, S), and along depth (S, 1); unit noise gain."""
-    frequency = fft.fftfreq(size).astype(np.float32)
+def _kernels(size: int, probe: Probe) -> tuple[list[Floats], Floats]:
+    """Gaussians of unit noise gain: along the beams, for each `_ROWS` depths; and along depth."""
     depth = (np.arange(size) + 0.5) / size
     width = size / 256 * probe.beam_px * (1 + 2 * np.abs(depth - 0.45) / 0.55)
-    lateral = np.exp(-2 * (np.pi * frequency[None, :] * width[:, None]) ** 2)
-    axial = np.exp(-2 * (np.pi * frequency * probe.pulse_px * size / 256) ** 2)[:, None]
-    lateral /= np.sqrt((lateral**2).mean(axis=1, keepdims=True))
-    axial /= np.sqrt((axial**2).mean())
-    return lateral.astype(np.float32), axial.astype(np.float32)
+    lateral = [_gaussian(width[start : start + _ROWS]) for start in range(0, size, _ROWS)]
+    return lateral, _gaussian(np.array([probe.pulse_px * size / 256]))
 
 
-def _compress(envelope: Floats, grid: Grid, probe: Probe, rng: np.random.Generator) -> Image:
+def _gaussian(width: NDArray[np.float64]) -> Floats:
+    """(R,) standard deviations in pixels -> (taps, R, 1) weights at 0, 1, 2 ... pixels."""
+    taps = [exp(-0.5 * (k / width) * (k / width)) for k in range(math.ceil(_CUT * width.max()) + 1)]
+    power = taps[0] * taps[0]
+    for tap in taps[1:]:
+        power = power + 2 * tap * tap
+    return np.asarray(np.stack(taps) / np.sqrt(power), dtype=np.float32)[:, :, None]
+
+
+_DB = math.log(10) / 20
+_BITS = 14  # of 32 that a look-up leaves out: 9 bits of the mantissa are left, 0.02 dB
+_INFINITE = 0x7F800000  # as float32
+
+
+def _compress(envelope: Floats, probe: Probe, rng: Draws) -> Image:
     """Attenuation, noise, gain, log compression -> grey levels."""
-    loss = 10 ** (-probe.attenuation_db * grid.y[:, :1] / 20)
-    noise = probe.noise * np.abs(rng.standard_normal(envelope.shape, dtype=np.float32))
-    gain_db = rng.uniform(-4, 4)
-    decibel = 20 / math.log(10) * np.log(envelope * loss + noise + 1e-6) + gain_db  # np.log10 is six times slower
+    noise = np.abs(rng.normals(*envelope.shape))
+    noise *= probe.noise
+    amplitude = envelope * _loss(len(envelope), probe)
+    amplitude += noise
+    amplitude *= float(exp(np.array(_DB * rng.uniform(-4, 4))))
+    return _grey_levels(probe.dynamic_range_db).take(amplitude.view(np.uint32) >> _BITS)
+
+
+@lru_cache(maxsize=8)
+def _loss(size: int, probe: Probe) -> Floats:
+    """(S, 1) amplitude that attenuation leaves at each depth."""
+    depth = (np.arange(size) + 0.5) / size
+    return np.asarray(exp(-_DB * probe.attenuation_db * depth), dtype=np.float32)[:, None]
+
+
+@lru_cache(maxsize=8)
+def _grey_levels(dynamic_range_db: float) -> Image:
+    """Grey level of an amplitude, by the first bits of its float32: a logarithm by look-up."""
     # Even tissue of echo 1 lies at about two thirds of the scale.
-    grey = 255 * (decibel / probe.dynamic_range_db + 0.62)
-    return np.clip(grey, 0, 255).astype(np.uint8)
+    least = exp(_DB * dynamic_range_db * (np.arange(1, 256) / 255 - 0.62))
+    amplitudes = (np.arange(_INFINITE >> _BITS, dtype=np.uint32) << _BITS).view(np.float32)
+    return np.searchsorted(least, amplitudes, side="right").astype(np.uint8)
 
 
 _SECTOR_DEG: dict[str, float] = {"fetal head": 70.0, "heart chamber": 80.0, "liver": 60.0}
 
 
+class Fan(NamedTuple):
+    """Where the pixels of a sector's display lie on the probe's grid, and how they are interpolated from it."""
+
+    size: int
+    pixels: NDArray[np.int64]
+    """(K,) flat index of the display's pixels inside the sector."""
+    corners: tuple[NDArray[np.int64], ...]
+    """Four times (K,) flat index on the probe's grid with a border of one pixel."""
+    right: Floats
+    """(K,) share of the right corners."""
+    down: Floats
+    """(K,) share of the lower corners."""
+
+    def display(self, grid: NDArray[Any]) -> Floats:
+        """(S, S) on the probe's grid -> (S, S) on the display, 0 outside the sector; bilinear."""
+        source = np.pad(grid.astype(np.float32), 1).ravel()
+        here, right, below, across = (source.take(corner) for corner in self.corners)
+        upper = here + (right - here) * self.right
+        lower = below + (across - below) * self.right
+        shown = np.zeros(self.size * self.size, np.float32)
+        shown[self.pixels] = upper + (lower - upper) * self.down
+        return shown.reshape(self.size, self.size)
+
+
 @lru_cache(maxsize=16)
-def _sector(size: int, opening_deg: float) -> tuple[Floats, Floats]:
-    """cv2.remap coordinates from the display to the probe's grid, for a fan with its apex above the image."""
-    half = np.deg2rad(opening_deg) / 2
-    x, y = _grid(size)
+def _sector(size: int, opening_deg: float) -> Fan:
+    """A fan with its apex above the image."""
+    half = math.radians(opening_deg) / 2
+    x, y = (axis.astype(np.float64) for axis in _grid(size))
     apex = 0.12  # a curved array: its virtual apex lies above the skin
     across, down = x * 0.5, y + apex
-    radius = np.hypot(across, down) - apex
-    angle = np.arctan2(across, down) / half
-    return ((angle + 1) / 2 * size - 0.5).astype(np.float32), (radius * size - 0.5).astype(np.float32)
+    column = (arctan(across / down) / half + 1) / 2 * size - 0.5
+    row = (np.sqrt(across * across + down * down) - apex) * size - 0.5
+    pixels = np.flatnonzero((column > -1) & (column < size) & (row > -1) & (row < size))
+    column, row = column.ravel()[pixels] + 1, row.ravel()[pixels] + 1  # the border of one pixel
+    left, top = np.floor(column).astype(np.int64), np.floor(row).astype(np.int64)
+    first, line = top * (size + 2) + left, size + 2
+    shares = (np.asarray(share, np.float32) for share in (column - left, row - top))
+    return Fan(size, pixels, (first, first + 1, first + line, first + line + 1), *shares)
 
 
 # ---- anatomy: echo amplitude on the probe's grid -------------------------------------------------------------------
@@ -213,37 +287,47 @@ def _radius(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.sqrt(x * x + y * y))
 
 
-def _waves(grid: Grid, rng: np.random.Generator, count: int, scale: float) -> Floats:
+def _waves(grid: Grid, rng: Draws, count: int, scale: float) -> Floats:
     """A smooth random field with values around 0: a sum of plane waves."""
-    fx, fy = rng.normal(0, scale, count), rng.normal(0, 2 * scale, count)
-    phase = rng.uniform(0, 2 * np.pi, count)
+    fx, fy = ([rng.normal(s) for _ in range(count)] for s in (scale, 2 * scale))
+    phase = np.array([rng.uniform(0, 2 * math.pi) for _ in range(count)])
     # sin(a + b) = sin a cos b + cos a sin b: sines of the two axes instead of the whole grid.
-    across = np.outer(grid.x[0], fx)
-    down = np.outer(grid.y[:, 0], fy) + phase
-    total = np.cos(down) @ np.sin(across).T + np.sin(down) @ np.cos(across).T
-    return np.asarray(total / np.sqrt(count), dtype=np.float32)
+    across, down = np.multiply.outer(grid.x[0], fx), np.multiply.outer(grid.y[:, 0], fy) + phase
+    left = np.concatenate([_whole(sine(down + math.pi / 2)), _whole(sine(down))], axis=1)
+    right = np.concatenate([_whole(sine(across)), _whole(sine(across + math.pi / 2))], axis=1)
+    return np.asarray(left @ right.T * (_UNIT**2 / math.sqrt(count)), dtype=np.float32)
+
+
+_UNIT = 2.0**-20
+
+
+def _whole(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Whole numbers of `_UNIT`: a double holds all their products and sums exactly, whatever the order of adding."""
+    return np.rint(values / _UNIT)
 
 
 def _soft(value: Any, width: float) -> Floats:
     """Smooth step: 1 where `value` is well below 0, 0 where well above."""
-    return np.asarray(0.5 - 0.5 * np.tanh(value / width), dtype=np.float32)
+    return np.asarray(1 / (1 + exp(value * (2 / width))), dtype=np.float32)
 
 
-def _breast(grid: Grid, rng: np.random.Generator) -> Floats:
+def _breast(grid: Grid, rng: Draws) -> Floats:
     wave = _waves(grid, rng, 4, 3.0)
     skin, fat_end, muscle = 0.05, rng.uniform(0.2, 0.3), rng.uniform(0.72, 0.85)
     echo = 0.35 + 0.65 * _soft(fat_end + 0.03 * wave - grid.y, 0.02)  # fat above, gland below
-    ligaments = np.exp(-((np.sin(6 * grid.x + 9 * grid.y + 2 * wave)) ** 2) / 0.02)
+    fold = sine(6 * grid.x + 9 * grid.y + 2 * wave)
+    ligaments = exp(fold * fold * -50)
     echo = echo + 0.5 * ligaments * (grid.y < muscle)
-    echo = np.where(grid.y > muscle + 0.01 * wave, 0.45 + 0.5 * (np.sin(90 * grid.y + 3 * wave) > 0.6), echo)
+    fibres = np.float32(0.5) * (sine(90 * grid.y + 3 * wave) > 0.6)
+    echo = np.where(grid.y > muscle + 0.01 * wave, fibres + 0.45, echo)
     return np.asarray(np.where(grid.y < skin, 2.2, echo), dtype=np.float32)
 
 
-def _thyroid(grid: Grid, rng: np.random.Generator) -> Floats:
+def _thyroid(grid: Grid, rng: Draws) -> Floats:
     wave = _waves(grid, rng, 4, 3.0)
-    side = float(rng.choice([-1.0, 1.0]))
-    muscle = 0.4 + 0.35 * (np.sin(70 * grid.y + 2 * wave) > 0.5)
-    lobe = _soft(_ellipse(grid, 0.0, 0.5, 0.85, 0.32 + 0.02 * rng.normal()) - 1 + 0.04 * wave, 0.04)
+    side = float(2 * rng.integer(0, 2) - 1)
+    muscle = 0.4 + np.float32(0.35) * (sine(70 * grid.y + 2 * wave) > 0.5)
+    lobe = _soft(_ellipse(grid, 0.0, 0.5, 0.85, 0.32 + rng.normal(0.02)) - 1 + 0.04 * wave, 0.04)
     echo = muscle * (1 - lobe) + 1.15 * lobe
     artery = _ellipse(grid, 0.88 * side, 0.5, 0.18, 0.1)
     echo = np.where(artery < 1, 0.04, np.where(artery < 1.2, 1.8, echo))
@@ -252,42 +336,43 @@ def _thyroid(grid: Grid, rng: np.random.Generator) -> Floats:
     return np.asarray(np.where(grid.y < 0.05, 2.0, echo), dtype=np.float32)
 
 
-def _fetal_head(grid: Grid, rng: np.random.Generator) -> Floats:
+def _fetal_head(grid: Grid, rng: Draws) -> Floats:
     wave = _waves(grid, rng, 3, 2.0)
-    skull = _ellipse(grid, 0.05 * rng.normal(), 0.52, 0.85, 0.4)
+    skull = _ellipse(grid, rng.normal(0.05), 0.52, 0.85, 0.4)
     echo = np.where(skull < 1, 0.5 + 0.08 * wave, 0.8 + 0.2 * wave)
     echo = np.where(np.abs(skull - 1) < 0.045, 4.0, echo)
     midline = 0.52 + 0.01 * wave
+    centre = len(wave) // 2
     echo = np.where((np.abs(grid.y - midline) < 0.008) & (skull < 0.9), 2.2, echo)
     for side in (-1, 1):
-        ventricle = _ellipse(grid, 0.35 * side, midline.mean() + 0.08, 0.16, 0.025)
+        ventricle = _ellipse(grid, 0.35 * side, float(midline[centre, centre]) + 0.08, 0.16, 0.025)
         echo = np.where(ventricle < 1, 0.05, echo)
     return np.asarray(np.maximum(echo, 0.03), dtype=np.float32)
 
 
-def _heart(grid: Grid, rng: np.random.Generator) -> Floats:
+def _heart(grid: Grid, rng: Draws) -> Floats:
     wave = _waves(grid, rng, 3, 2.0)
     echo = 0.9 + 0.2 * wave
     for cx, cy, rx, ry in ((-0.35, 0.42, 0.3, 0.22), (0.38, 0.42, 0.27, 0.2), (0.0, 0.84, 0.6, 0.09)):
-        chamber = _ellipse(grid, cx + 0.03 * rng.normal(), cy, rx, ry * rng.uniform(0.85, 1.1)) + 0.04 * wave
+        chamber = _ellipse(grid, cx + rng.normal(0.03), cy, rx, ry * rng.uniform(0.85, 1.1)) + 0.04 * wave
         echo = np.where(chamber < 1, 0.05, np.where(chamber < 1.12, 2.0, echo))
     return np.asarray(np.maximum(echo, 0.03), dtype=np.float32)
 
 
-def _liver(grid: Grid, rng: np.random.Generator) -> Floats:
+def _liver(grid: Grid, rng: Draws) -> Floats:
     wave = _waves(grid, rng, 4, 2.0)
     echo = 0.9 + 0.06 * wave
-    for _ in range(rng.integers(2, 5)):  # vessels: thin, long, with bright walls
+    for _ in range(rng.integer(2, 5)):  # vessels: thin, long, with bright walls
         slope, offset = rng.uniform(-0.5, 0.5), rng.uniform(0.25, 0.75)
         distance = np.abs(grid.y - offset - slope * grid.x + 0.02 * wave)
         length = np.abs(grid.x - rng.uniform(-0.6, 0.6)) < rng.uniform(0.3, 0.6)
         echo = np.where(length & (distance < 0.022), 1.7, echo)
         echo = np.where(length & (distance < 0.015), 0.06, echo)
-    diaphragm = grid.y - 0.9 + 0.1 * grid.x**2
+    diaphragm = grid.y - 0.9 + 0.1 * grid.x * grid.x
     return np.asarray(np.where(np.abs(diaphragm) < 0.012, 3.5, echo), dtype=np.float32)
 
 
-ANATOMY: dict[str, Callable[[Grid, np.random.Generator], Floats]] = {
+ANATOMY: dict[str, Callable[[Grid, Draws], Floats]] = {
     "breast": _breast,
     "thyroid": _thyroid,
     "fetal head": _fetal_head,
@@ -320,10 +405,10 @@ BENIGN = LesionRanges((0.5, 0.85), (0.0, 0.06), (0.01, 0.04), (0.06, 0.3), (0.0,
 MALIGNANT = LesionRanges((0.8, 1.5), (0.1, 0.3), (0.04, 0.15), (0.12, 0.4), (0.2, 0.6), (0.2, 0.7))
 
 
-_DIRECTIONS = 1024
+_DIRECTIONS = 2048
 
 
-def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant: bool) -> tuple[Floats, Floats]:
+def _add_lesion(grid: Grid, echo: Floats, rng: Draws, *, malignant: bool) -> tuple[Floats, Floats]:
     """The lesion's region (1 inside) and the echo with the lesion and what it casts behind it."""
     look = MALIGNANT if malignant else BENIGN
     ratio, rough, margin, level, texture, behind = (rng.uniform(*r) for r in look)
@@ -341,11 +426,29 @@ def _add_lesion(grid: Grid, echo: Floats, rng: np.random.Generator, *, malignant
     return inside, np.asarray(echo * (1 - blend) + filling * blend, dtype=np.float32)
 
 
-def _border(dx: Floats, dy: Floats, rng: np.random.Generator, rough: float) -> Floats:
+def _border(dx: Floats, dy: Floats, rng: Draws, rough: float) -> Floats:
     """Relative change of the radius in each direction: lobes, and spicules where the border is rough."""
-    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1, dtype=np.float32)
-    lobes = sum(rng.normal() * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5)) / 3
-    spicules = np.abs(np.sin(rng.integers(4, 8) * angle + rng.uniform(0, 2 * np.pi))) ** 4
-    change = np.asarray(rough * (lobes - spicules), dtype=np.float32)
-    direction = cv2.phase(dx, dy)  # 0 to 2 pi, to 0.3 degrees
-    return np.asarray(change[(direction * (_DIRECTIONS / (2 * np.pi))).astype(np.int32)])
+    angle = _angles()
+    lobes = np.zeros(len(angle))
+    for k in (2, 3, 5):
+        lobes += rng.normal(1 / 3) * sine(k * angle + rng.uniform(0, 2 * math.pi))
+    spicules = sine(rng.integer(4, 8) * angle + rng.uniform(0, 2 * math.pi))
+    spicules *= spicules
+    change = np.asarray(rough * (lobes - spicules * spicules), dtype=np.float32)
+    return change.take(_direction(dx, dy))
+
+
+def _direction(dx: Floats, dy: Floats) -> NDArray[np.int32]:
+    """Number of the direction from the centre, 0 to `_DIRECTIONS`: around a diamond, which needs no arc tangent."""
+    around = dy / (np.abs(dx) + np.abs(dy) + np.float32(1e-30))  # -1 to 1, right half
+    around = np.where(dx < 0, 2 - around, around) + 1  # 0 to 4
+    return (around * (_DIRECTIONS / 4)).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def _angles() -> NDArray[np.float64]:
+    """(directions + 1,) angle of each direction of `_direction`, in radians."""
+    around = np.arange(_DIRECTIONS + 1) * (4 / _DIRECTIONS) - 1
+    right = np.where(around > 1, 2 - around, around)  # height on the diamond, whose half-width there is 1 - |height|
+    angle = 2 * arctan(right / (1 - np.abs(right) + np.sqrt(right * right + (1 - np.abs(right)) * (1 - np.abs(right)))))
+    return np.where(around > 1, math.pi - angle, angle)

@@ -1,30 +1,24 @@
-"""Splits: stratified by class, never a group on two sides, drawn by the suite's split seed alone.
+"""Splits: stratified by class, never a group on two sides, drawn by the suite's split seed and the case ids alone.
 
 A split that belongs to the data set (`Case.split`) wins, also where it has groups on two sides: `twins_of` counts them.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from usfm_bench.config import SplitSpec, Task, content_hash
 from usfm_bench.data.dataset import Dataset
+from usfm_bench.data.draw import Rows, deal
 from usfm_bench.data.sides import stratum
 from usfm_bench.data.subsample import part_of_training
 from usfm_bench.errors import DataError
 
-Rows = NDArray[np.int64]
-_TENTHS = 10  # a holdout is seven tenths for training, one for validation, two for the test
+_VAL, _TEST = 0.1, 0.2  # of a holdout; the rest is for training
 _MIN_GROUPS = 3
-_DRAWS, _SEED_STEP = 20, 1_000_003
 
 
 class Split(NamedTuple):
@@ -66,10 +60,13 @@ def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split
 
 def _drawn(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> list[Split]:
     _check_groups(strata, dataset.groups, max(_MIN_GROUPS, split.folds))
-    # Drawn over the cases in the order of their ids, so that the order of reading does not matter.
-    by_id = _by_id(dataset)
-    folds = _draw_complete([strata[i] for i in by_id], [dataset.groups[i] for i in by_id], split)
-    return [Split(*(np.sort(by_id[side]) for side in drawn)) for drawn in folds]
+    folds = draw_folds(strata, dataset.group_keys, split)
+    if absent := sorted({fault for sides in folds for fault in absent_classes(strata, sides)}):
+        raise DataError(
+            f"no {split.kind} has every class on every side: {', '.join(absent)} would be lacking. A class has too few "
+            "groups (patients or near-duplicates), or one of them is too large. Add cases, or leave the class out."
+        )
+    return folds
 
 
 def _by_id(dataset: Dataset) -> Rows:
@@ -89,11 +86,7 @@ def _prescribed(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> Sp
         remedy = "`split: {kind: drawn}` in its registry entry has the suite draw one instead."
         raise DataError("\n".join([*faults, remedy]))
     if not len(sides["val"]):
-        by_id = _by_id(dataset)
-        rest = by_id[np.isin(by_id, sides["train"])]
-        n_parts = max(2, round(len(rest) / (len(dataset) / _TENTHS)))
-        sides["val"] = np.sort(_parts(rest, strata, dataset.groups, n_parts, split.seed)[0])
-        sides["train"] = np.setdiff1d(rest, sides["val"])
+        sides["val"], sides["train"] = _divide(sides["train"], strata, dataset.group_keys, split.seed)
     return Split(**sides)
 
 
@@ -107,59 +100,11 @@ def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec
         np.flatnonzero(np.isin(by_id, train)),
         rule,
         [strata[i] for i in by_id],
-        [dataset.groups[i] for i in by_id],
+        [dataset.group_keys[i] for i in by_id],
         positive,
         split.seed,
     )
     return np.sort(by_id[found])
-
-
-def _draw_complete(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
-    """All folds of the first draw in which every class is on every side; rare classes may need several."""
-    for draw in range(_DRAWS):
-        seeded = split.model_copy(update={"seed": split.seed + draw * _SEED_STEP})
-        folds = _complete_folds(strata, groups, seeded)
-        if folds:
-            return folds
-    if split.kind == "holdout":
-        dealt = _deal_groups(strata, groups, split.seed)
-        if not absent_classes(strata, dealt):
-            return [dealt]
-    raise DataError(
-        f"no {split.kind} has every class on every side. A class has too few groups (patients or near-duplicates), "
-        "or one of them is too large. Add cases, or leave the class out."
-    )
-
-
-def _complete_folds(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> list[Split]:
-    """All folds of one draw; none when a class is missing on a side, or when there is too little to divide."""
-    folds = []
-    try:
-        for sides in _draw_folds(strata, groups, split):
-            if absent_classes(strata, sides):
-                return []
-            folds.append(sides)
-    except DataError:
-        return []
-    return folds
-
-
-def _deal_groups(strata: Sequence[str], groups: Sequence[str], seed: int) -> Split:
-    """For small data: each class's groups are dealt out by themselves, one to the test and validation side at least."""
-    rng = np.random.default_rng(seed)
-    members: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        members.setdefault(group, []).append(row)
-    by_class: dict[str, list[str]] = {}
-    for group, rows in sorted(members.items()):
-        by_class.setdefault(Counter(strata[i] for i in rows).most_common(1)[0][0], []).append(group)
-    test, val = [], []
-    for _, names in sorted(by_class.items()):
-        order = [names[i] for i in rng.permutation(len(names))]
-        n_test, n_val = max(1, round(2 * len(order) / _TENTHS)), max(1, round(len(order) / _TENTHS))
-        test += [row for group in order[:n_test] for row in members[group]]
-        val += [row for group in order[n_test : n_test + n_val] for row in members[group]]
-    return _sides(np.arange(len(strata)), test=test, val=val)
 
 
 def absent_classes(strata: Sequence[str], split: Split) -> list[str]:
@@ -171,29 +116,35 @@ def absent_classes(strata: Sequence[str], split: Split) -> list[str]:
     ]
 
 
-def draw_split(strata: Sequence[str], groups: Sequence[str], split: SplitSpec, fold: int) -> Split:
-    """Draw a grouped, stratified split.
+def draw_folds(strata: Sequence[str], keys: Sequence[str], split: SplitSpec) -> list[Split]:
+    """Draw all folds of a grouped, stratified split.
 
     Args:
         strata: (N,) what is balanced between the sides.
-        groups: (N,) what no two sides may share.
+        keys: (N,) of groups: what no two sides may share.
         split: kind and seed.
-        fold: which fold is the test set; 0 for a holdout.
+
+    Raises:
+        DataError: there is too little to divide.
     """
-    return next(islice(_draw_folds(strata, groups, split), fold, None))
-
-
-def _draw_folds(strata: Sequence[str], groups: Sequence[str], split: SplitSpec) -> Iterator[Split]:
     rows = np.arange(len(strata))
     if split.kind == "holdout":
-        tenths = _parts(rows, strata, groups, _TENTHS, split.seed)
-        yield _sides(rows, test=np.concatenate(tenths[:2]), val=tenths[2])
-        return
-    for test in _parts(rows, strata, groups, split.folds, split.seed):
-        rest = np.setdiff1d(rows, test)
-        # Validation is a tenth of all cases, whatever the number of folds.
-        n_parts = max(2, round(len(rest) / (len(rows) / _TENTHS)))
-        yield _sides(rows, test=test, val=_parts(rest, strata, groups, n_parts, split.seed)[0])
+        test, val, train = deal(rows, strata, keys, (_TEST, _VAL, 1 - _TEST - _VAL), split.seed, "holdout")
+        return [Split(train, val, test)]
+    folds = []
+    tests = deal(rows, strata, keys, [1 / split.folds] * split.folds, split.seed, "kfold")
+    for fold, test in enumerate(tests):
+        val, train = _divide(np.setdiff1d(rows, test), strata, keys, split.seed, fold)
+        folds.append(Split(train, val, test))
+    return folds
+
+
+def _divide(rest: Rows, strata: Sequence[str], keys: Sequence[str], seed: int, fold: int = 0) -> list[Rows]:
+    """Validation, a tenth of all cases, and training from what is not tested."""
+    if (n := len({keys[i] for i in rest})) < 2:  # noqa: PLR2004
+        raise DataError(f"{n} group in {len(rest)} cases cannot be divided into training and validation.")
+    share = min(0.5, _VAL * len(strata) / len(rest))
+    return deal(rest, strata, keys, (share, 1 - share), seed, f"validation of fold {fold}")
 
 
 def split_hash(dataset: Dataset, split: Split) -> str:
@@ -227,22 +178,6 @@ def shared_groups(groups: Sequence[str], split: Split) -> int:
     """Number of groups that are on more than one side: 0 in every split drawn here."""
     sides = [{groups[i] for i in side} for side in split]
     return len(sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2])
-
-
-def _parts(rows: Rows, strata: Sequence[str], groups: Sequence[str], n_parts: int, seed: int) -> list[Rows]:
-    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
-    y, g = np.array([strata[i] for i in rows]), np.array([groups[i] for i in rows])
-    if (n := len(set(g))) < n_parts or np.unique(y, return_counts=True)[1].max() < n_parts:
-        raise DataError(f"{n} groups in {len(rows)} cases are too few to divide into {n_parts} parts.")
-    with warnings.catch_warnings():
-        # A class with fewer cases than parts is legal here: `_draw_complete` judges the result.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        return [rows[test] for _, test in folds.split(rows, y, g)]
-
-
-def _sides(rows: Rows, *, test: Iterable[int], val: Iterable[int]) -> Split:
-    test, val = np.sort(np.fromiter(test, np.int64)), np.sort(np.fromiter(val, np.int64))
-    return Split(np.setdiff1d(rows, np.concatenate([test, val])), val, test)
 
 
 def _check_groups(strata: Sequence[str], groups: Sequence[str], least: int) -> None:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from usfm_bench.data.draw import Rows, by_lot, members_of
+from usfm_bench.data.groups import group_keys
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.spec import DatasetSpec, TrainingSubset
 from usfm_bench.errors import DataError
 
-Rows = NDArray[np.int64]
 LEAST, MOST = 0.05, 0.5
 """Between these shares, the number of training cases does not depend on the share of the positive class."""
 
@@ -33,7 +33,7 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
             f"Dataset '{spec.name}': {len(rows)} of {len(samples)} cases are '{rule.label}', fewer than "
             f"{rule.prevalence:.1%}. Ask for a smaller `subsample.prevalence`."
         )
-    kept = set(_fitting(_by_group(rows, [s.group_id for s in samples], rule.seed), wanted))
+    kept = set(_fitting(_by_group(rows, group_keys(samples), rule.seed, "subsample"), wanted))
     out = set(rows.tolist()) - kept
     share = len(kept) / (len(samples) - len(out))
     lot = f"by lot (seed {rule.seed}) and whole groups; {share:.1%} of all are left, {rule.prevalence:.1%} asked for"
@@ -42,7 +42,7 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
 
 
 def part_of_training(
-    train: Rows, rule: TrainingSubset, strata: Sequence[str], groups: Sequence[str], positive: Sequence[bool], seed: int
+    train: Rows, rule: TrainingSubset, strata: Sequence[str], keys: Sequence[str], positive: Sequence[bool], seed: int
 ) -> Rows:
     """The rows of a training side that a part of it uses, in order.
 
@@ -50,7 +50,7 @@ def part_of_training(
         train: rows of the whole side.
         rule: a fraction of it, or a prevalence.
         strata: (N,) of all cases: a fraction keeps their shares, with one group of each at least.
-        groups: (N,) a fraction takes whole ones.
+        keys: (N,) of groups; a fraction takes whole ones.
         positive: (N,) whether a case is of the positive class.
         seed: of the lot; parts drawn with one seed lie within one another.
 
@@ -58,10 +58,10 @@ def part_of_training(
         DataError: no positive or no other case.
     """
     if rule.fraction is not None:
-        return np.sort(np.fromiter(_fraction(train, rule.fraction, strata, groups, seed), np.int64))
+        return np.sort(np.fromiter(_fraction(train, rule.fraction, strata, keys, seed), np.int64))
     assert rule.prevalence is not None
     rows = [
-        [i for group in _by_group(train[side], groups, seed) for i in group]
+        [i for group in _by_group(train[side], keys, seed, "part") for i in group]
         for side in (np.array(positive)[train], ~np.array(positive)[train])
     ]
     # As many as can be had at both ends, so that every prevalence has the same number of cases.
@@ -72,27 +72,19 @@ def part_of_training(
     return np.sort(np.array([*rows[0][:n_positive], *rows[1][: n - n_positive]], np.int64))
 
 
-def _fraction(train: Rows, share: float, strata: Sequence[str], groups: Sequence[str], seed: int) -> Iterable[int]:
-    members = _members(train, groups)
+def _fraction(train: Rows, share: float, strata: Sequence[str], keys: Sequence[str], seed: int) -> Iterable[int]:
+    members = members_of(train, keys)
     # A group of several classes counts for the one that it has most of.
     class_of = {group: Counter(strata[i] for i in rows).most_common(1)[0][0] for group, rows in members.items()}
     for label in sorted(set(class_of.values())):
         rows = np.array([i for group, of in members.items() if class_of[group] == label for i in of])
-        yield from _first(_by_group(rows, groups, seed), share * len(rows))
+        yield from _first(_by_group(rows, keys, seed, "part"), share * len(rows))
 
 
-def _by_group(rows: Rows, groups: Sequence[str], seed: int) -> list[list[int]]:
-    """The rows of each group, groups in an order drawn by lot that does not depend on the order of reading."""
-    members = _members(rows, groups)
-    names = sorted(members)
-    return [members[names[i]] for i in np.random.default_rng(seed).permutation(len(names))]
-
-
-def _members(rows: Rows, groups: Sequence[str]) -> dict[str, list[int]]:
-    members: dict[str, list[int]] = {}
-    for i in rows.tolist():
-        members.setdefault(groups[i], []).append(i)
-    return members
+def _by_group(rows: Rows, keys: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+    """The rows of each group, groups in an order drawn by lot."""
+    members = members_of(rows, keys)
+    return [members[key] for key in by_lot(members, seed, purpose)]
 
 
 def _fitting(groups: Sequence[Sequence[int]], wanted: float) -> list[int]:
