@@ -1,4 +1,4 @@
-"""Find near-duplicate images of a data set and write their groups, keyed by a hash of the decoded grey pixels.
+"""Find near-duplicate images of a data set and write their groups: a hash of the decoded grey pixels and the case id of each.
 
     python scripts/find_near_duplicates.py busi DATA_ROOT benchmark/usfm_bench/data/group_files/busi.csv
 
@@ -25,12 +25,12 @@ def main(name: str, data_root: str, out: str) -> None:
     pairs = near_pairs(fingerprints(sample.image for sample in samples))
     component = components(len(samples), [(pair.first, pair.second) for pair in pairs])
     sizes = np.bincount(component)
-    grouped = sorted((s.pixel_hash, c) for s, c in zip(samples, component, strict=True) if sizes[c] > 1)
-    first = {c: h for h, c in reversed(grouped)}
+    grouped = sorted((s.pixel_hash, s.case.case_id, c) for s, c in zip(samples, component, strict=True) if sizes[c] > 1)
+    first = {c: h for h, _, c in reversed(grouped)}
     with Path(out).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["pixel_hash", "group"])
-        writer.writerows(sorted({(h, first[c]) for h, c in grouped}))
+        writer.writerow(["pixel_hash", "group", "case_id"])
+        writer.writerows((h, first[c], case_id) for h, case_id, c in grouped)
     labels = [sample.case.label for sample in samples]
     crossing = sum(labels[pair.first] != labels[pair.second] for pair in pairs)
     print(

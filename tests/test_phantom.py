@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import usfm_bench
 from usfm_bench.data.dataset import open_dataset, open_reader
+from usfm_bench.data.exact import Draws
 from usfm_bench.data.phantom import LABELS, ORGANS, PROBES, Phantom, PhantomSpec, _envelope, draw_plan, render
 from usfm_bench.data.spec import DatasetSpec, load_registry
 from usfm_bench.errors import DataError
@@ -169,20 +170,20 @@ def test_sector_probes_leave_the_corners_black_and_linear_ones_do_not():
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
 def test_even_tissue_has_the_mean_and_spread_of_rayleigh_speckle(probe):
     even = np.ones((128, 128), np.float32)
-    speckle = np.stack([_envelope(even, np.random.default_rng(seed), probe) for seed in range(12)])
+    speckle = np.stack([_envelope(even, Draws(seed), probe) for seed in range(12)])
     # A Rayleigh variable of scale 1, since the real and the imaginary part have variance 1 each.
     assert speckle.mean() == pytest.approx(np.sqrt(np.pi / 2), rel=0.02)
     assert speckle.mean() / speckle.std() == pytest.approx(np.sqrt(np.pi / (4 - np.pi)), abs=0.04)  # 1.913
 
 
 def test_the_envelope_is_proportional_to_the_echo():
-    rng, probe, even = np.random.default_rng, PROBES["default"], np.ones((64, 64), np.float32)
+    rng, probe, even = Draws, PROBES["default"], np.ones((64, 64), np.float32)
     np.testing.assert_allclose(_envelope(3 * even, rng(0), probe), 3 * _envelope(even, rng(0), probe), rtol=1e-4)
 
 
 def test_beams_are_narrowest_at_the_focus():
     even = np.ones((128, 128), np.float32)
-    speckle = np.stack([_envelope(even, np.random.default_rng(seed), PROBES["default"]) for seed in range(12)])
+    speckle = np.stack([_envelope(even, Draws(seed), PROBES["default"]) for seed in range(12)])
 
     def neighbours_correlate(row):
         band = speckle[:, row - 4 : row + 4]

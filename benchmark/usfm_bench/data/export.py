@@ -99,7 +99,8 @@ def shrink(sample: Sample, size: int) -> Small:
 
 def _add_files(dataset: Dataset, samples: list[Sample], name: str, size: int, add: Write) -> int:
     """Add every file to the archive; returns how many lesions vanished."""
-    patients = {group: f"{i:05d}" for i, group in enumerate(sorted(set(dataset.groups)), start=1)}
+    in_order = dict.fromkeys(sample.group_id for sample in samples)  # of the case ids, as the files
+    patients = {group: f"{i:05d}" for i, group in enumerate(in_order, start=1)}
     rows, lost = [], 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for number, (sample, small) in enumerate(

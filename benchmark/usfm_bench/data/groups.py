@@ -24,7 +24,7 @@ def pixel_hash(image: Image) -> str:
     """16 hex digits of the sha256 over shape and grey pixels.
 
     Colour images depend on how luminance is rounded; 16 of BUSI's images have channels that differ. Were another
-    OpenCV to round them otherwise, they would fall back to groups of their own.
+    OpenCV to round them otherwise, they would still be in their groups by their case ids.
     """
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:16]
 
@@ -36,18 +36,20 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     a chain of such pairs joins them. Ids are made from pixels: no patient identifier can be guessed from them.
     """
     hashes = [sample.pixel_hash or pixel_hash(sample.image) for sample in samples]
-    listed = near_duplicate_groups(spec)
+    by_pixels, by_id = near_duplicate_groups(spec), _groups_by_case_id(spec)
+    # One grey level more or less is another hash: a case of the list stays in its group by its id.
+    listed = [by_pixels.get(h) or by_id.get(s.case.case_id) for s, h in zip(samples, hashes, strict=True)]
     keys = [
         [f"pixels {h}"]
-        + ([f"listed {listed[h]}"] if h in listed else [])
+        + ([f"listed {group}"] if group else [])
         + ([f"patient {sample.case.patient}"] if sample.case.patient else [])
-        for sample, h in zip(samples, hashes, strict=True)
+        for sample, h, group in zip(samples, hashes, listed, strict=True)
     ]
     component = _components(keys)
     names: dict[int, str] = {}
-    for index, h in zip(component, hashes, strict=True):
+    for index, h, group in zip(component, hashes, listed, strict=True):
         # "listed" comes first, so that a listed group keeps its id in a partial copy of the data.
-        name = f"listed {listed[h]}" if h in listed else f"pixels {h}"
+        name = f"listed {group}" if group else f"pixels {h}"
         names[index] = min(names.get(index, name), name)
     ids = {index: hashlib.sha256(name.encode()).hexdigest()[:12] for index, name in names.items()}
     return [
@@ -70,13 +72,21 @@ def group_keys(samples: Sequence[Sample]) -> list[str]:
 
 def near_duplicate_groups(spec: DatasetSpec) -> dict[str, str]:
     """Pixel hash -> group, from the file that the entry names; empty where it names none."""
+    return {row["pixel_hash"]: row["group"] for row in _group_file(spec)}
+
+
+def _groups_by_case_id(spec: DatasetSpec) -> dict[str, str]:
+    return {case_id: row["group"] for row in _group_file(spec) if (case_id := row.get("case_id"))}
+
+
+def _group_file(spec: DatasetSpec) -> list[dict[str, str]]:
     if spec.groups is None:
-        return {}
+        return []
     path = _FOLDER / Path(spec.groups).name
     if not path.is_file():
         raise BenchError(f"{spec.name}: groups: '{spec.groups}' is not in data/group_files.")
     with path.open(encoding="utf-8", newline="") as stream:
-        return {row["pixel_hash"]: row["group"] for row in csv.DictReader(stream)}
+        return list(csv.DictReader(stream))
 
 
 def _components(keys: Sequence[Sequence[str]]) -> list[int]:

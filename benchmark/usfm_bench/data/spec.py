@@ -70,7 +70,7 @@ class DatasetSpec(_Frozen):
     name: str
     """Key of the entry; what `--datasets` takes."""
     version: int = Field(ge=1)
-    """Raised whenever the entry selects other cases or groups than before."""
+    """Raised whenever the entry selects other cases, groups or sides of a drawn split than before."""
     title: str
     """One line for people."""
     tasks: tuple[Task, ...]
@@ -102,7 +102,7 @@ class DatasetSpec(_Frozen):
     exclude: dict[str, str] = Field(default_factory=dict)
     """Case id to the reason why the case is left out."""
     groups: str | None = None
-    """File in `data/group_files/` with the groups of near-duplicates, by pixel hash."""
+    """File in `data/group_files/` with the groups of near-duplicates, by pixel hash and by case id."""
     licence: str = "unknown"
     """Terms as the source states them."""
     redistributable: bool | None = None

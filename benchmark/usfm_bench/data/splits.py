@@ -141,7 +141,7 @@ def draw_folds(strata: Sequence[str], keys: Sequence[str], split: SplitSpec) -> 
 
 def _divide(rest: Rows, strata: Sequence[str], keys: Sequence[str], seed: int, fold: int = 0) -> list[Rows]:
     """Validation, a tenth of all cases, and training from what is not tested."""
-    if (n := len({keys[i] for i in rest})) < 2:  # noqa: PLR2004
+    if (n := len({keys[i] for i in rest})) < 2:
         raise DataError(f"{n} group in {len(rest)} cases cannot be divided into training and validation.")
     share = min(0.5, _VAL * len(strata) / len(rest))
     return deal(rest, strata, keys, (share, 1 - share), seed, f"validation of fold {fold}")

@@ -56,7 +56,7 @@ def _headline(results: ModelResults, definition: Definition, missed: Missed) -> 
         found = class_contributions(definition, results.probabilities, labels, groups, folds)
         names = case_ids
         if found is not None and found.values.shape[1] != len(names):
-            names = np.unique(table["group_id"].to_numpy().astype(str))
+            names = table["group_id"].astype(str).unique()  # as `groups` numbers them
         return Headline(results, definition, found, tuple(names.tolist()))
     if results.definitions.get(definition.column) != definition.id:
         return None

@@ -18,6 +18,7 @@ from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
 from usfm_bench.scoring import DECISION, PROBABILITY, SCALED
+from usfm_bench.stats.components import numbered
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class ModelResults:
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """(cases,) a number for each group, in the order of `case_table`."""
-        return np.unique(self.case_table["group_id"].astype(str), return_inverse=True)[1].astype(np.int64)
+        """(cases,) a number for each group, by its least case id, in the order of `case_table`."""
+        return numbered(self.case_table["group_id"].astype(str).tolist())
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:

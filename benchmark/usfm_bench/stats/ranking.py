@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.errors import BenchError
+from usfm_bench.stats.components import numbered
 
 Floats = NDArray[np.float64]
 Table = Mapping[str, Mapping[str, "Scored"]]
@@ -249,7 +250,8 @@ def _bootstrap(
 
 def _draw_runs(models: Sequence[Scored], rng: np.random.Generator, draws: int) -> list[Floats]:
     """Run scores on one data set, of each model (S, draws): groups drawn once for all, seeds for each."""
-    index, sizes = np.unique(np.asarray(models[0].groups), return_inverse=True, return_counts=True)[1:]
+    index = numbered(models[0].groups)
+    sizes = np.bincount(index)
     order, starts = np.argsort(index, kind="stable"), np.cumsum(sizes) - sizes
     scores = np.concatenate([model.scores for model in models])[:, order]
     totals = np.add.reduceat(scores, starts, axis=1)  # (all runs, G)
