@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-slow bench check check-phantom coverage docs wheel
+.PHONY: help venv demo test test-oldest test-slow bench check check-phantom coverage docs wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +27,9 @@ test: venv ## Run the tests
 
 test-slow: venv ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -q -m slow
+
+test-oldest: venv ## Try the wheel with the oldest libraries that it allows, without torch
+	PYTHON=$(BIN)/python scripts/test_oldest.sh
 
 bench: venv ## Time the parts that must be fast, beside what a user would pick instead
 	$(BIN)/python -m pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only --benchmark-columns=min,median,rounds

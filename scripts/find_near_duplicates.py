@@ -1,4 +1,4 @@
-"""Find near-duplicate images of a data set and write their groups: a hash of the decoded grey pixels and the case id of each.
+"""Find near-duplicate images of a data set and write their groups, with each image's pixel hash and case id.
 
     python scripts/find_near_duplicates.py busi DATA_ROOT benchmark/usfm_bench/data/group_files/busi.csv
 
