@@ -43,14 +43,14 @@ def sine(x: Floats) -> Floats:
     turns -= np.rint(turns)  # -0.5 to 0.5
     quarter = np.abs(turns)
     quarter = np.copysign(np.minimum(quarter, 0.5 - quarter), turns)
-    return polynomial(quarter * quarter, _SINE[: 5 if x.dtype == np.float32 else None]) * quarter
+    return np.asarray(polynomial(quarter * quarter, _SINE[: 5 if x.dtype == np.float32 else None]) * quarter)
 
 
 def arctan(x: Floats) -> Floats:
     """Arc tangent in radians: the angle is halved three times, then Taylor's series."""
     for _ in range(_HALVINGS):
         x = x / (1 + np.sqrt(1 + x * x))
-    return polynomial(x * x, [(-1) ** k / (2 * k + 1) for k in range(12)]) * x * 2**_HALVINGS
+    return np.asarray(polynomial(x * x, [(-1) ** k / (2 * k + 1) for k in range(12)]) * x * 2**_HALVINGS)
 
 
 def polynomial(x: Floats, coefficients: Sequence[float]) -> Floats:

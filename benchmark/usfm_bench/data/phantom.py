@@ -178,7 +178,7 @@ def _blur(image: Floats, weights: Floats) -> Floats:
         pair = ring[:, :, reach - k : reach - k + size] + ring[:, :, reach + k : reach + k + size]
         pair *= weights[k]
         total += pair
-    return total
+    return np.asarray(total)
 
 
 @lru_cache(maxsize=8)
