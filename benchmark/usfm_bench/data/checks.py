@@ -17,6 +17,7 @@ from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
 from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.patients import patient_faults, patient_key, patient_notes
 from usfm_bench.data.readers.base import read_grey
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.sides import assign_sides
@@ -53,7 +54,8 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         return report
     samples, faults = decode(reader, cases)
     samples = assign_groups(samples, spec) if samples else []
-    report.faults += [*reader.faults, *faults]
+    kept_cases = [case for case in cases if case.case_id not in spec.exclude]
+    report.faults += [*reader.faults, *patient_faults(kept_cases), *faults]
     if "segmentation" in spec.tasks:
         report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in samples if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
@@ -63,7 +65,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "images by class": dict(sorted(Counter(case.label or "none" for case in cases).items())),
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
-        "notes": list(reader.notes),
+        "notes": [*patient_notes(kept_cases), *reader.notes],
         **mask_values([path for case in cases for path in case.masks]),
         **_checksum(spec, data_root),
     }
@@ -82,7 +84,7 @@ def _check_split(spec: DatasetSpec, samples: Sequence[Sample], root: Path, repor
     except DataError as error:
         report.faults.append(str(error))
         return
-    patients = {sample.case.patient for sample in kept if sample.case.patient}
+    patients = {key for sample in kept if (key := patient_key(sample.case.patient))}
     report.facts["patients"] = len(patients) or "not given"
     if not spec.tasks:
         report.facts["training, validation, test"] = "none: the entry has no task"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from usfm_bench.config import content_hash
 from usfm_bench.data.cache import image_cache
 from usfm_bench.data.groups import assign_groups, pixel_hash
+from usfm_bench.data.patients import patient_faults, patient_notes
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
@@ -92,14 +93,14 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
-    faults = [*reader.faults, *faults]
+    faults = [*reader.faults, *patient_faults(cases), *faults]
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in found})
-    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
+    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *patient_notes(cases), *notes, *left_out))
     if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
     if spec.positive is not None and spec.positive not in dataset.classes:
