@@ -43,6 +43,7 @@ def read_table(
     separator: str | None = ",",
     header: Sequence[str] = (),
     unnamed: bool = False,
+    uneven: list[str] | None = None,
 ) -> pd.DataFrame:
     """A table as text; rows are numbered as in the file, lists are joined by NUL, and empty rows are left out.
 
@@ -53,13 +54,14 @@ def read_table(
             tab that the line of names has most of.
         header: names of the columns, where the file has no line of names.
         unnamed: a column that has values and no name is left out; otherwise it is refused.
+        uneven: rows of another length are left out and named here; None: they are refused.
 
     Raises:
         DataError: not a table; a row of another length; a column without a name, or a name that comes twice.
     """
     import pandas as pd  # every start imports all readers; most need no table
 
-    cells = _columns_named(path, _even(path, _read(path, separator, header)), unnamed)
+    cells = _columns_named(path, _even(path, _read(path, separator, header), uneven), unnamed)
     used = set(cells.names if columns is None else columns)
     if twice := sorted({name for name in used if cells.names.count(name) > 1}):
         raise DataError(f"{path}: column {', '.join(map(repr, twice))} comes twice. Rename or delete one.")
@@ -161,7 +163,7 @@ def _text(path: Path, column: str, value: Any) -> str:
 # ---- no cell is lost -------------------------------------------------------------------------------------------------
 
 
-def _even(path: Path, cells: Cells) -> Cells:
+def _even(path: Path, cells: Cells, uneven: list[str] | None) -> Cells:
     """Every row with as many fields as there are names; separators at the end of a line add nothing."""
     n = len(cells.names)
     rows = [row[:n] if not any(row[n:]) else row for row in cells.rows]
@@ -175,6 +177,10 @@ def _even(path: Path, cells: Cells) -> Cells:
         )
     wrong = [(i, len(row)) for i, row in zip(cells.lines, rows, strict=True) if len(row) != n]
     faults = [f"{path}, line {i}: has {fields} fields, the line of names has {n}." for i, fields in wrong]
+    if uneven is not None:
+        uneven += faults
+        kept = [i for i, row in enumerate(rows) if len(row) == n]
+        return Cells(cells.names, [rows[i] for i in kept], [cells.lines[i] for i in kept])
     if faults:
         hint = other_separator(cells.names) or " A value that holds the separator needs quotes around it."
         raise DataError(capped(faults) + hint)

@@ -70,8 +70,10 @@ def read_columns(
     header: Sequence[str] = (),
     *,
     unnamed: bool = True,
+    uneven: list[str] | None = None,
 ) -> pd.DataFrame:
-    """A table as text, stripped; other columns are dropped, those without a name only where `unnamed` allows it.
+    """A table as text, stripped; other columns are dropped, those without a name only where `unnamed` allows it, and
+    rows of another length only where `uneven` takes their faults.
 
     Raises:
         DataError: not there, outside `root`, not a table (see `cells.read_table`), or without one of the columns.
@@ -81,7 +83,7 @@ def read_columns(
         raise DataError(f"{path}: leaves the data set's folder.")
     if not path.is_file():
         raise DataError(link_fault(path, root.resolve()) or f"{path}: does not exist.")
-    table = read_table(path, columns, separator=separator, header=header, unnamed=unnamed)
+    table = read_table(path, columns, separator=separator, header=header, unnamed=unnamed, uneven=uneven)
     if missing := [name for name in columns if name not in table]:
         hints = "".join(did_you_mean(name, table.columns) for name in missing) or other_separator(table.columns)
         raise DataError(f"{path}: column '{', '.join(missing)}' missing; found {list(table.columns)}.{hints}")
