@@ -10,6 +10,7 @@ from usfm_bench.data.sample import Sample
 from usfm_bench.data.spec import DatasetSpec, GroupKind
 
 _UNKNOWN = "which images share a patient is not published"
+_ONE = "one a patient as published; equal pixels together"
 _MEANINGS: dict[GroupKind, str] = {
     "patients": "patients",
     "examinations": "examinations; which share a patient is not published",
@@ -57,9 +58,15 @@ def _names_patients(options: dict[str, Any]) -> bool:
     )
 
 
+def _one_a_patient(spec: DatasetSpec) -> bool:
+    return spec.n_images is not None and spec.n_images == spec.n_patients
+
+
 def stated_groups(spec: DatasetSpec) -> str:
     """What the groups are, for people who look at the entry."""
     kind = stated_kind(spec)
+    if kind == "images" and _one_a_patient(spec):
+        return f"images, {_ONE}"
     meaning = _MEANINGS[kind] if kind else "patients where the data name them, or else images alone"
     return "; ".join(filter(None, (meaning, spec.groups_note)))
 
@@ -72,6 +79,8 @@ def groups_in_words(kind: GroupKind, spec: DatasetSpec, samples: Sequence[Sample
         said = f"{n} patients" if n == patients else f"{n} groups of {patients} patients"
     elif kind == "simulated":
         said = f"{n} simulated images"
+    elif kind == "images" and _one_a_patient(spec):
+        said = f"{n} images, {_ONE}"
     elif kind in ("near-duplicates", "images"):
         what = "near-duplicates" if kind == "near-duplicates" else "equal pixels"
         unknown = f"which share one of the {spec.n_patients} published patients is not" if spec.n_patients else ""

@@ -110,7 +110,8 @@ class ManifestReader(FolderReader):
         if Path(name).is_absolute() or not (self.root / name).resolve().is_relative_to(self.root.resolve()):
             return f"{column} '{name}' leaves the list's folder."
         if self._file(name) is None:
-            return f"{column} '{name}' does not exist.{did_you_mean(name, self._like.values())}"
+            near = self._by_name.get(alike(posixpath.basename(name)))
+            return f"{column} '{name}' does not exist." + (f" Did you mean '{near}'?" if near else "")
         return None
 
     def _again(self, names: pd.Series[str]) -> pd.Series[bool]:
@@ -128,8 +129,16 @@ class ManifestReader(FolderReader):
     @cached_property
     def _like(self) -> dict[str, str]:
         """What `alike` makes of a file's path -> the path."""
-        files, _ = list_files(self.root, endings=None)
-        return only_one(path.relative_to(self.root).as_posix() for path in files)
+        return only_one(self._names)
+
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        """What `alike` makes of a file's name without its folder -> the path of one."""
+        return {alike(posixpath.basename(name)): name for name in reversed(self._names)}
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in list_files(self.root, endings=None).files]
 
     def _case(self, row: dict[Any, str]) -> Case:
         name = row["path"]
