@@ -140,7 +140,7 @@ def _lists(files: Files) -> Iterator[Candidate]:
     for name in files.tables:
         table = _read_table(files.all[name])
         if table is None or "path" not in table:
-            if len(files.all) == 1:  # its reader says best what is missing
+            if table is None or len(files.all) == 1:  # its reader says best what is wrong with it
                 yield Candidate("manifest", "the list given", file=name)
             continue
         tasks: list[Task] = ["classification"] if "label" in table else []
