@@ -229,7 +229,7 @@ def test_files_of_one_patient_are_one_group_by_a_digest(tmp_path):
         write(tmp_path / "mine" / f"{i}.dcm", picture(i), PatientID=patient)
     data = opened(tmp_path)
     assert data.groups[0] == data.groups[1] != data.groups[2]
-    assert data.samples[0].case.patient == hashlib.sha256(b"A").hexdigest()[:12]
+    assert data.samples[0].case.patient == hashlib.sha256(b"a").hexdigest()[:12]
     assert len(set(opened(tmp_path, {"group_by": "file"}).groups)) == 3
 
 

@@ -441,17 +441,37 @@ def fatty_liver(root: Path) -> dict[str, Wanted]:
 # ---- others ----------------------------------------------------------------------------------------------------------
 
 
+POCUS_TABLE = """Date added,Filename,License,Patient ID / Name,Other
+20.04.20,Cov-Atlas+(44),CC BY-NC 4.0,36,
+20.04.20,Cov-Atlas+(45),CC BY-NC 4.0,36,
+20.04.20,Pneu-grep-pneumonia2_1,None,50,
+20.04.20,Reg_pat1Image_132943,CC BY 4.0,4,"quoted, on
+two lines"
+20.04.20,Reg_liftl_case3_clip2,a comma, without quotes,m,40
+20.04.20,Reg-nephropocus,None,74,
+20.04.20,Reg-nephropocus,None,77,
+20.04.20,Reg-not-used,None,,
+"""
+
+
 def pocus_lung(root: Path) -> dict[str, Wanted]:
     names = {
-        "covid/Cov-Atlas+(44).gif_frame18.jpg": "Cov-Atlas+(44).gif",
-        "covid/Cov-Atlas+(44).gif_frame39.jpg": "Cov-Atlas+(44).gif",
-        "pneumonia/Pneu-grep-pneumonia2_1.mp4_frame170.jpg": "Pneu-grep-pneumonia2_1.mp4",
+        "covid/Cov-Atlas+(44).gif_frame18.jpg": "36",
+        "covid/Cov-Atlas+(44).gif_frame39.jpg": "36",
+        "covid/Cov-Atlas+(45).gif_frame0.jpg": "36",
+        "pneumonia/Pneu-grep-pneumonia2_1.mp4_frame170.jpg": "50",
+        "regular/Reg_pat1Image_132943.mpeg_frame0.jpg": "4",
+        "regular/Reg_pat1Image_140000.mpeg_frame0.jpg": "4",  # not in the table; its name says whose it is
         "regular/Reg-Zürich still.PNG": "Reg-Zürich still",
     }
+    names = {f"image_dataset/{name}": patient for name, patient in names.items()}
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "dataset_metadata.csv").write_text(POCUS_TABLE)
+    save(root / "pocus_images" / "convex" / "not-this.png", picture(30))
     for i, name in enumerate(names):
         save(root / name, picture(i), "RGB", **({} if name.endswith("PNG") else {"quality": 95}))
     return {
-        name: Wanted(picture(i), None, name.partition("/")[0], patient, loss=0 if name.endswith("PNG") else 3)
+        name: Wanted(picture(i), None, name.split("/")[1], patient, loss=0 if name.endswith("PNG") else 3)
         for i, (name, patient) in enumerate(names.items())
     }
 
@@ -680,8 +700,8 @@ def test_sides_and_spacings_of_a_table_are_checked(tmp_path):
 
 def test_a_workbook_keeps_text_numbers_and_gaps(tmp_path):
     save_workbook(tmp_path / "x.xlsx", [["a", "b", "c"], [1.0, None, "x & y"], [None, "007", 0.25]])
-    table = read_workbook(tmp_path / "x.xlsx")
-    assert table.to_dict("list") == {"a": ["1", ""], "b": ["", "007"], "c": ["x & y", "0.25"]}
+    rows = [["a", "b", "c"], ["1", "", "x & y"], ["", "007", "0.25"]]
+    assert read_workbook(tmp_path / "x.xlsx") == list(enumerate(rows, start=1))
     (tmp_path / "x.xlsx").write_bytes(b"PK nothing")
     with pytest.raises(DataError, match="cannot be read as a workbook"):
         read_workbook(tmp_path / "x.xlsx")

@@ -95,6 +95,8 @@ def run_one(
         n_test=len(test),
         n_test_groups=len(set(test.groups)),
         n_leaked=twins_of(dataset.groups, split).elsewhere,
+        grouped_by=dataset.grouped_by,
+        groups=dataset.groups_in_words,
         notes=dataset.notes,
         classes=dataset.classes,
         definitions=definitions,

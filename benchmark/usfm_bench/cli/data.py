@@ -50,11 +50,12 @@ def show_dataset(
     """One entry of the registry: source, licence, citation, classes, what is left out and why, what is uncertain."""
     import yaml
 
+    from usfm_bench.data.group_words import stated_groups
     from usfm_bench.data.spec import find_dataset, load_registry
 
     spec = find_dataset(name, load_registry(registry))
     place = {"folder": str(data_root / spec.path)} if spec.path else {}
-    facts = spec.model_dump(mode="json") | place
+    facts = spec.model_dump(mode="json") | {"groups in words": stated_groups(spec)} | place
     if form is TextFormat.text:
         facts["uncertain"] = "\n".join(spec.uncertain)
         if spec.options:

@@ -17,6 +17,7 @@ from usfm_bench.data.dataset import Dataset, find_cases, open_reader, read_cases
 from usfm_bench.data.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.near_duplicates import Fingerprints, components, fingerprints, near_pairs
+from usfm_bench.data.patients import patient_faults
 from usfm_bench.data.sample import Image, Sample
 from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec
@@ -59,7 +60,8 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     reader = open_reader(spec, data_root)
     cases = find_cases(spec, reader)
     samples, faults, _ = read_cases(spec, data_root / spec.path, reader, cases, cases)
-    if faults := [*reader.faults, *faults]:
+    wanted = [case for case in cases if case.case_id not in spec.exclude]
+    if faults := [*reader.faults, *patient_faults(wanted), *faults]:
         raise DataError("\n".join(faults))
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     left_out = tuple(sample for sample in samples if sample.case.case_id in spec.exclude)

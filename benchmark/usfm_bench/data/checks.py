@@ -16,11 +16,13 @@ import numpy as np
 from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
+from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.patients import patient_faults, patient_key, patient_notes
 from usfm_bench.data.readers.base import read_grey
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.sides import assign_sides
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.data.splits import split_dataset, twins_of
 from usfm_bench.data.subsample import thin_out
 from usfm_bench.errors import DataError
@@ -53,7 +55,8 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         return report
     samples, faults = decode(reader, cases)
     samples = assign_groups(samples, spec) if samples else []
-    report.faults += [*reader.faults, *faults]
+    kept_cases = [case for case in cases if case.case_id not in spec.exclude]
+    report.faults += [*reader.faults, *patient_faults(kept_cases), *faults]
     if "segmentation" in spec.tasks:
         report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in samples if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
@@ -63,18 +66,20 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "images by class": dict(sorted(Counter(case.label or "none" for case in cases).items())),
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
-        "notes": list(reader.notes),
+        "notes": [*patient_notes(kept_cases), *reader.notes],
         **mask_values([path for case in cases for path in case.masks]),
         **_checksum(spec, data_root),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     if kept and not report.faults:
-        _check_split(spec, kept, data_root / spec.path, report)
+        _check_split(spec, kept, data_root / spec.path, report, reader.grouped_by)
     report.faults += contradictions(kept)
     return report
 
 
-def _check_split(spec: DatasetSpec, samples: Sequence[Sample], root: Path, report: Report) -> None:
+def _check_split(
+    spec: DatasetSpec, samples: Sequence[Sample], root: Path, report: Report, found: GroupKind | None
+) -> None:
     try:
         kept, left_out = thin_out(samples, spec)
         others = {*spec.exclude, *(sample.case.case_id for sample in samples)}
@@ -82,8 +87,9 @@ def _check_split(spec: DatasetSpec, samples: Sequence[Sample], root: Path, repor
     except DataError as error:
         report.faults.append(str(error))
         return
-    patients = {sample.case.patient for sample in kept if sample.case.patient}
+    patients = {key for sample in kept if (key := patient_key(sample.case.patient))}
     report.facts["patients"] = len(patients) or "not given"
+    report.facts["a group is"] = groups_in_words(kind_of(spec, kept, found), spec, kept)
     if not spec.tasks:
         report.facts["training, validation, test"] = "none: the entry has no task"
         return

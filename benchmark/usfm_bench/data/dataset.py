@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from usfm_bench.config import content_hash
 from usfm_bench.data.cache import image_cache
+from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
+from usfm_bench.data.patients import patient_faults, patient_notes
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.data.subsample import thin_out
 from usfm_bench.errors import DataError, did_you_mean
 
@@ -33,6 +35,8 @@ class Dataset:
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
     """What was found and what was left out, in words."""
+    grouped_by: GroupKind = "images"
+    """What the groups are."""
     drawn: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Memory of `data.splits`: folds by their settings, so that a suite of many trials draws them once."""
 
@@ -61,6 +65,11 @@ class Dataset:
         """(N,) group ids."""
         return [sample.group_id for sample in self.samples]
 
+    @property
+    def groups_in_words(self) -> str:
+        """How many groups there are, and of what."""
+        return groups_in_words(self.grouped_by, self.spec, self.samples)
+
     @cached_property
     def group_keys(self) -> list[str]:
         """(N,) the least case id of each case's group, by which draws know it."""
@@ -84,7 +93,7 @@ class Dataset:
     def subset(self, rows: Iterable[int]) -> Dataset:
         """The cases at these positions, with the same classes."""
         spec = self.spec.model_copy(update={"classes": self.classes})
-        return Dataset(spec, tuple(self.samples[i] for i in rows), self.notes)
+        return Dataset(spec, tuple(self.samples[i] for i in rows), self.notes, self.grouped_by)
 
 
 def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
@@ -97,14 +106,15 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
-    faults = [*reader.faults, *faults]
+    faults = [*reader.faults, *patient_faults(cases), *faults]
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in found})
-    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
+    kind = kind_of(spec, kept, reader.grouped_by)
+    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *patient_notes(cases), *notes, *left_out), kind)
     if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
     if spec.positive is not None and spec.positive not in dataset.classes:

@@ -129,6 +129,7 @@ def _entry(dataset: Dataset, name: str, size: int) -> bytes:
         "layout": "manifest",
         "path": f"{name}/manifest.csv",
         "classes": list(dataset.classes),
+        "grouped_by": dataset.grouped_by,
         "synthetic": spec.synthetic,
         "n_images": len(dataset),
         "licence": spec.licence,

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from usfm_bench.data.patients import patient_key
 from usfm_bench.data.sample import Image, Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import BenchError
@@ -32,8 +33,9 @@ def pixel_hash(image: Image) -> str:
 def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     """Give every sample its pixel hash and group id.
 
-    Two cases share a group when they share a patient, are listed as near-duplicates, or have equal pixels, or when
-    a chain of such pairs joins them. Ids are made from pixels: no patient identifier can be guessed from them.
+    Two cases share a group when they share a patient (see `data.patients`), are listed as near-duplicates, or have
+    equal pixels, or when a chain of such pairs joins them. Ids are made from pixels: no patient identifier can be
+    guessed from them.
     """
     hashes = [sample.pixel_hash or pixel_hash(sample.image) for sample in samples]
     by_pixels, by_id = near_duplicate_groups(spec), _groups_by_case_id(spec)
@@ -42,7 +44,7 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
     keys = [
         [f"pixels {h}"]
         + ([f"listed {group}"] if group else [])
-        + ([f"patient {sample.case.patient}"] if sample.case.patient else [])
+        + ([f"patient {patient}"] if (patient := patient_key(sample.case.patient)) else [])
         for sample, h, group in zip(samples, hashes, listed, strict=True)
     ]
     component = _components(keys)

@@ -16,6 +16,7 @@ from usfm_bench.data.folder_names import are_numbered, are_sides, folder_roles
 from usfm_bench.data.found_files import Files, absolute_path
 from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
 from usfm_bench.data.mask_likeness import guess_values, spread
+from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.readers.usfm import SETS
 from usfm_bench.data.sample import Case
 from usfm_bench.data.spec import DatasetSpec, Task
@@ -139,7 +140,7 @@ def _lists(files: Files) -> Iterator[Candidate]:
     for name in files.tables:
         table = _read_table(files.all[name])
         if table is None or "path" not in table:
-            if len(files.all) == 1:  # its reader says best what is missing
+            if table is None or len(files.all) == 1:  # its reader says best what is wrong with it
                 yield Candidate("manifest", "the list given", file=name)
             continue
         tasks: list[Task] = ["classification"] if "label" in table else []
@@ -244,8 +245,6 @@ def _called(table: pd.DataFrame, names: Sequence[str]) -> str | None:
 
 def _read_table(path: Path) -> pd.DataFrame | None:
     try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError):
+        return read_table(path, (), separator=None)
+    except DataError:
         return None

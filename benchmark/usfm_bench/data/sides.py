@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.data.alike import only_one, tidy
+from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.sample import Sample, Side
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError, did_you_mean
@@ -92,6 +94,7 @@ def _listed(samples: Sequence[Sample], path: Path, left_out: Collection[str]) ->
             faults.append(f"{path}, line {line}: '{side}' is no side; train, val and test are.")
         else:
             found[case_id] = _SIDES[side]
+    found = _as_ids(found, [*ids, *left_out])
     lost, strange = [i for i in ids if i not in found], [i for i in found if i not in {*ids, *left_out}]
     if strange:
         hint = did_you_mean(strange[0], lost)
@@ -103,12 +106,18 @@ def _listed(samples: Sequence[Sample], path: Path, left_out: Collection[str]) ->
     return [found[case_id] for case_id in ids]
 
 
+def _as_ids(found: dict[str, Side], ids: Sequence[str]) -> dict[str, Side]:
+    """With the ids of cases, where the list's names differ from them in Unicode form or spaces alone."""
+    known, near = set(ids), only_one(ids, tidy)
+    named = {name: name if name in known else near.get(tidy(name), name) for name in found}
+    taken = Counter(named.values())
+    return {new if taken[new] == 1 else name: found[name] for name, new in named.items()}
+
+
 def _rows(path: Path) -> list[tuple[int, str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream)
-            if lacking := {"case_id", "split"} - set(table.fieldnames or ()):
-                raise DataError(f"{path}: has no column {' and no column '.join(sorted(lacking))}.")
-            return [(table.line_num, row["case_id"] or "", (row["split"] or "").strip().lower()) for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: the list of the split cannot be read: {error}.") from None
+    if not path.is_file():
+        raise DataError(f"{path}: the list of the split cannot be read: no such file.")
+    table = read_table(path, ("case_id", "split"), separator=None)
+    if lacking := {"case_id", "split"} - set(table.columns):
+        raise DataError(f"{path}: has no column {' and no column '.join(sorted(lacking))}.")
+    return list(zip(table.index, table["case_id"], table["split"].str.lower(), strict=True))

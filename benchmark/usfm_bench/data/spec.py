@@ -12,6 +12,7 @@ from usfm_bench.errors import BenchError, unknown
 from usfm_bench.resources import load_yaml, resource
 
 Task = Literal["segmentation", "classification"]
+GroupKind = Literal["patients", "examinations", "recordings", "videos", "near-duplicates", "images", "simulated"]
 
 
 class _Frozen(BaseModel):
@@ -103,6 +104,11 @@ class DatasetSpec(_Frozen):
     """Case id to the reason why the case is left out."""
     groups: str | None = None
     """File in `data/group_files/` with the groups of near-duplicates, by pixel hash and by case id."""
+    grouped_by: GroupKind | None = Field(default=None, exclude_if=_unset)
+    """What the groups are that no split parts, where the data have something that stands for patients; None: patients.
+    Every table says it. Without anything of that kind, groups are near-duplicates or images."""
+    groups_note: str = Field(default="", exclude_if=_unset)
+    """What else to say of the groups."""
     licence: str = "unknown"
     """Terms as the source states them."""
     redistributable: bool | None = None
@@ -150,7 +156,18 @@ class DatasetSpec(_Frozen):
 
 
 WORDS = {"title", "path", "paper_label", "n_images", "n_patients", "n_by_class", "probe", "image_size", "spacing"} | {
-    *("licence", "redistributable", "agreement", "uncertain", "citation", "source", "size", "checksum"),
+    *(
+        "grouped_by",
+        "groups_note",
+        "licence",
+        "redistributable",
+        "agreement",
+        "uncertain",
+        "citation",
+        "source",
+        "size",
+        "checksum",
+    ),
 }
 """Fields that tell people about a data set and decide no result."""
 

@@ -32,6 +32,7 @@ TITLES = {
     None: "Further results.",
 }
 
+NOT_RECORDED = "what they are is not recorded, by an earlier version"
 AGAINST = "Against the published values, which are of other test images of the same data set, and taken as fixed"
 
 
@@ -172,6 +173,8 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
     ]
     body = [[place, *line] for place, line in zip(places, body, strict=True)] if places else body
     notes = ["Mean [95 % interval] over seeds and cases; n: cases that the mean is over (docs/method.md)."]
+    groups = {row.dataset: f"{row.dataset}: {row.grouped_by or NOT_RECORDED}" for row in rows}
+    notes.append(f"Groups, which no split parts: {'; '.join(groups.values())}.")
     if repositories := sorted({row.emulates for row in rows if row.emulates}):
         notes.append(
             f"{', '.join(repositories)}: emulated, what that repository's code would print for these predictions, "
@@ -287,6 +290,7 @@ def caption(report: Report) -> list[str]:
         for s, r in zip(specs, report.results, strict=True)
     }
     lines.append("Data: " + "; ".join(versions) + ".")
+    lines.append("Groups, which no split parts: " + "; ".join(groups_told(report)) + ".")
     if synthetic := sorted({spec.dataset.name for spec in specs if spec.dataset.synthetic}):
         lines.append(f"Synthetic, simulated images and not patients: {', '.join(synthetic)}.")
     if devices := sorted({device_of(record) for r in report.results for record in r.records if record.environment}):
@@ -304,6 +308,15 @@ def _impossible(report: Report) -> list[str]:
         for v in verdicts()
         if v.verdict == "impossible" and (v.claim.table, v.claim.dataset, v.claim.model) in shown
     ]
+
+
+def groups_told(report: Report) -> list[str]:
+    """What the groups of each data set are, in the order of the tables."""
+    told = {}
+    for r in report.results:
+        name = r.first.spec.dataset.name.partition("@")[0]  # parts of a training side are of the same groups
+        told[name] = f"{name}: {r.first.groups or NOT_RECORDED}"
+    return list(told.values())
 
 
 def device_of(record: Record) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+from usfm_bench.data.group_words import stated_groups
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.pipe_table import pipe_table, printable
 
@@ -50,7 +51,17 @@ def _line(spec: DatasetSpec, here: bool) -> tuple[str, ...]:
 def datasets_markdown(specs: Iterable[DatasetSpec]) -> str:
     """The page: a table of all entries with data on disk, and what is uncertain about each."""
     real = sorted((spec for spec in specs if not spec.synthetic), key=lambda spec: (spec.organ, spec.name))
-    header = ["name", "organ", "images", "patients", "classes", "pixel spacing", "licence", "may be passed on"]
+    header = [
+        "name",
+        "organ",
+        "images",
+        "patients",
+        "groups",
+        "classes",
+        "pixel spacing",
+        "licence",
+        "may be passed on",
+    ]
     header += ["agreement", "source"]
     table = pipe_table(header, [_row(spec) for spec in real], left=set(header) - {"images", "patients"})
     sections = [line for spec in real for line in _section(spec)]
@@ -61,7 +72,14 @@ def _row(spec: DatasetSpec) -> list[str]:
     shared = {True: "yes", False: "no", None: "not stated"}[spec.redistributable]
     counts = ["not stated" if n is None else str(n) for n in (spec.n_images, spec.n_patients)]
     classes = [f"{name} {n}" if (n := spec.n_by_class.get(name)) is not None else name for name in spec.classes]
-    line = [f"`{spec.name}`", spec.organ, *counts, ", ".join(classes) or "none", spec.spacing or "not stated"]
+    line = [
+        f"`{spec.name}`",
+        spec.organ,
+        *counts,
+        stated_groups(spec),
+        ", ".join(classes) or "none",
+        spec.spacing or "not stated",
+    ]
     return [*line, spec.licence, shared, spec.agreement or "none", spec.source]
 
 

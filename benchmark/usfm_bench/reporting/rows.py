@@ -47,6 +47,8 @@ class Row:
     """Cases that the mean is over."""
     n_groups: int | None = None
     """Groups (patients, near-duplicates) among them."""
+    grouped_by: str | None = None
+    """What a group is, such as `patients` or `videos`; None: not recorded, by an earlier version."""
     n_missed: int | None = None
     """Lesions with an empty prediction, counted over all seeds."""
     n_false_alarms: int | None = None
@@ -135,6 +137,7 @@ def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
         "synthetic": spec.dataset.synthetic,
         "seen_in_pretraining": results.first.seen_in_pretraining,
         "n_leaked": results.n_leaked,
+        "grouped_by": results.first.grouped_by,
     }
 
 

@@ -51,6 +51,10 @@ class Record(Settings):
     """Groups (patients, near-duplicates) among the test cases."""
     n_leaked: int = 0
     """Test cases with a case of their group in training or validation: of splits that the data set brings along."""
+    grouped_by: str | None = None
+    """What a group is, such as `patients` or `videos`; None: recorded by an earlier version."""
+    groups: str = ""
+    """The groups of the data set in words, such as `38 recordings of 11 published patients`."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers should know of the data, such as cases left out."""
     classes: tuple[str, ...] = ()

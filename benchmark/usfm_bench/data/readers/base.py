@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usfm_bench.data.readers.files import IMAGES, list_files, read_grey
 from usfm_bench.data.readers.mask_values import HALF, Values, read_mask
 from usfm_bench.data.sample import Case, Mask, Sample
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.errors import BenchError, DataError
 from usfm_bench.registry import Registry
 
@@ -39,6 +39,10 @@ class Reader(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """What a user should know of the data, once they are loaded: how many masks were resampled, and the like."""
+
+    @property
+    def grouped_by(self) -> GroupKind | None:
+        """What the patients of the cases are, once they are listed; None: what the entry says."""
 
     def cases(self) -> list[Case]:
         """Every case found, in a stable order, without decoding pixels; what is wrong with them goes to `faults`.
@@ -88,6 +92,7 @@ class FolderReader:
 
     endings: frozenset[str] | None = IMAGES
     """Which files to find; None: all."""
+    grouped_by: GroupKind | None = None
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self.spec, self.root = spec, root

@@ -54,6 +54,7 @@ class DicomReader(MasksReader):
 
     def cases(self) -> list[Case]:
         """Every chosen frame, by path; files that hold no two-dimensional picture are left out."""
+        self.grouped_by = None
         cases = [frame for case in super().cases() for frame in self._frames(case)]
         self._note(list(self._headers.values()))
         return cases
@@ -91,6 +92,8 @@ class DicomReader(MasksReader):
             self.faults.append(f"{case.image}: has {header.frames} frames, and a mask that could be of any of them.")
             return []
         digest = header.patient if self._dicom.group_by == "PatientID" else None
+        if not (case.patient or digest):
+            self.grouped_by = "recordings"
         case = replace(case, patient=case.patient or digest or case.case_id)
         if header.frames == 1:
             return [case]

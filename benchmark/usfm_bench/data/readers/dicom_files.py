@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from usfm_bench.data.patients import patient_key
 from usfm_bench.data.readers.base import medical
 from usfm_bench.data.readers.files import MAX_PIXELS
 from usfm_bench.data.sample import Image, Mask, Spacing
@@ -52,7 +53,7 @@ class Header(NamedTuple):
     spacing: Spacing | None
     """Millimetres; None where regions state none, or different ones."""
     patient: str | None
-    """12 hex digits of the sha256 of PatientID; None where it is empty."""
+    """12 hex digits of the sha256 of PatientID, as `patient_key` has it; None where it names nobody."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -152,5 +153,5 @@ def _common(regions: Sequence[tuple[Box, Spacing | None]]) -> Spacing | None:
 
 
 def _digest(tags: Any) -> str | None:
-    ident = str(tags.get("PatientID") or "").strip()
+    ident = patient_key(str(tags.get("PatientID") or ""))
     return hashlib.sha256(ident.encode()).hexdigest()[:12] if ident else None

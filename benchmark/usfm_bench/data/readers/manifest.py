@@ -1,13 +1,19 @@
-"""A CSV or Parquet file that lists images: `path,label` and, where known, `patient,mask,spacing_y,spacing_x,split`."""
+"""A table that lists images: `path,label` and, where known, `patient,mask,spacing_y,spacing_x,split`.
+
+CSV (also with semicolons or tabs), Parquet or the first sheet of a workbook.
+"""
 
 from __future__ import annotations
 
 import posixpath
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
-from usfm_bench.data.readers.files import name_key
+from usfm_bench.data.readers.cells import point_hint, read_table
+from usfm_bench.data.readers.files import list_files, name_key
 from usfm_bench.data.readers.mask_values import HALF, Values
 from usfm_bench.data.sample import Case, Sample, Side, Spacing
 from usfm_bench.data.spec import DatasetSpec
@@ -24,6 +30,8 @@ class ListOptions(Options):
 
     values: Values = HALF
     """Which levels of a mask are the lesion."""
+    no_mask: Literal["fault", "empty"] = "fault"
+    """What an image without a mask in the list is, where a suite needs one: a fault, or an image without a lesion."""
 
 
 @READERS.register("manifest")
@@ -40,35 +48,30 @@ class ManifestReader(FolderReader):
         table = self._read()
         rows = table.to_dict("records")
         wrong = [self._faults(row) for row in rows]
-        self.faults = [f"{self._list.name}, row {i + 2}: {fault}" for i, faults in enumerate(wrong) for fault in faults]
+        numbered = zip(table.index, wrong, strict=True)
+        self.faults = [f"{self._list.name}, row {i}: {fault}" for i, faults in numbered for fault in faults]
         self.faults += [
-            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][_same_file(table["path"])]
+            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][self._again(table["path"])]
         ]
         for column in ("patient", "split"):
             given = table[column] != "" if column in table else None
             if given is not None and given.any():
-                self.faults += [f"{self._list.name}, row {i + 2}: {column} is empty." for i in table.index[~given]]
+                self.faults += [f"{self._list.name}, row {i}: {column} is empty." for i in table.index[~given]]
         return [self._case(row) for row, faults in zip(rows, wrong, strict=True) if not faults]
 
     def load(self, case: Case) -> Sample:
         """Image by luminance; mask where the list names one."""
         assert case.image is not None
         image = read_grey(case.image)
-        mask = self.read_mask(case, image.shape, self._options.values) if case.masks else None
+        mask = None
+        if case.masks or self._options.no_mask == "empty":
+            mask = self.read_mask(case, image.shape, self._options.values)
         return Sample(case, image, mask, self._spacing.get(case.case_id))
 
     def _read(self) -> pd.DataFrame:
         if not self._list.is_file():
             raise DataError(missing_folder(self.spec, self._list))
-        import pandas as pd  # every start imports all readers; most need no table
-
-        parquet = self._list.suffix.lower() == ".parquet"
-        try:
-            table = (
-                pd.read_parquet(self._list) if parquet else pd.read_csv(self._list, dtype=str, keep_default_na=False)
-            )
-        except ValueError as error:
-            raise DataError(f"{self._list}: cannot be read as a table: {error}") from None
+        table = read_table(self._list, separator=None)
         needed = {"path", "label"} if "classification" in self.spec.tasks else {"path"}
         if missing := needed - set(table.columns):
             raise DataError(
@@ -77,22 +80,13 @@ class ManifestReader(FolderReader):
         if strange := [str(name) for name in table.columns if name not in _COLUMNS]:
             hints = "".join(did_you_mean(name.lower(), _COLUMNS) for name in strange)
             raise DataError(f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints}")
-        text: pd.DataFrame = table.astype(str).where(table.notna(), "")
-        return text.map(str.strip)
+        return table
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
         faults = []
         for column in ("path", "mask"):
-            name = row.get(column, "")
-            if not name and column == "mask":
-                continue
-            path = self.root / name
-            if not name or "\0" in name:
-                faults.append(f"{column} is empty.")
-            elif Path(name).is_absolute() or not path.resolve().is_relative_to(self.root.resolve()):
-                faults.append(f"{column} '{name}' leaves the list's folder.")
-            elif not path.is_file():
-                faults.append(f"{column} '{name}' does not exist.")
+            names = row.get(column, "").split("\0") if column == "mask" else [row["path"]]
+            faults += [fault for name in names if (fault := self._path_fault(column, name))]
         if bool(row.get("spacing_y")) != bool(row.get("spacing_x")):
             faults.append("spacing_y and spacing_x belong together; one is empty.")
         if row.get("split") and row["split"] not in get_args(Side):
@@ -103,29 +97,63 @@ class ManifestReader(FolderReader):
         elif self.spec.classes and label not in self.spec.classes:
             faults.append(f"label '{label}' is not one of {', '.join(self.spec.classes)}.")
         return faults + [
-            f"{column} '{row[column]}' is not a positive number of millimetres."
+            f"{column} '{row[column]}' is not a positive number of millimetres{point_hint(row[column])}."
             for column in ("spacing_y", "spacing_x")
             if row.get(column) and not _positive(row[column])
         ]
 
+    def _path_fault(self, column: str, name: str) -> str | None:
+        if not name and column == "mask":
+            return None
+        if not name or "\0" in name:
+            return f"{column} is empty, or holds several names."
+        if Path(name).is_absolute() or not (self.root / name).resolve().is_relative_to(self.root.resolve()):
+            return f"{column} '{name}' leaves the list's folder."
+        if self._file(name) is None:
+            near = self._by_name.get(alike(posixpath.basename(name)))
+            return f"{column} '{name}' does not exist." + (f" Did you mean '{near}'?" if near else "")
+        return None
+
+    def _again(self, names: pd.Series[str]) -> pd.Series[bool]:
+        """Which rows name a file that an earlier one names, also on systems that cannot tell two names apart."""
+        return names.map(lambda name: name_key(posixpath.normpath(self._file(name) or name))).duplicated()
+
+    def _file(self, name: str) -> Path | None:
+        """The file of this name, or else the one whose name differs in Unicode form, case or spaces alone."""
+        path = self.root / name
+        if "\0" in name or path.is_file():
+            return path
+        found = self._like.get(alike(posixpath.normpath(name)))
+        return self.root / found if found else None
+
+    @cached_property
+    def _like(self) -> dict[str, str]:
+        """What `alike` makes of a file's path -> the path."""
+        return only_one(self._names)
+
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        """What `alike` makes of a file's name without its folder -> the path of one."""
+        return {alike(posixpath.basename(name)): name for name in reversed(self._names)}
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in list_files(self.root, endings=None).files]
+
     def _case(self, row: dict[Any, str]) -> Case:
-        folder, name = self.root, row["path"]
+        name = row["path"]
         if row.get("spacing_y") and row.get("spacing_x"):
             self._spacing[name] = Spacing(float(row["spacing_y"]), float(row["spacing_x"]))
-        masks = (folder / row["mask"],) if row.get("mask") else ()
+        masks = [self._file(mask) for mask in row.get("mask", "").split("\0") if mask]
         return Case(
             name,
             row.get("label") or None,
-            folder / name,
-            masks,
+            self._file(name),
+            tuple(path for path in masks if path is not None),
             patient=row.get("patient") or None,
             organ=self.spec.organ,
             split=cast(Side, row["split"]) if row.get("split") else None,
         )
-
-
-def _same_file(paths: pd.Series[str]) -> pd.Series[bool]:
-    return paths.map(posixpath.normpath).map(name_key).duplicated()
 
 
 def _positive(text: str) -> bool:

@@ -13,6 +13,7 @@ from usfm_bench.data.readers.files import read_pixels
 from usfm_bench.data.readers.mask_values import Colours, nearest_colour
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared_key, sort_names
+from usfm_bench.data.readers.recordings import tell_patients
 from usfm_bench.data.readers.tables import Row, look_up
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
@@ -51,7 +52,7 @@ class MasksReader(FolderReader):
         ]
         if not cases:
             raise DataError("\n".join([*self.faults, f"{self.root}: no file is an image (`{options.images}`)."]))
-        return self._of_classes(self._label(cases, dict(images)))
+        return self._of_classes(self._tell(self._label(cases, dict(images))))
 
     def load(self, case: Case) -> Sample:
         """Image by luminance; masks united, None where the entry has no pattern for one; spacing from a table."""
@@ -72,7 +73,7 @@ class MasksReader(FolderReader):
         if self.options.patient:
             match = re.search(self.options.patient, name)
             patient = match[1] if match else None
-            if not patient:
+            if not patient and not self.options.recording:
                 self.faults.append(
                     f"{files[name]}: no patient in the path, by the expression '{self.options.patient}'."
                 )
@@ -89,6 +90,15 @@ class MasksReader(FolderReader):
         self.faults += faults
         self._spacing = {name: row.spacing for name, row in rows.items() if row.spacing}
         return [_told(case, rows[case.case_id]) for case in cases if case.case_id in rows]
+
+    def _tell(self, cases: list[Case]) -> list[Case]:
+        if self.options.recording is None:
+            return cases
+        told = tell_patients(cases, self.options.recording, self.options.patients_from, self.root)
+        self.faults += told.faults
+        self._notes += told.notes
+        self.grouped_by = told.kind
+        return told.cases
 
     def _label_by_colour(self, case: Case) -> Case | None:
         """The case with the class whose colour its masks have, or else with the entry's class that has no colour."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.mask_values import HALF, Colours, Values
+from usfm_bench.data.readers.recordings import PatientTable
 from usfm_bench.data.readers.tables import Table
 
 
@@ -53,9 +54,18 @@ class MasksOptions(Options):
     """A table, several, or the colour that is in the mask; black alone: the entry's class without a colour."""
     patient: PatientRegex = None
     """Regular expression that finds the patient in the image's path."""
+    recording: PatientRegex = None
+    """Regular expression that finds the recording in the image's path, such as the video that a frame is of; it stands
+    for the patient where none is known."""
+    patients_from: Annotated[
+        tuple[PatientTable, ...], BeforeValidator(lambda v: (v,) if isinstance(v, dict) else v)
+    ] = ()
+    """Tables of recordings and their patients; the first that is there is read."""
 
     @model_validator(mode="after")
     def _colours(self) -> MasksOptions:
         if self.label_from == "colours" and not (self.masks and isinstance(self.values, Colours)):
             raise ValueError("`label_from: colours` needs `masks` and `values: {colours: {...}}`")
+        if self.patients_from and not self.recording:
+            raise ValueError("`patients_from` needs `recording`, which finds in a path what the table names")
         return self

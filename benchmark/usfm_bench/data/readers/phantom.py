@@ -7,7 +7,7 @@ from pathlib import Path
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
 from usfm_bench.data.readers.base import READERS, read_options
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.data.spec import DatasetSpec, GroupKind
 
 
 @READERS.register("phantom")
@@ -16,6 +16,7 @@ class PhantomReader:
 
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    grouped_by: GroupKind | None = None
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         self._classes = spec.classes

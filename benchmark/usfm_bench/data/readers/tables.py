@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.readers.base import Options
+from usfm_bench.data.readers.cells import other_separator, point_hint, read_table
 from usfm_bench.data.readers.files import link_fault
 from usfm_bench.data.readers.patterns import SIDES
-from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.data.sample import Side, Spacing
 from usfm_bench.errors import DataError, did_you_mean
 
@@ -45,8 +46,9 @@ class Table(Options):
     """Column of the distance between pixels, the same down and across; empty where it is not known."""
     unit: Literal["mm", "cm"] = "mm"
     """Of `spacing`."""
-    separator: str = ","
-    """A regular expression where it has more than one character, such as `\\s+`."""
+    separator: str | None = None
+    """A regular expression where it has more than one character, such as `\\s+`; None: the one of comma, semicolon and
+    tab that the line of names has most of."""
     header: tuple[str, ...] = ()
     """Names of the columns, where the file has no line of names."""
 
@@ -61,43 +63,31 @@ class Row(NamedTuple):
 
 
 def read_columns(
-    path: Path, root: Path, columns: Iterable[str], separator: str = ",", header: Sequence[str] = ()
+    path: Path,
+    root: Path,
+    columns: Iterable[str],
+    separator: str | None = ",",
+    header: Sequence[str] = (),
+    *,
+    unnamed: bool = True,
+    uneven: list[str] | None = None,
 ) -> pd.DataFrame:
-    """A table as text, stripped; other columns are dropped.
+    """A table as text, stripped; other columns are dropped, those without a name only where `unnamed` allows it, and
+    rows of another length only where `uneven` takes their faults.
 
     Raises:
-        DataError: not there, outside `root`, not a table, or without one of the columns.
+        DataError: not there, outside `root`, not a table (see `cells.read_table`), or without one of the columns.
     """
     columns = list(dict.fromkeys(columns))
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{path}: leaves the data set's folder.")
     if not path.is_file():
         raise DataError(link_fault(path, root.resolve()) or f"{path}: does not exist.")
-    table = read_workbook(path) if path.suffix.lower() == ".xlsx" else _read_csv(path, separator, header)
-    table = table.rename(columns=lambda name: str(name).strip())
+    table = read_table(path, columns, separator=separator, header=header, unnamed=unnamed, uneven=uneven)
     if missing := [name for name in columns if name not in table]:
-        hints = "".join(did_you_mean(name, table.columns) for name in missing)
+        hints = "".join(did_you_mean(name, table.columns) for name in missing) or other_separator(table.columns)
         raise DataError(f"{path}: column '{', '.join(missing)}' missing; found {list(table.columns)}.{hints}")
-    return table[columns].map(str.strip)
-
-
-def _read_csv(path: Path, separator: str, header: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd  # every start imports all readers; most need no table
-
-    engine: Literal["c", "python"] = "c" if len(separator) == 1 else "python"
-    try:
-        return pd.read_csv(
-            path,
-            sep=separator,
-            engine=engine,
-            names=list(header) or None,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-        )
-    except ValueError as error:  # pandas' parser errors and wrong encodings are ValueErrors
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+    return table[columns]
 
 
 def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str]]) -> tuple[dict[str, Row], list[str]]:
@@ -110,17 +100,22 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
     faults: list[str] = []
     for table in tables:
         wanted = filter(None, (table.id, table.label, table.patient, table.split, table.spacing))
-        rows = read_columns(root / table.file, root, wanted, table.separator, table.header)
+        rows = read_columns(
+            root / table.file, root, wanted, table.separator, table.header, unnamed=table.patient is not None
+        )
         twice = set(rows[table.id][rows[table.id].duplicated()]) | (by_key.keys() & set(rows[table.id]))
         faults += [f"{root / table.file}: '{key}' has two rows." for key in sorted(twice)]
         by_key |= {key: (table, row) for key, row in zip(rows[table.id], rows.to_dict("records"), strict=True)}
+    near = only_one(by_key)
     found: dict[str, Row] = {}
     used: dict[str, str] = {}
     for name, ident in images:
         path = PurePosixPath(name)
-        known = [k for k in (ident, path.name, path.stem, ident.lstrip("0")) if k in by_key]
+        forms = (ident, path.name, path.stem, ident.lstrip("0"))
+        known = [k for k in forms if k in by_key] or [near[k] for k in map(alike, forms) if k in near]
         if not known:
-            faults.append(f"{root / name}: has no row in '{' or '.join(table.file for table in tables)}'.")
+            where = f"'{' or '.join(table.file for table in tables)}'"
+            faults.append(f"{root / name}: has no row in {where}.")
             continue
         first = used.setdefault(known[0], name)
         if first != name and known[0] != ident:
@@ -145,7 +140,7 @@ def _row(table: Table, row: Mapping[Any, str]) -> tuple[Row, list[str]]:
     if table.spacing and (value := row[table.spacing]):
         spacing = _spacing(value, table.unit)
         if spacing is None:
-            faults.append(f"{table.spacing} '{value}' is no distance between pixels.")
+            faults.append(f"{table.spacing} '{value}' is no distance between pixels{point_hint(value)}.")
     patient = row[table.patient] if table.patient else ""
     return Row(table.names.get(label, label) or None, patient or None, side, spacing), faults
 

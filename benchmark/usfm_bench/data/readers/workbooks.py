@@ -11,13 +11,9 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from usfm_bench.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST = 64_000_000
 """Bytes of one unpacked part; a tiny file can claim any."""
@@ -25,23 +21,21 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 _NAMESPACE = re.compile(r"\{.*\}")
 
 
-def read_workbook(path: Path) -> pd.DataFrame:
-    """Rows below the line of names; cells without a value are empty text, and whole numbers have no point.
+def read_workbook(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of every row, all of one length; an empty cell is empty text, a whole number has no point.
 
     Raises:
         DataError: no workbook, or one too large.
     """
-    import pandas as pd  # every start imports all readers; most need no table
-
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             shared = [_text(item) for item in _part(archive, "xl/sharedStrings.xml") if item.tag == "si"]
-            lines = [_line(row, shared) for row in _part(archive, _first_sheet(archive)) if row.tag == "row"]
+            rows = [row for row in _part(archive, _first_sheet(archive)) if row.tag == "row"]
+            lines = [(int(row.get("r") or i), _line(row, shared)) for i, row in enumerate(rows, start=1)]
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
         raise DataError(f"{path}: cannot be read as a workbook: {error}. Save it as CSV.") from None
-    names, *rows = lines or [{}]
-    columns = [names.get(i, "") for i in range(max(names, default=-1) + 1)]
-    return pd.DataFrame([[row.get(i, "") for i in range(len(columns))] for row in rows if row], columns=columns)
+    width = 1 + max((i for _, line in lines for i in line), default=-1)
+    return [(number, [line.get(i, "") for i in range(width)]) for number, line in lines]
 
 
 def _first_sheet(archive: zipfile.ZipFile) -> str:

@@ -74,7 +74,9 @@ def _finding(report: Report, dataset: str, rows: Sequence[Row]) -> Finding:
     seeds = sorted({len(r.seeds) for r in results})
     cases = sorted({len(r.case_table) for r in results})
     groups = sorted({len(set(r.groups.tolist())) for r in results})
-    basis = f"{_range(cases, 'test case')} in {_range(groups, 'group')}, {seeds_in_words(seeds)} a model"
+    kind = results[0].first.grouped_by
+    what = f" ({kind})" if kind else ""
+    basis = f"{_range(cases, 'test case')} in {_range(groups, 'group')}{what}, {seeds_in_words(seeds)} a model"
     names = {d.name for d in headline(results[0].first.spec.task)}
     metrics = dict.fromkeys((r.metric, r.definition) for r in rows if r.metric in names and r.unit != "mm")
     sentences = []
