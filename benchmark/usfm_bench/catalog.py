@@ -143,19 +143,6 @@ def resolve(name: str) -> ModelEntry:
     return MODELS[name]
 
 
-def find_entry(path_or_name: str | Path) -> ModelEntry:
-    """The entry of a weight file's path, or of a model name.
-
-    Raises:
-        BenchError: neither; the nearest name is suggested.
-    """
-    path, name = Path(path_or_name), str(path_or_name)
-    looks_like_path = path.suffix in {".pth", ".pt", ".safetensors"} or len(path.parts) > 1
-    if isinstance(path_or_name, Path) or path.is_file() or (looks_like_path and ":" not in name):
-        return resolve(f"usfm:{name}")
-    return resolve(name)
-
-
 def weight_file(entry: ModelEntry) -> Path:
     """The entry's weight file.
 

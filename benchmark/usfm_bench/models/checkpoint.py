@@ -36,15 +36,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     kind = _kind(path)
     try:
-        content: Any = (
-            load_file(path) if kind == "safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content: Any = load_file(path) if kind == "safetensors" else _unpickled(path)
     except Exception as error:  # on damaged files torch, pickle and safetensors raise many kinds
         raise _unreadable(path, kind, error) from None
     state = _state_dict(content)
     if state is None:
         raise WeightsError(f"{path}: holds no state dict of tensors.")
     return state
+
+
+def _unpickled(path: Path) -> Any:
+    with path.open("rb") as stream:  # a stream has no name by which torch would take it for another form
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def first_of(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import torch
 from timm.models.beit import Beit
 from torch import Tensor, nn
 
-from usfm_bench.catalog import ModelEntry, checked_weight_file, find_entry
+from usfm_bench.catalog import ModelEntry, checked_weight_file, resolve
 from usfm_bench.config import READINGS, Reading
 from usfm_bench.errors import WeightsError, unknown
 from usfm_bench.models.backbones import SIZES, build_usfm
@@ -102,6 +102,19 @@ def load_encoder(
     return Encoder(model, reading or otherwise)
 
 
+def find_entry(path_or_name: str | Path) -> ModelEntry:
+    """The entry of a weight file's path, or of a model name.
+
+    Raises:
+        BenchError: neither; the nearest name is suggested.
+    """
+    path, name = Path(path_or_name), str(path_or_name)
+    looks_like_path = path.suffix in {".pth", ".pt", ".safetensors"} or len(path.parts) > 1
+    if isinstance(path_or_name, Path) or path.is_file() or (looks_like_path and ":" not in name):
+        return resolve(f"usfm:{name}")
+    return resolve(name)
+
+
 def read_architecture(state: dict[str, Tensor], path: Path, architecture: str = "") -> dict[str, Any]:
     """Constructor arguments that the shapes imply, and `grid`, the side of the token grid.
 
@@ -122,6 +135,9 @@ def read_architecture(state: dict[str, Tensor], path: Path, architecture: str = 
     for key, rank in ((needed[0], 4), (needed[1], 2), *((table, 2) for table in tables)):
         if state[key].ndim != rank or not state[key].numel():
             raise WeightsError(f"{path}: not in USFM's format: {key} is of shape {tuple(state[key].shape)}.")
+    if odd := [f"{key} {tuple(state[key].shape)}" for key in tables if state[key].shape != state[tables[0]].shape]:
+        first = f"{tables[0]} {tuple(state[tables[0]].shape)}"
+        raise WeightsError(f"{path}: not in USFM's format: position tables differ in shape: {first}, {first_of(odd)}.")
     entries, heads = state[tables[0]].shape
     grid = table_grid(entries)
     if grid is None:
