@@ -341,6 +341,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise BenchError(f"'{path}' is no checkpoint of `usfm-bench pretrain`. Delete it to start anew.")
     if missing := sorted(_STATE_KEYS - content.keys()):
         raise BenchError(
-            f"'{path}' is no whole checkpoint of `usfm-bench pretrain`: no {', '.join(missing)}. Delete it to start anew."
+            f"'{path}' is no whole checkpoint of `usfm-bench pretrain`: no {', '.join(missing)}. Delete it to start "
+            "anew."
         )
     return content
