@@ -15,6 +15,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from published_usfm import published_shapes
 from usfm_bench.catalog import resolve
 from usfm_bench.cli.app import app
 from usfm_bench.config import SplitSpec
@@ -27,6 +28,7 @@ from usfm_bench.pretraining import weights as weights_module
 from usfm_bench.pretraining.card import card_path, read_card, seen_in_pretraining
 from usfm_bench.pretraining.data import load_images
 from usfm_bench.pretraining.loop import Options, learning_rate, pretrain
+from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.pretraining.spec import build_spec, load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,11 +90,52 @@ def test_every_method_writes_weights_that_load_and_a_history_that_falls(train, m
     assert not options.state.exists()
 
 
-def test_the_file_has_the_keys_and_the_form_of_the_published_one(train, usfm_fixtures):
-    ours, published = state_of(train().out), state_of(usfm_fixtures / "usfm_format_tiny.pth")
-    three_blocks = {key for key in published if not key.startswith("blocks.") or key.split(".")[1] in "012"}
-    assert ours.keys() == three_blocks
-    assert {key: value.dtype for key, value in ours.items()} == {key: published[key].dtype for key in ours}
+def test_the_file_has_the_keys_and_the_form_of_the_published_one(train):
+    ours = state_of(train().out)
+    assert {key: tuple(value.shape) for key, value in ours.items()} == published_shapes(96, 3, 3, grid=2)
+    whole_numbers = {key for key, value in ours.items() if value.dtype != torch.float32}
+    assert whole_numbers == {"rel_pos_bias.relative_position_index"}
+
+
+def test_the_fixture_of_the_published_file_has_those_keys_too(usfm_fixtures):
+    path = usfm_fixtures / "usfm_published_tiny.pth"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in {usfm_fixtures}")
+    assert {key: tuple(value.shape) for key, value in state_of(path).items()} == published_shapes(96, 3, 3)
+
+
+def test_the_base_size_is_written_as_the_188_published_tensors():
+    with torch.device("meta"):
+        model = MaskedAutoencoder("usfm_base_patch16_224", 224)
+        wanted = dict(model.encoder.named_parameters()) | dict(model.encoder.named_buffers())
+    shapes = {key: tuple(value.shape) for key, value in wanted.items() if not key.endswith("k_bias")}
+    assert shapes | {"mask_token": (1, 1, 768)} == published_shapes(768, 12, 12)
+
+
+def test_the_norm_of_tokens_is_trained_and_every_reading_loads(train):
+    out = train(steps=40, lr=3e-3).out
+    weight = state_of(out)["norm.weight"]
+    assert (weight - 1).abs().max() > 1e-3
+    assert torch.equal(load_backbone(out, reading="own-norm").norm.weight, weight)
+    assert torch.equal(load_backbone(out, reading="renamed").fc_norm.weight, weight)
+    assert torch.equal(load_backbone(out).fc_norm.weight, torch.ones(96))
+
+
+def test_a_checkpoint_of_the_earlier_form_is_not_continued(train, tmp_path):
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tell=lambda row: stop(row) if row["step"] > 5 else None)
+    state = tmp_path / "w.pth.state"
+    content = state_of(state)
+    del content["spec"]["version"]
+    torch.save(content, state)
+    with pytest.raises(BenchError, match="version: null -> 2"):
+        train(options={"resume": True})
+    torch.save({"spec": state_of(state)["spec"] | {"version": 2}}, state)
+    with pytest.raises(BenchError, match="is no whole checkpoint of `usfm-bench pretrain`: no history, model"):
+        train(options={"resume": True})
 
 
 def test_the_card_says_how_and_from_what(train):
@@ -336,6 +379,7 @@ def test_run_pretrains_what_is_missing_and_loads_it_from_then_on(tmp_path, tiny_
     found = records(tmp_path)
     assert set(found) == {"usfm-micro", "usfm-micro@frozen"}
     card = read_card(demo_recipe)
+    assert {name: record["reading"] for name, record in found.items()} == dict.fromkeys(found, "published")
     for record in found.values():
         assert record["pretraining_hash"] == card.recipe_hash
         assert record["weight_hash"] == card.weight_hash

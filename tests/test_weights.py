@@ -10,6 +10,8 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from scipy.interpolate import RectBivariateSpline
+from scipy.optimize import brentq
 from timm.layers import resize_rel_pos_bias_table
 
 from usfm_bench.catalog import file_sha256, resolve
@@ -17,6 +19,7 @@ from usfm_bench.config import TrainingSpec
 from usfm_bench.errors import BenchError, WeightsError, WeightsMissingError
 from usfm_bench.models import build_model, load_backbone
 from usfm_bench.models.backbones import build_usfm
+from usfm_bench.models.position_tables import published_table
 from usfm_bench.models.weights import inspect_checkpoint, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -235,17 +238,37 @@ def test_another_input_size_resizes_the_tables_as_timm_does(save, state, image_s
         assert model(torch.zeros(2, 3, image_size, image_size)).isfinite().all()
 
 
-@resizes_tables
-def test_the_legacy_resize_swaps_the_axes_of_the_table(save, state):
-    # A bias that depends on the vertical offset alone.
-    vertical = torch.arange(-13.0, 14).repeat_interleave(27)[:, None].expand(-1, 3)
-    path = save(state | {SHARED: torch.cat([vertical, torch.full((3, 3), 7.0)])})
-    right, legacy = (table(load_backbone(path, image_size=256, legacy_transpose=flag)) for flag in (False, True))
-    square = right[:-3].view(31, 31, 3)
-    torch.testing.assert_close(square, square[:, :1].expand_as(square))
-    assert (square[1:] > square[:-1]).all()
-    assert torch.equal(legacy[:-3].view(31, 31, 3), square.transpose(0, 1))
-    assert torch.equal(legacy[-3:], right[-3:])
+def test_the_published_resize_is_repeated_with_its_swapped_axes(save, state):
+    # Offsets 1, 1 + q, 1 + q + q^2, ... reach 19 in 13 steps; found here by another search than the code's own.
+    ratio = brentq(lambda q: sum(q**i for i in range(13)) - 19, 1.01, 1.5)
+    outward = np.cumsum([ratio**i for i in range(13)])
+    offsets = [*-outward[::-1], 0.0, *outward]
+    wanted = np.arange(-19.0, 20)
+    model = load_backbone(save(state), image_size=320, legacy_transpose=True)
+    found = table(model)[:-3].view(39, 39, 3)
+    for head in range(3):
+        square = state[SHARED][:-3, head].view(27, 27).double().numpy()  # rows are vertical offsets
+        upright = RectBivariateSpline(offsets, offsets, square)(wanted, wanted)
+        np.testing.assert_allclose(found[..., head], upright.T, atol=1e-5, rtol=0)
+        assert not np.allclose(found[..., head], upright, atol=1e-3, rtol=0)
+    assert torch.equal(table(model)[-3:], state[SHARED][-3:])
+
+
+@pytest.mark.parametrize("size", [256, 272, 304, 336, 384, 416, 448, 480])
+def test_sizes_at_which_the_published_resize_gives_nan_are_refused(save, state, size):
+    with pytest.raises(WeightsError, match=rf"image_size {size}: .*NaN.* 224, 240, 288, 320, 352, .* 512, .* 1024 px"):
+        load_backbone(save(state), image_size=size, legacy_transpose=True)
+
+
+@pytest.mark.parametrize("size", [96, 240, 288, 352, 512, 640, 768, 1024])
+def test_the_sizes_at_which_the_published_resize_works_are_computed(size):
+    draw = torch.Generator().manual_seed(0)
+    assert published_table(torch.randn(732, 1, generator=draw), size // 16).isfinite().all()
+
+
+def test_a_table_too_small_for_the_published_resize_is_named():
+    with pytest.raises(WeightsError, match="2 x 2 tokens is too small"):
+        published_table(torch.zeros(12, 3), 14)
 
 
 def test_the_legacy_flag_changes_nothing_at_the_files_own_size(save, state):

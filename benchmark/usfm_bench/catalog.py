@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from usfm_bench.registry import Registry
 from usfm_bench.resources import load_yaml, resource
 
 BOTH: tuple[Task, ...] = ("segmentation", "classification")
+_SETTLED_NS = 2_000_000_000
 SIZES = ("base", "small", "tiny", "micro")
 
 
@@ -31,7 +34,14 @@ class ModelEntry:
     """`file`: a file under pretrained/ or given by path. `hub`: timm's or smp's ImageNet weights."""
     weight_file: Path | None = None
     source: str = ""
+    links: tuple[str, ...] = ()
+    """Where to download the file."""
+    sha256: str | None = None
+    """Of the published file; None: not known, or the file is the user's own."""
     licence: str = ""
+    size: str = ""
+    """Of the file, in words."""
+    trained_on: str = ""
     seen_in_pretraining: bool | None = False
     """Whether the weights saw the benchmark's test images; None: unknown."""
     recipe: str | None = None
@@ -68,8 +78,12 @@ def _register_usfm() -> None:
                 weights="file",
                 weight_file=pretrained_folder() / facts.get("file", f"usfm_{size}.pth"),
                 source=facts.get("source", f"no weights of this size are published; `{short}-scratch` needs none"),
+                links=tuple(facts.get("links", ())),
+                sha256=facts.get("sha256"),
                 recipe=short if "recipe" in facts else None,
                 licence=facts.get("licence", "yours"),
+                size=facts.get("size", ""),
+                trained_on=facts.get("trained_on", ""),
                 seen_in_pretraining=facts.get("seen_in_pretraining"),
             )
         )
@@ -139,14 +153,51 @@ def weight_file(entry: ModelEntry) -> Path:
     if path is None:
         raise WeightsError(f"'{entry.name}' stands for no weight file; `usfm-bench models list` shows which names do.")
     if not path.is_file():
+        links = f" Links: {', '.join(entry.links)}." if entry.links else ""
         raise WeightsMissingError(
-            f"'{entry.name}' needs the file '{path}'. Source: {entry.source}. Licence: {entry.licence}."
+            f"'{entry.name}' needs the file '{path}'. Source: {entry.source}.{links} Licence: {entry.licence}."
         )
     return path
 
 
+def checked_weight_file(entry: ModelEntry, *, allow_hash: bool = False) -> Path:
+    """The entry's weight file, whose sha256 is the registry's where that states one.
+
+    Raises:
+        WeightsMissingError: it is not there.
+        WeightsError: it is another file, and `allow_hash` does not say to go on.
+    """
+    path = weight_file(entry)
+    if not allow_hash and not has_registered_hash(entry):
+        raise WeightsError(
+            f"{path}: sha256 is {file_sha256(path)}, the registry says {entry.sha256}. So it is not the file that "
+            f"'{entry.name}' stands for. Delete it and download it again from where `usfm-bench models show "
+            f"{entry.name.partition('@')[0]}` says; or use it as usfm:{path}; or go on with --allow-hash (in Python "
+            "allow_hash=True), which marks the results."
+        )
+    return path
+
+
+def has_registered_hash(entry: ModelEntry) -> bool:
+    """Whether the entry's weight file, which is there, is the one that the registry states; True where it states none.
+
+    Raises:
+        WeightsMissingError: it is not there.
+    """
+    return entry.sha256 is None or file_sha256(weight_file(entry)) == entry.sha256
+
+
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, as 64 hex digits."""
+    """sha256 of a file, as 64 hex digits; an unchanged file is read once in a process."""
+    stat = path.stat()
+    # The clock of a file system is coarse: what was written just now may be written again at the same time of it.
+    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
+    read = _file_sha256 if settled else _file_sha256.__wrapped__
+    return read(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_sha256(path: Path, *_state: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

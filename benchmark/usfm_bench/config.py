@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -45,8 +45,13 @@ class SplitSpec(Settings):
 
 CORRECTIONS = ("class_weights", "sampling", "logit_adjustment")
 """Settings that each move the class prior of a classifier to a balanced one."""
-CLASSIFICATION_ONLY = (*CORRECTIONS, "label_smoothing", "loss", "focal_gamma")
+CLASSIFICATION_ONLY = (*CORRECTIONS, "label_smoothing", "loss", "focal_gamma", "reading")
 """Settings that segmentation has no use for."""
+
+
+Reading = Literal["published", "own-norm", "renamed"]
+READINGS: tuple[Reading, ...] = get_args(Reading)
+"""Ways to use the `norm` of USFM's weight file."""
 
 
 class TrainingSpec(Settings):
@@ -100,6 +105,9 @@ class TrainingSpec(Settings):
     """Of the focal loss."""
     logit_adjustment: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
     """tau: tau log(class prior) is added to logits in training; Menon et al. (2021), arXiv:2007.07314, Eq. (10)."""
+    reading: Reading | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the `norm` of USFM's weight file is used in classification (`load_backbone`); segmentation takes outputs of
+    blocks, before any last norm. None: `published`, or `own-norm` where the encoder is frozen."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations. The checkpoint with the best validation score is kept; test images have no say."""
     threads: int | None = Field(default=None, ge=1)

@@ -31,6 +31,7 @@ def run_one(
     *,
     device: str = "cpu",
     device_index: int = 0,
+    allow_hash: bool = False,
     on_epoch: OnEpoch = lambda row: None,
 ) -> Record:
     """Train one model with one seed, score it on the test cases of its fold and store the record.
@@ -50,7 +51,12 @@ def run_one(
     counts = train.class_counts if spec.task == "classification" else None
     with torch_seeded(spec.seed, Stream.INITIALISATION):
         model = build_model(
-            spec.model, spec.task, n_classes=len(dataset.classes), training=recipe, class_counts=counts
+            spec.model,
+            spec.task,
+            n_classes=len(dataset.classes),
+            training=recipe,
+            class_counts=counts,
+            allow_hash=allow_hash,
         ).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
@@ -88,6 +94,8 @@ def run_one(
         data_hash=dataset.content_hash,
         split_hash=sides,
         weight_hash=model.weight_hash,
+        registered_hash=model.registered_hash,
+        reading=model.reading,
         seen_in_pretraining=seen_in_pretraining(entry, card, dataset, test),
         pretraining_hash=card.recipe_hash if card else None,
         n_train=len(train),

@@ -67,17 +67,25 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "tasks": list(entry.tasks),
         "weights": _state(entry),
         "file": str(entry.weight_file) if entry.weight_file else None,
+        "file size": entry.size or None,
+        "sha256": entry.sha256,
         "source": entry.source or None,
+        "links": list(entry.links),
         "licence": entry.licence or None,
+        "trained on": entry.trained_on or None,
         "test images seen in pre-training": {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining],
     }
 
 
 def _state(entry: ModelEntry) -> str:
+    from usfm_bench.catalog import file_sha256, has_registered_hash, weight_file
+
     if entry.weights == "scratch":
         return "random weights"
     if entry.weights == "hub":
         return "weights from a hub, downloaded when first used"
     here = entry.weight_file is not None and entry.weight_file.is_file()
+    if here and not has_registered_hash(entry):
+        return f"another file is here: its sha256 is {file_sha256(weight_file(entry))}"
     absent = f"pre-trained by `run`, to {entry.weight_file}" if entry.recipe else ""
     return "weights here" if here else absent or f"weights missing, expected at {entry.weight_file}"

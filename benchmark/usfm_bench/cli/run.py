@@ -54,6 +54,14 @@ def run(
         bool,
         typer.Option("--fresh", help="Set earlier results of these trials aside and start over.", rich_help_panel=_HOW),
     ] = False,
+    allow_hash: Annotated[
+        bool,
+        typer.Option(
+            "--allow-hash",
+            help="Use a weight file with another sha256 than the registry's; records and tables say so.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what is done and what is to do.", rich_help_panel=_HOW)
     ] = False,
@@ -73,10 +81,19 @@ def run(
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh)
         return
-    raise typer.Exit(_run(trials, data_root, runs, device.value, workers, fresh=fresh))
+    raise typer.Exit(_run(trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash))
 
 
-def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, workers: int, *, fresh: bool) -> int:
+def _run(
+    trials: list[TrialSpec],
+    data_root: Path,
+    runs: Path,
+    device: str,
+    workers: int,
+    *,
+    fresh: bool,
+    allow_hash: bool,
+) -> int:
     from usfm_bench.cli.progress import RunProgress
 
     with RunProgress(trials) as progress:
@@ -96,6 +113,7 @@ def _run(trials: list[TrialSpec], data_root: Path, runs: Path, device: str, work
                 tell=progress.tell,
                 say=progress.say,
                 keep=progress.keep,
+                allow_hash=allow_hash,
             )
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")

@@ -17,6 +17,8 @@ from usfm_bench.execution.session import Session
 # A fresh interpreter: forking a process that has initialised torch's threads or CUDA is not safe.
 _CONTEXT = multiprocessing.get_context("spawn")
 Tell = Callable[[Event], None]
+SessionArguments = tuple[Path, Path, str, bool]
+"""Data root, runs folder, device, and whether weight files may be other ones than the registry says."""
 
 
 def run_here(queue: TrialQueue, session: Session, tell: Tell) -> None:
@@ -27,13 +29,13 @@ def run_here(queue: TrialQueue, session: Session, tell: Tell) -> None:
             tell(outcome)
 
 
-def run_in_workers(queue: TrialQueue, workers: int, session_arguments: tuple[Path, Path, str], tell: Tell) -> None:
+def run_in_workers(queue: TrialQueue, workers: int, session_arguments: SessionArguments, tell: Tell) -> None:
     """Run trials in `workers` processes. A process that dies costs its own trial only.
 
     Args:
         queue: the trials.
         workers: number of processes; the i-th uses the i-th GPU, cyclically.
-        session_arguments: data root, runs folder and device of `Session`.
+        session_arguments: of `Session`.
         tell: told of every epoch and outcome, in this process.
     """
     pool = [_Worker(index, session_arguments) for index in range(workers)]
@@ -58,7 +60,7 @@ def run_in_workers(queue: TrialQueue, workers: int, session_arguments: tuple[Pat
 class _Worker:
     """A process and the trial that it has in hand."""
 
-    def __init__(self, index: int, session_arguments: tuple[Path, Path, str]) -> None:
+    def __init__(self, index: int, session_arguments: SessionArguments) -> None:
         self._index, self._session_arguments = index, session_arguments
         self.spec: TrialSpec | None = None
         self._start()
@@ -100,10 +102,10 @@ class _Worker:
         self._process.join()
 
 
-def _work(pipe: Connection, data_root: Path, runs: Path, device: str, index: int) -> None:
+def _work(pipe: Connection, data_root: Path, runs: Path, device: str, allow_hash: bool, index: int) -> None:
     # Waiting threads of several processes would otherwise spin on the cores that the others need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    session = Session(data_root, runs, device, index)
+    session = Session(data_root, runs, device, index, allow_hash=allow_hash)
     try:
         while True:
             spec, wait_for_it = pipe.recv()

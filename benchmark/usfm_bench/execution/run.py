@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from usfm_bench.catalog import file_sha256, resolve
+from usfm_bench.catalog import checked_weight_file, file_sha256, has_registered_hash, resolve
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.spec import load_registry
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
@@ -116,6 +116,7 @@ def run_trials(
     tell: Tell,
     say: Callable[[str], None],
     keep: Callable[[Sequence[TrialSpec]], None],
+    allow_hash: bool = False,
 ) -> Tally:
     """Run every trial that the store does not hold yet.
 
@@ -129,11 +130,12 @@ def run_trials(
         tell: told of every epoch and outcome.
         say: told, in words, what is going on before the first trial.
         keep: told which trials were finished before.
+        allow_hash: take weight files with another sha256 than the registry's, and mark the records.
 
     Raises:
         BenchError: results of other settings or data are in the way; nothing was run.
     """
-    store, session = Store(runs), Session(data_root, runs, device)
+    store, session = Store(runs), Session(data_root, runs, device, allow_hash=allow_hash)
     store.check_writable()
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
@@ -158,29 +160,50 @@ def run_trials(
     if fresh:
         for spec in todo:
             store.set_aside(spec)
-    todo = _with_weights(todo, data_root, device, note, say)
+    todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash)
     queue = TrialQueue(todo)
     if workers > 1 and len(todo) > 1:
-        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device), note)
+        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash), note)
     else:
         run_here(queue, session, note)
     return tally
 
 
 def _with_weights(
-    todo: Sequence[TrialSpec], data_root: Path, device: str, note: Tell, say: Callable[[str], None]
+    todo: Sequence[TrialSpec],
+    data_root: Path,
+    device: str,
+    note: Tell,
+    say: Callable[[str], None],
+    *,
+    allow_hash: bool,
 ) -> list[TrialSpec]:
-    """Pre-train what has a recipe and no weights yet; trials of a model for which that fails are noted as failed."""
+    """Pre-train what has a recipe and no weights yet; trials of a model without the right weights are noted as failed.
+
+    Weights that are missing are the trial's own matter: it is skipped.
+    """
     faults: dict[str, str] = {}
     for name in dict.fromkeys(spec.model for spec in todo):
         try:
             ensure_weights(resolve(name), load_registry(), data_root, device, say)
+            _check_hash(name, say, allow_hash=allow_hash)
         except BenchError as error:
             faults[name] = str(error)
+    said = set()
     for spec in todo:
         if spec.model in faults:
-            note(Outcome(spec, "failed", faults[spec.model]))
+            note(Outcome(spec, "failed", "as above" if spec.model in said else faults[spec.model]))
+            said.add(spec.model)
     return [spec for spec in todo if spec.model not in faults]
+
+
+def _check_hash(name: str, say: Callable[[str], None], *, allow_hash: bool) -> None:
+    entry = resolve(name)
+    if entry.weight_file is None or not entry.weight_file.is_file():
+        return
+    checked_weight_file(entry, allow_hash=allow_hash)
+    if not has_registered_hash(entry):
+        say(f"{name}: '{entry.weight_file}' is not the file that the registry knows; --allow-hash goes on with it.")
 
 
 def _open_datasets(trials: Sequence[TrialSpec], session: Session, say: Callable[[str], None]) -> dict[str, str]:

@@ -20,9 +20,12 @@ from usfm_bench.results.store import Store
 class Session:
     """One process's view of a run: where data is, where results go, on which device."""
 
-    def __init__(self, data_root: Path, runs: Path, device: str, device_index: int = 0) -> None:
+    def __init__(
+        self, data_root: Path, runs: Path, device: str, device_index: int = 0, *, allow_hash: bool = False
+    ) -> None:
         self._data_root, self._store = data_root, Store(runs)
         self._device, self._device_index = device, device_index
+        self._allow_hash = allow_hash
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: TrialSpec) -> Dataset:
@@ -58,6 +61,7 @@ class Session:
                 self._store,
                 device=self._device,
                 device_index=self._device_index,
+                allow_hash=self._allow_hash,
                 on_epoch=lambda row: tell(Tick(spec, row)),
             )
         except WeightsMissingError as error:

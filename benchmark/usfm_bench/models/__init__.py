@@ -2,6 +2,7 @@
 
 from usfm_bench.models import backbones
 from usfm_bench.models.build import build_model
+from usfm_bench.models.embedding import embed
 from usfm_bench.models.weights import load_backbone
 
-__all__ = ["backbones", "build_model", "load_backbone"]
+__all__ = ["backbones", "build_model", "embed", "load_backbone"]

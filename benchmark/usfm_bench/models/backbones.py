@@ -14,6 +14,15 @@ from timm.models.beit import Beit
 register_model: Callable[[Callable[..., Beit]], Callable[..., Beit]] = _register_model
 
 
+SIZES = {
+    "usfm_base_patch16_224": (768, 12, 12),
+    "usfm_small_patch16_224": (384, 12, 6),
+    "usfm_tiny_patch16_224": (192, 12, 3),
+    "usfm_micro_patch16_224": (96, 3, 3),
+}
+"""Width, blocks and heads."""
+
+
 def build_usfm(**settings: Any) -> Beit:
     """BEiT with one relative-position table shared by all blocks, LayerScale 0.1 and mean pooling (openmedlab/USFM)."""
     fixed = {
@@ -30,32 +39,33 @@ def build_usfm(**settings: Any) -> Beit:
     return Beit(**(fixed | settings))
 
 
-def _create(settings: dict[str, Any], embed_dim: int, depth: int, num_heads: int) -> Beit:
+def _create(settings: dict[str, Any], name: str) -> Beit:
     # timm passes these to every constructor; `load_backbone` is the only way to weights.
     ignored = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
     kept = {key: value for key, value in settings.items() if key not in ignored}
+    embed_dim, depth, num_heads = SIZES[name]
     return build_usfm(embed_dim=embed_dim, depth=depth, num_heads=num_heads, **kept)
 
 
 @register_model
 def usfm_base_patch16_224(**settings: Any) -> Beit:
     """The published size: width 768, 12 blocks, 12 heads."""
-    return _create(settings, 768, 12, 12)
+    return _create(settings, "usfm_base_patch16_224")
 
 
 @register_model
 def usfm_small_patch16_224(**settings: Any) -> Beit:
     """Width 384, 12 blocks, 6 heads."""
-    return _create(settings, 384, 12, 6)
+    return _create(settings, "usfm_small_patch16_224")
 
 
 @register_model
 def usfm_tiny_patch16_224(**settings: Any) -> Beit:
     """Width 192, 12 blocks, 3 heads."""
-    return _create(settings, 192, 12, 3)
+    return _create(settings, "usfm_tiny_patch16_224")
 
 
 @register_model
 def usfm_micro_patch16_224(**settings: Any) -> Beit:
     """Width 96, 3 blocks, 3 heads: for tests and demonstrations."""
-    return _create(settings, 96, 3, 3)
+    return _create(settings, "usfm_micro_patch16_224")

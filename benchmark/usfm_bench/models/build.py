@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from usfm_bench.catalog import ModelEntry, file_sha256, resolve, weight_file
-from usfm_bench.config import Task, TrainingSpec
+from usfm_bench.catalog import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
+from usfm_bench.config import Reading, Task, TrainingSpec
 from usfm_bench.errors import BenchError, WeightsMissingError
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
 from usfm_bench.models.objectives import ClassificationLoss
-from usfm_bench.models.weights import load_backbone
+from usfm_bench.models.weights import Encoder, load_encoder
 
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
 _SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)
@@ -31,6 +31,7 @@ def build_model(
     n_classes: int,
     training: TrainingSpec,
     class_counts: NDArray[np.int64] | None = None,
+    allow_hash: bool = False,
 ) -> Network:
     """The network called `name`, for one task and input size.
 
@@ -40,16 +41,18 @@ def build_model(
         n_classes: classes to tell apart in classification.
         training: input size, decoder, drop path and loss.
         class_counts: (C,) training images of each class; None: as many of each.
+        allow_hash: take a weight file with another sha256 than the registry's.
 
     Raises:
         WeightsMissingError: the weights that the name promises cannot be had.
+        WeightsError: they do not fit, or are not those of the registry.
         BenchError: the model does not fit the task or the input size.
     """
     entry = resolve(name)
     if task not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task}.")
     try:
-        network = _build(entry, task, n_classes, training, class_counts)
+        network = _build(entry, task, n_classes, training, class_counts, allow_hash=allow_hash)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
         if entry.family != "timm" or isinstance(error, torch.OutOfMemoryError):
@@ -57,24 +60,37 @@ def build_model(
         raise BenchError(f"Model '{name}' does not fit {task} at {training.image_size} px: {error}") from error
     if entry.weights == "file":
         network.weight_hash = file_sha256(weight_file(entry))
+        network.registered_hash = None if has_registered_hash(entry) else entry.sha256
     if entry.frozen:
         network.freeze_backbone()
     return network
 
 
 def _build(
-    entry: ModelEntry, task: Task, n_classes: int, training: TrainingSpec, class_counts: NDArray[np.int64] | None
+    entry: ModelEntry,
+    task: Task,
+    n_classes: int,
+    training: TrainingSpec,
+    class_counts: NDArray[np.int64] | None,
+    *,
+    allow_hash: bool,
 ) -> Network:
     if entry.family == "unet":
         weights = "imagenet" if entry.weights == "hub" else None
-        unet: UNet = _from_hub(entry, lambda: UNet(entry.architecture, weights))
+        unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights))
         if weights:
             unet.weight_hash = _state_sha256(unet.unet.encoder)
         return unet
-    if task == "segmentation":
-        network: Network = _segmenter(entry, training)
-    else:
+    reading: Reading | None = None
+    if entry.weights == "file":
+        backbone, reading = _from_file(entry, task, training, allow_hash=allow_hash)
+    elif entry.family == "usfm" or task == "classification" or is_plain(entry):
         backbone = _backbone(entry, training)
+    else:
+        backbone = None
+    if task == "segmentation":
+        network: Network = _segmenter(entry, training, backbone)
+    else:
         backbone.reset_classifier(n_classes)
         _scale_head(backbone)
         if entry.family == "timm":
@@ -82,6 +98,7 @@ def _build(
                 backbone.eval()(torch.zeros(1, 3, training.image_size, training.image_size))
         counts = np.ones(n_classes, np.int64) if class_counts is None else class_counts
         network = Classifier(backbone, ClassificationLoss(counts, training))
+    network.reading = reading
     if entry.family == "timm" and entry.weights == "hub":
         config = timm.get_pretrained_cfg(entry.architecture)
         network.mean, network.std = config.mean, config.std
@@ -98,15 +115,14 @@ def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
-def _segmenter(entry: ModelEntry, training: TrainingSpec) -> Network:
+def _segmenter(entry: ModelEntry, training: TrainingSpec, backbone: Any) -> Network:
     size = training.image_size
-    if entry.family == "timm" and not _is_plain(entry):
-        features = _from_hub(
+    if backbone is None:
+        features = from_hub(
             entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", features_only=True)
         )
         channels = feature_channels(features, size)[-4:]
         return UPerNet(_Last(features), nn.Identity(), channels, None)
-    backbone = _backbone(entry, training)
     if training.decoder == "segvit":
         plain = PlainFeatures(backbone, _SEGVIT_BLOCKS)
         return SegViT(plain, feature_channels(plain, size), backbone)
@@ -126,23 +142,42 @@ class _Last(nn.Module):
         return list(self.features(images)[-4:])
 
 
+def _from_file(entry: ModelEntry, task: Task, training: TrainingSpec, *, allow_hash: bool) -> Encoder:
+    _check_size(entry, training)
+    # A head on a fixed encoder gets the features that the encoder was trained to give.
+    frozen_head = entry.frozen and task == "classification"
+    return load_encoder(
+        entry,
+        image_size=training.image_size,
+        reading=training.reading,
+        otherwise="own-norm" if frozen_head else "published",
+        drop_path=_drop_path(entry, training),
+        allow_hash=allow_hash,
+    )
+
+
+def _check_size(entry: ModelEntry, training: TrainingSpec) -> None:
+    if training.image_size % 16:
+        raise BenchError(f"Model '{entry.name}': image_size {training.image_size} is not a multiple of its patch, 16.")
+
+
+def _drop_path(entry: ModelEntry, training: TrainingSpec) -> float:
+    return 0.0 if entry.frozen else training.drop_path
+
+
 def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
-    size = training.image_size
-    drop_path = 0.0 if entry.frozen else training.drop_path
-    if entry.family == "usfm" and size % 16:
-        raise BenchError(f"Model '{entry.name}': image_size {size} is not a multiple of its patch, 16.")
-    if entry.weights == "file":
-        return load_backbone(weight_file(entry), image_size=size, drop_path=drop_path)
-    settings: dict[str, Any] = {"drop_path_rate": drop_path or None}  # timm drops what is None
-    if entry.family == "usfm" or _is_plain(entry):
-        settings["img_size"] = size
-    return _from_hub(
+    settings: dict[str, Any] = {"drop_path_rate": _drop_path(entry, training) or None}  # timm drops what is None
+    if entry.family == "usfm":
+        _check_size(entry, training)
+    if entry.family == "usfm" or is_plain(entry):
+        settings["img_size"] = training.image_size
+    return from_hub(
         entry,
         lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings),
     )
 
 
-def _is_plain(entry: ModelEntry) -> bool:
+def is_plain(entry: ModelEntry) -> bool:
     """Whether a timm model is a transformer without stages, which takes `img_size` and has `blocks`."""
     return entry.architecture.startswith(("vit_", "deit", "beit", "eva", "usfm_"))
 
@@ -155,7 +190,12 @@ def _scale_head(backbone: Any) -> None:
             parameter.data.mul_(0.001)
 
 
-def _from_hub(entry: ModelEntry, build: Any) -> Any:
+def from_hub(entry: ModelEntry, build: Any) -> Any:
+    """What `build` gives; where it downloads weights, a failure of the hub is an error in words.
+
+    Raises:
+        WeightsMissingError: they could not be downloaded.
+    """
     if entry.weights != "hub":
         return build()
     try:

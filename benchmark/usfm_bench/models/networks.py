@@ -12,6 +12,7 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from usfm_bench.config import Reading
 from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
 
@@ -25,6 +26,10 @@ class Network(nn.Module):
     std: Sequence[float] = IMAGENET_DEFAULT_STD
     weight_hash: str | None = None
     """sha256 of the weight file that the model started from."""
+    registered_hash: str | None = None
+    """What the registry says it should be, where the file is another and was allowed."""
+    reading: Reading | None = None
+    """How the weight file's `norm` is used; None: it has `fc_norm`, or there is no file."""
     backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
 

@@ -33,6 +33,7 @@ from usfm_bench.results.store import differing_fields
 from usfm_bench.training.device import describe_device, device_fabric
 from usfm_bench.training.seeding import Stream, torch_generator, torch_seeded
 
+_STATE_KEYS = {"spec", "sources", "step", "wall_s", "history", "model", "optimizer"}
 Places = NDArray[np.int64]
 Tell = Callable[[dict[str, float]], None]
 """Told of each row of the history: step, lr, loss, spatial, frequency, ratio, images_per_s."""
@@ -338,4 +339,9 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise BenchError(f"'{path}' cannot be read ({str(error).splitlines()[0]}). Delete it to start anew.") from None
     if not isinstance(content, dict) or "spec" not in content:
         raise BenchError(f"'{path}' is no checkpoint of `usfm-bench pretrain`. Delete it to start anew.")
+    if missing := sorted(_STATE_KEYS - content.keys()):
+        raise BenchError(
+            f"'{path}' is no whole checkpoint of `usfm-bench pretrain`: no {', '.join(missing)}. Delete it to start "
+            "anew."
+        )
     return content

@@ -24,15 +24,16 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         if architecture not in (known := timm.list_models("usfm_*")):
             raise unknown("encoder", architecture, known)
-        self.encoder: Any = timm.create_model(architecture, img_size=image_size, drop_path_rate=drop_path)
+        # With the class token as output, timm's encoder has `norm` of every token, as the published file does.
+        settings: dict[str, Any] = {"img_size": image_size, "drop_path_rate": drop_path, "global_pool": "token"}
+        self.encoder: Any = timm.create_model(architecture, **settings)
         self.decoder = nn.Linear(self.encoder.embed_dim, _PATCH**2)
         self.normalise = Normalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
     def forward(self, masked: Tensor) -> Tensor:
         """(B, 1, S, S) grey levels in [0, 1] -> (B, 1, S, S)."""
         tokens = self.encoder.forward_features(self.normalise(masked))[:, self.encoder.num_prefix_tokens :]
-        # The published encoder pools, then normalises; here each token is normalised, so that fc_norm is trained too.
-        pixels = self.decoder(self.encoder.fc_norm(tokens)).transpose(1, 2)  # (B, 256, tokens)
+        pixels = self.decoder(tokens).transpose(1, 2)  # (B, 256, tokens)
         side = masked.shape[-1] // _PATCH
         return F.pixel_shuffle(pixels.unflatten(2, (side, side)), _PATCH)
 

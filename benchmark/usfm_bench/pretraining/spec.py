@@ -42,6 +42,9 @@ class MaskingSpec(Settings):
 class PretrainSpec(Settings):
     """Everything that decides the weights that come out. Two equal specs on one CPU give the same bits."""
 
+    version: Literal[2] = 2
+    """Raised when equal settings give other weights. 2: the last norm is `norm`, as in the published file; 1, which did
+    not say so, wrote `fc_norm`."""
     method: Method = "usfm"
     """`usfm`: both maskings, Eq. (7). `spatial`: Eq. (1) alone. `frequency`: Eq. (6) alone."""
     model: str = "usfm_tiny_patch16_224"

@@ -296,6 +296,7 @@ def caption(report: Report) -> list[str]:
     if devices := sorted({device_of(record) for r in report.results for record in r.records if record.environment}):
         lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
+    lines += weight_notes([(r.first.spec.model, r.first) for r in report.results])
     return [*lines, *report.notes]
 
 
@@ -336,6 +337,25 @@ def _seen(report: Report) -> str:
         + "; ".join(f"{words[seen]} for {', '.join(names)}" for seen, names in kinds.items())
         + "."
     )
+
+
+def weight_notes(records: Sequence[tuple[str, Record]]) -> list[str]:
+    """How models and records of a table came to their weights, where that is a choice or not as registered."""
+    readings: dict[str, dict[str, None]] = {}
+    others: dict[str, None] = {}
+    for model, record in records:
+        if record.reading:
+            readings.setdefault(record.reading, {})[f"{model} ({record.spec.task})"] = None
+        if record.registered_hash:
+            found = (record.weight_hash or "")[:12]
+            others[f"{model} has {found}, the registry {record.registered_hash[:12]}"] = None
+    lines = []
+    if readings:
+        used = "; ".join(f"{reading} for {', '.join(models)}" for reading, models in readings.items())
+        lines.append(f"How the last norm of the weight file is used (docs/method.md): {used}.")
+    if others:
+        lines.append(f"NOT THE REGISTERED WEIGHTS (--allow-hash): by sha256, {'; '.join(others)}.")
+    return lines
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:

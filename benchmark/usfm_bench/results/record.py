@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from usfm_bench.config import Settings, TrialSpec
+from usfm_bench.config import Reading, Settings, TrialSpec
 from usfm_bench.metrics.operating import Tuned
 
 SCHEMA_VERSION = 1
@@ -40,6 +40,10 @@ class Record(Settings):
     """Hash of the case ids on each side."""
     weight_hash: str | None
     """sha256 of the initial weights; None for a model from scratch."""
+    registered_hash: str | None = None
+    """What the registry says that sha256 should be, where the file was another and --allow-hash took it."""
+    reading: Reading | None = None
+    """How the `norm` of USFM's weight file was used (`load_backbone`); None: it has `fc_norm`, or there was no file."""
     seen_in_pretraining: bool | None
     """Whether the weights saw test images before; None: unknown."""
     pretraining_hash: str | None = None

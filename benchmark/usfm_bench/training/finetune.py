@@ -144,6 +144,7 @@ class Checkpoint:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             self._model.load_state_dict(content["model"])
             self._optimizer.load_state_dict(content["optimizer"])
+            best, progress = dict(content["best"]), Progress(**content["progress"])
         except Exception as error:  # torch raises many kinds on a damaged file
             self.path.unlink()
             raise TrialError(
@@ -151,8 +152,8 @@ class Checkpoint:
                 "The same command starts this trial anew."
             ) from error
         device = next(self._model.parameters()).device
-        self.best.update({key: value.to(device) for key, value in content["best"].items()})
-        return Progress(**content["progress"])
+        self.best.update({key: value.to(device) for key, value in best.items()})
+        return progress
 
     def save(self, progress: Progress) -> None:
         """Write the file, unless that would take too large a share of the time."""

@@ -65,7 +65,7 @@ def _source(results: ModelResults, ident: str, folders: Mapping[tuple[str, str, 
     facts = (
         ("Data", f"v{spec.dataset.version}, {first.data_hash[:_SHORT]}"),
         ("Split", first.split_hash[:_SHORT]),
-        ("Weights", first.weight_hash[:_SHORT] if first.weight_hash else "from scratch"),
+        ("Weights", _weights_in_short(first)),
         ("Commit", _all(results, _commit)),
         ("Device", _all(results, lambda r: device_of(r) if r.environment else _UNKNOWN)),
         ("Train, val., test", f"{first.n_train}, {first.n_val}, {first.n_test}"),
@@ -88,6 +88,14 @@ def _trial(record: Record, folder: Path, root: Path) -> Trial:
         str(record.environment.get("finished") or _UNKNOWN),
         _duration(record.cost.wall_s),
     )
+
+
+def _weights_in_short(record: Record) -> str:
+    if not record.weight_hash:
+        return "from scratch"
+    other = ["not the registered file"] if record.registered_hash else []
+    reading = [f"norm: {record.reading}"] if record.reading else []
+    return ", ".join([record.weight_hash[:_SHORT], *other, *reading])
 
 
 def _weights(record: Record) -> str:

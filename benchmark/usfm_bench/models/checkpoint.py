@@ -1,0 +1,161 @@
+"""A weight file -> its tensors by name. Nothing of a file is ever run."""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from usfm_bench.errors import WeightsError
+
+WRAPPINGS = ("model", "state_dict", "module")
+_SHOWN = 8
+_HEAD = 1024
+_UNPICKLED_PARTS = 5  # pickles at the start of torch's older form: magic number, version, system, content, keys
+# What plain tensors need of a pickle.
+_PLAIN = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w*Storage|torch\.(Size|device|\w+\d+)"
+)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The flat state dict of a `.pth` or `.safetensors` file, unwrapped from `model` and the like.
+
+    Where several of those keys hold a state dict, the names keep the key in front.
+
+    Raises:
+        WeightsError: no checkpoint of plain tensors; says what the file is instead and what to do.
+    """
+    kind = _kind(path)
+    try:
+        content: Any = load_file(path) if kind == "safetensors" else _unpickled(path)
+    except Exception as error:  # on damaged files torch, pickle and safetensors raise many kinds
+        raise _unreadable(path, kind, error) from None
+    state = _state_dict(content)
+    if state is None:
+        raise WeightsError(f"{path}: holds no state dict of tensors.")
+    return state
+
+
+def _unpickled(path: Path) -> Any:
+    with path.open("rb") as stream:  # a stream has no name by which torch would take it for another form
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """`a, b, c and 9 more`: the first names of a list that may be long."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _state_dict(content: Any, depth: int = 3) -> dict[str, Tensor] | None:
+    if not isinstance(content, dict):
+        return None
+    inner = {key: state for key in WRAPPINGS if depth and (state := _state_dict(content.get(key), depth - 1))}
+    if len(inner) == 1:
+        return next(iter(inner.values()))
+    if inner:
+        return {f"{key}.{name}": value for key, state in inner.items() for name, value in state.items()}
+    plain = all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    return content if plain else None
+
+
+def _kind(path: Path) -> str:
+    """`safetensors`, `zip` (torch's form) or `pickle`, by the file's first bytes.
+
+    Raises:
+        WeightsError: what lies there is none of them.
+    """
+    if path.is_dir():
+        raise _refused(path, "it is a folder", "Name the file.")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    again = "Fetch the file again from its source."
+    if not head:
+        raise _refused(path, "it is empty", again)
+    if head.startswith(b"version https://git-lfs"):
+        raise _refused(path, "it is the pointer that git-lfs leaves in place of a file", "`git lfs pull` fetches it.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise _refused(path, "it is a web page, as a download link gives that asks or has expired", again)
+    if head.startswith(b"PK"):
+        return _checked_zip(path)
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
+        return "safetensors"
+    if not re.search(rb"[^\t\n\r -\x7e]", head):
+        raise _refused(path, "it is text", again)
+    return "pickle"
+
+
+def _checked_zip(path: Path) -> str:
+    if not zipfile.is_zipfile(path):
+        size = path.stat().st_size
+        raise _refused(path, f"its end is missing after {size:,} bytes", "Fetch the file again from its source.")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise _refused(path, "it is a TorchScript program", "Save the state dict of the model that it was made of.")
+    if not any(name.endswith("data.pkl") for name in names):
+        what = "it is an archive of other files"
+        raise _refused(path, f"{what}: {first_of(names)}", "Unpack it and name the weight file inside.")
+    return "zip"
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> WeightsError:
+    # torch's own advice, to load the file unsafely, is not passed on.
+    if kind != "safetensors" and (foreign := _foreign_objects(path, kind)):
+        return _refused(
+            path,
+            f"beside tensors it holds {first_of(foreign)}",
+            "Such objects exist only where the code of their maker runs, and nothing of the file was run. Where you "
+            "trust its source, open it with that code, save the state dict alone (`torch.save(model.state_dict(), "
+            "FILE)`) and name that file.",
+        )
+    said = str(error).split("\n", 1)[0] if kind == "safetensors" else type(error).__name__
+    return _refused(path, f"it is damaged, cut off, or of another format: {said}", "Fetch it again from its source.")
+
+
+def _refused(path: Path, what: str, remedy: str) -> WeightsError:
+    return WeightsError(f"{path}: not a readable checkpoint of plain tensors: {what}. {remedy}")
+
+
+def _foreign_objects(path: Path, kind: str) -> list[str]:
+    """Names of what a pickle would import beyond tensors; the pickle is read and not run."""
+    found: set[str] = set()
+    with suppress(Exception):  # a damaged pickle; what was found until then counts
+        if kind == "zip":
+            found = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        else:
+            with path.open("rb") as stream:
+                for _ in range(_UNPICKLED_PARTS):
+                    found |= _globals(stream)
+    return sorted(name for name in found if not _PLAIN.fullmatch(name))
+
+
+def _globals(stream: IO[bytes]) -> set[str]:
+    """`module.name` of all that one pickle imports."""
+    found, strings, memo = set(), [""], dict[Any, str]()
+    for code, argument, _ in pickletools.genops(stream):
+        if code.name in ("GLOBAL", "INST"):
+            found.add(str(argument).replace(" ", ".", 1))
+        elif code.name == "STACK_GLOBAL":
+            found.add(".".join(strings[-2:]))
+        elif code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if argument is None else argument] = strings[-1]
+        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
+            strings.append(memo.get(argument, ""))
+        elif isinstance(argument, str):
+            strings.append(argument)
+    return found
