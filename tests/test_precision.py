@@ -65,7 +65,7 @@ class Products(list):
             def __torch_dispatch__(self, func, types, args=(), kwargs=None):
                 out = func(*args, **(kwargs or {}))
                 name = func.overloadpacket.__name__
-                if name in {"mm", "addmm", "bmm", "baddbmm", "linear", "matmul"} or "convolution" in name:
+                if name in {"mm", "addmm", "bmm", "baddbmm", "linear", "matmul"} or "conv" in name:
                     found.extend({t.dtype for t in (out if isinstance(out, tuple) else (out,)) if t is not None})
                 return out
 
@@ -227,3 +227,13 @@ def test_precision_of_a_trial_is_recorded_as_measured(tmp_path, tiny_registry):
     assert environment["precision"] == "bf16-mixed"
     assert environment["dtypes"] == {"training": ["bfloat16"], "evaluation": ["bfloat16"]}
     assert "cuda" not in environment
+
+
+def test_a_record_whose_precision_was_not_measured_is_shown_as_what_it_was(make_store):
+    from usfm_bench.reporting.markdown import device_of
+
+    [(_, record)] = make_store(models=["usfm-micro-scratch"], seeds=1).finished("demo")
+    old = {"device": "NVIDIA H100", "threads": None, "precision": "bf16-mixed"}
+    new = old | {"dtypes": {"training": ["bfloat16"], "evaluation": ["bfloat16"]}}
+    said = [device_of(record.model_copy(update={"environment": environment})) for environment in (old, new)]
+    assert said == ["NVIDIA H100, float32 in training, bfloat16 in evaluation", "NVIDIA H100, bf16-mixed"]
