@@ -205,7 +205,7 @@ def check_memory(size: Size, device: str) -> str:
     free_device()
     before, said = torch.cuda.memory_reserved(), None
     try:
-        training = Training(size, next(iter(size.networks)), device)
+        training = Training(size, list(size.networks)[-1], device)
         limit = torch.cuda.memory_reserved() + 64 * 2**20
         torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
         training.steps(2)
