@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import torch
+from torch.multiprocessing import ProcessRaisedException
 
 # Libraries of CUDA allocate by themselves, and torch turns their status codes into plain RuntimeErrors. A handle that
 # cannot be created is one that found no memory.
@@ -20,7 +21,7 @@ _CPU = re.compile(r"can't allocate memory|not enough memory|[Cc]annot allocate m
 def out_of_memory(error: BaseException) -> str | None:
     """What to tell the user where an error, or one that it came from, is a lack of memory; None where it is not."""
     for link in _chain(error):
-        if isinstance(link, torch.OutOfMemoryError) or (isinstance(link, RuntimeError) and _GPU.search(str(link))):
+        if isinstance(link, RuntimeError | ProcessRaisedException) and _GPU.search(f"{type(link).__name__}: {link}"):
             return (
                 "out of GPU memory. Free the device (nvidia-smi shows what uses it), run fewer trials on it at once "
                 "(--workers), or take a smaller batch_size or image_size"
