@@ -96,7 +96,9 @@ def test_training_validation_and_prediction_compute_alike(kind, precision, dtype
         with Products() as prediction, fabric.autocast():
             logits = predict_logits(model, normalise, data, 4, fabric.device)
     for products in (step, validation, prediction):
-        assert set(products) == {dtype}
+        # With a trainable bias, the CPU's attention computes in float32 inside, whatever it is given and gives.
+        assert set(products) - ({torch.float32} if products is step else set()) <= {dtype}
+        assert dtype in products
     assert (loss.dtype, logits.dtype) == (torch.float32, torch.float32)
     assert torch.isfinite(loss)
     name = str(dtype).removeprefix("torch.")
@@ -169,7 +171,6 @@ def test_inputs_reach_a_network_unrounded():
     out = net(grey)
     assert torch.equal(fed[0], grey)
     assert out.dtype == torch.float32  # given back as float32
-    assert fabric.autocast().__class__ is not None
 
 
 def test_fabric_says_nothing_on_the_terminal(capfd, caplog):
