@@ -85,6 +85,8 @@ class TrainingSpec(Settings):
     """Largest gradient norm; None: no clipping."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device has it in hardware, else fp32."""
+    cudnn_attention: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Let torch take cuDNN's attention on a GPU. Off, since several of its releases gave NaN gradients."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth of transformer backbones."""
     augment: tuple[Literal["hflip", "vflip", "rot90", "affine", "intensity"], ...] = ()

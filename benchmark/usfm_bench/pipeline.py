@@ -19,6 +19,7 @@ from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
 from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
+from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, finetune
 from usfm_bench.training.predict import predict
 from usfm_bench.training.seeding import Stream, torch_seeded
@@ -83,7 +84,7 @@ def run_one(
         on_epoch=on_epoch,
     )
     started = clock()
-    with fabric.autocast():  # as in validation
+    with watch_dtypes(model, fit.dtypes), fabric.autocast():  # as in validation
         predictions = predict(model, normalise, test, spec, fabric.device, val=val_net)
     tuned = tune(predictions, spec.dataset.positive)
     cases, definitions = score_cases(predictions, case_table(test), tuned=tuned), definition_ids(predictions)
@@ -117,6 +118,6 @@ def run_one(
             peak_memory_mb=peak_memory_mb(fabric),
             parameters=sum(p.numel() for p in model.parameters()),
         ),
-        environment=describe_environment() | describe_device(fabric) | {"finished": now()},
+        environment=describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()},
     )
     return store.save(record, cases, predictions, fit.history)

@@ -193,8 +193,10 @@ def _pretrain(
     require_training()
     from usfm_bench.cli.progress import PretrainProgress
     from usfm_bench.data.spec import load_registry
+    from usfm_bench.locks import LockHeldError, locked
     from usfm_bench.pretraining.data import load_images
     from usfm_bench.pretraining.loop import Options, pretrain
+    from usfm_bench.pretraining.weights import lock_path
     from usfm_bench.training.device import resolve_device
 
     options = Options(out, resolve_device(device), **how)
@@ -202,14 +204,17 @@ def _pretrain(
     for name, source in images.sources.items():
         typer.echo(f"{name}: {source['images']} images, {source['side']}", err=True)
     try:
-        with PretrainProgress(spec.steps) as progress:
+        with locked(lock_path(out)), PretrainProgress(spec.steps) as progress:
             card = pretrain(spec, images, options, progress)
+    except LockHeldError:
+        raise BenchError(f"--out {out}: another process is writing it. Choose another name, or wait for it.") from None
     except KeyboardInterrupt:
         kept = " --resume continues from the last checkpoint." if options.state.exists() else ""
         typer.echo(f"Interrupted.{kept}", err=True)
         raise typer.Exit(1) from None
     final = card.final
-    typer.echo(f"Loss {final['loss']:.4f}, frequency to spatial {final['ratio']:.3f}; {card.wall_s:.0f} s.", err=True)
+    ratio = "" if final["ratio"] is None else f", frequency to spatial {final['ratio']:.3f}"
+    typer.echo(f"Loss {final['loss']:.4f}{ratio}; {card.wall_s:.0f} s.", err=True)
     typer.echo(f"Wrote {out}, with {out.name}.json and {out.stem}.csv beside it.", err=True)
     if options.sheet_every:
         typer.echo(f"{out.stem}.png shows some of the images, masked and reconstructed.", err=True)

@@ -11,9 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from usfm_bench.config import TrialSpec
-from usfm_bench.execution.outcome import Event, Outcome, Tick
+from usfm_bench.execution.outcome import Event, Notice, Outcome, Tick
 
-_STYLES = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]", "failed": "[bold red]failed[/]"}
+_STYLES = {
+    "done": "[green]done[/]",
+    "skipped": "[yellow]skipped[/]",
+    "failed": "[bold red]failed[/]",
+    "busy": "[yellow]left[/]",
+}
 
 
 class RunProgress:
@@ -57,6 +62,9 @@ class RunProgress:
         """Show an epoch, or how a trial ended."""
         if isinstance(event, Tick):
             self._show_epoch(event)
+            return
+        if isinstance(event, Notice):
+            self.say(f"{event.spec.label}: {event.text}")
             return
         self._end(event.spec)
         self._bars.console.print(

@@ -62,6 +62,10 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = False,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="End instead of waiting for what other processes run.", rich_help_panel=_HOW),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what is done and what is to do.", rich_help_panel=_HOW)
     ] = False,
@@ -81,7 +85,10 @@ def run(
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh)
         return
-    raise typer.Exit(_run(trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash))
+    code = _run(
+        trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash, wait=not no_wait
+    )
+    raise typer.Exit(code)
 
 
 def _run(
@@ -93,6 +100,7 @@ def _run(
     *,
     fresh: bool,
     allow_hash: bool,
+    wait: bool,
 ) -> int:
     from usfm_bench.cli.progress import RunProgress
 
@@ -110,6 +118,7 @@ def _run(
                 device=resolve_device(device),
                 workers=workers,
                 fresh=fresh,
+                wait=wait,
                 tell=progress.tell,
                 say=progress.say,
                 keep=progress.keep,
@@ -136,6 +145,7 @@ def require_training() -> None:
 def _print_summary(tally: Tally, first: TrialSpec, runs: Path) -> None:
     counts = {"done": tally.count("done"), "kept from before": len(tally.kept)}
     counts |= {status: tally.count(status) for status in ("skipped", "failed")}
+    counts["left to other processes"] = tally.count("busy")
     typer.echo(", ".join(f"{n} {what}" for what, n in counts.items() if n) + ".")
     if tally.kept or tally.count("done"):
         place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"

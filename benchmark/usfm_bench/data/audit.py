@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.config import SplitSpec
+from usfm_bench.cores import available_cores
 from usfm_bench.data.burned_in import MIN_PIXELS, stroke_pixels
 from usfm_bench.data.dataset import Dataset, find_cases, open_reader, read_cases
 from usfm_bench.data.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
@@ -186,7 +186,7 @@ def measure_lesions(dataset: Dataset) -> Lesions | None:
 
 def find_burned_in(dataset: Dataset) -> list[bool]:
     """(N,) whether an image seems to have drawn-in text or calipers; see `data.burned_in`."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         return [n >= MIN_PIXELS for n in pool.map(lambda s: stroke_pixels(s.image), dataset.samples)]
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.atomic import write_atomic
 from usfm_bench.config import content_hash
+from usfm_bench.cores import available_cores
 from usfm_bench.data import readers
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
@@ -78,7 +79,7 @@ class ImageCache:
                     return {}, []
                 notes = json.loads(facts[b"notes"])
                 batches = [stored.get_batch(i) for i in range(stored.num_record_batches)]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy unpacks bits without the interpreter's lock
+            with ThreadPoolExecutor(available_cores()) as pool:  # NumPy unpacks bits without the interpreter's lock
                 loaded = list(pool.map(partial(_samples, by_id), batches))
         except (OSError, KeyError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
             return {}, []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 
 from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
+from usfm_bench.cores import available_cores
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups
@@ -136,7 +136,7 @@ def mask_values(paths: Sequence[Path]) -> dict[str, str]:
         except DataError:  # told among the faults, or no picture
             return ()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         found = [values for values in pool.map(levels, dict.fromkeys(paths)) if values]
     others = [values for values in found if not set(values) <= {0, 255}]
     if not found:

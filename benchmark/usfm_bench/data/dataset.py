@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.config import content_hash
+from usfm_bench.cores import available_cores
 from usfm_bench.data.cache import image_cache
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
@@ -192,7 +193,7 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
             return str(error)
         return replace(sample, pixel_hash=pixel_hash(sample.image))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         results = list(pool.map(load, cases))
     return [r for r in results if isinstance(r, Sample)], [r for r in results if isinstance(r, str)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import yaml
 
 from usfm_bench import __version__
 from usfm_bench.atomic import write_atomic
+from usfm_bench.cores import available_cores
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.sample import Sample, Spacing
 from usfm_bench.errors import BenchError
@@ -102,7 +102,7 @@ def _add_files(dataset: Dataset, samples: list[Sample], name: str, size: int, ad
     in_order = dict.fromkeys(sample.group_id for sample in samples)  # of the case ids, as the files
     patients = {group: f"{i:05d}" for i, group in enumerate(in_order, start=1)}
     rows, lost = [], 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for number, (sample, small) in enumerate(
             zip(samples, pool.map(lambda sample: shrink(sample, size), samples), strict=True), start=1
         ):

@@ -8,7 +8,6 @@ grouping too much costs a little freedom in drawing splits, grouping too little 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from usfm_bench.cores import available_cores
 from usfm_bench.data.sample import Image
 
 MIN_CORRELATION = 0.97
@@ -62,7 +62,7 @@ class NearPair(NamedTuple):
 
 def fingerprints(images: Iterable[Image]) -> Fingerprints:
     """Fingerprints of (H, W) grey images, on all cores: OpenCV resizes without the interpreter's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         found = list(pool.map(_fingerprint, images))
     thumbnails = [thumbnail for thumbnail, _ in found]
     coefficients = [low for _, low in found]

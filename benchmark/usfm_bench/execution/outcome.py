@@ -17,7 +17,7 @@ class Outcome:
     spec: TrialSpec
     status: Status
     message: str = ""
-    """The headline score, or why it was skipped or failed. `busy`: another process holds the trial."""
+    """The headline score, or why it was skipped, failed or left: `busy` is what another process has in hand."""
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,12 @@ class Tick:
     """Row of the history: epoch, lr, loss, val_score."""
 
 
-Event = Outcome | Tick
+@dataclass(frozen=True)
+class Notice:
+    """What a person should know of a trial that is not running."""
+
+    spec: TrialSpec
+    text: str
+
+
+Event = Outcome | Tick | Notice

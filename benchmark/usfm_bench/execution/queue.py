@@ -10,9 +10,10 @@ from usfm_bench.execution.outcome import Outcome
 
 
 class TrialQueue:
-    """Trials still to run. A model without weights drops out; what another process holds comes last."""
+    """Trials still to run. A model without weights drops out; what another process holds comes last, or not again."""
 
-    def __init__(self, trials: Sequence[TrialSpec]) -> None:
+    def __init__(self, trials: Sequence[TrialSpec], *, wait: bool = True) -> None:
+        self._wait = wait
         self._waiting = deque((spec, False) for spec in trials)
         self._without_weights: set[str] = set()
 
@@ -26,7 +27,7 @@ class TrialQueue:
 
     def settle(self, outcome: Outcome) -> bool:
         """Take note of how a trial ended; False when there is nothing to tell: it comes again, or was said before."""
-        if outcome.status == "busy":
+        if outcome.status == "busy" and self._wait:
             self._waiting.append((outcome.spec, True))
             return False
         if outcome.status == "skipped":

@@ -13,9 +13,10 @@ from usfm_bench.data.spec import load_registry
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
-from usfm_bench.execution.outcome import Event, Outcome
+from usfm_bench.execution.outcome import Event, Outcome, Status
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
+from usfm_bench.locks import LockHeldError
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
 
@@ -34,10 +35,10 @@ class Tally:
 
     @property
     def exit_code(self) -> int:
-        """0: everything is done. 1: a trial failed or was skipped. 2: nothing could run."""
-        if not self.count("failed") and not self.count("skipped"):
+        """0: everything is done. 1: a trial failed, was skipped or is another process's. 2: nothing could run."""
+        if len(self.outcomes) == self.count("done"):
             return 0
-        return 1 if self.kept or self.count("done") else 2
+        return 1 if self.kept or self.count("done") or self.count("busy") else 2
 
 
 def sort_trials(trials: Sequence[TrialSpec], store: Store, *, fresh: bool) -> tuple[list[TrialSpec], list[TrialSpec]]:
@@ -113,6 +114,7 @@ def run_trials(
     device: str,
     workers: int,
     fresh: bool,
+    wait: bool = True,
     tell: Tell,
     say: Callable[[str], None],
     keep: Callable[[Sequence[TrialSpec]], None],
@@ -127,6 +129,7 @@ def run_trials(
         device: `cpu` or `cuda`.
         workers: trials at once.
         fresh: set aside what is there and start over.
+        wait: wait in the end for trials that other processes are running; else they are left to those.
         tell: told of every epoch and outcome.
         say: told, in words, what is going on before the first trial.
         keep: told which trials were finished before.
@@ -160,8 +163,8 @@ def run_trials(
     if fresh:
         for spec in todo:
             store.set_aside(spec)
-    todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash)
-    queue = TrialQueue(todo)
+    todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
+    queue = TrialQueue(todo, wait=wait)
     if workers > 1 and len(todo) > 1:
         run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash), note)
     else:
@@ -177,22 +180,26 @@ def _with_weights(
     say: Callable[[str], None],
     *,
     allow_hash: bool,
+    wait: bool,
 ) -> list[TrialSpec]:
     """Pre-train what has a recipe and no weights yet; trials of a model without the right weights are noted as failed.
 
     Weights that are missing are the trial's own matter: it is skipped.
     """
-    faults: dict[str, str] = {}
+    faults: dict[str, tuple[Status, str]] = {}
     for name in dict.fromkeys(spec.model for spec in todo):
         try:
-            ensure_weights(resolve(name), load_registry(), data_root, device, say)
+            ensure_weights(resolve(name), load_registry(), data_root, device, say, wait=wait)
             _check_hash(name, say, allow_hash=allow_hash)
+        except LockHeldError:
+            faults[name] = "busy", "another process is pre-training its weights"
         except BenchError as error:
-            faults[name] = str(error)
+            faults[name] = "failed", str(error)
     said = set()
     for spec in todo:
         if spec.model in faults:
-            note(Outcome(spec, "failed", "as above" if spec.model in said else faults[spec.model]))
+            status, message = faults[spec.model]
+            note(Outcome(spec, status, "as above" if spec.model in said else message))
             said.add(spec.model)
     return [spec for spec in todo if spec.model not in faults]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
-
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.errors import BenchError, WeightsMissingError
-from usfm_bench.execution.outcome import Outcome, Tick
+from usfm_bench.execution.outcome import Notice, Outcome, Tick
+from usfm_bench.locks import LockHeldError
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
+
+_WAITING = "another process is running it; waiting for that one ..."
 
 
 class Session:
@@ -35,24 +35,33 @@ class Session:
             self._datasets[key] = open_dataset(spec.dataset, self._data_root)
         return self._datasets[key].under(spec.dataset)
 
-    def run(self, spec: TrialSpec, tell: Callable[[Tick], None], *, wait: bool) -> Outcome:
+    def run(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None], *, wait: bool) -> Outcome:
         """Claim a trial and run it, unless another process has finished it meanwhile.
 
         Args:
             spec: the trial.
-            tell: told of every finished epoch.
+            tell: told of every finished epoch, and where another process is waited for.
             wait: when another process holds the trial, wait for it; otherwise the outcome is `busy`.
         """
         try:
-            with self._store.lock(spec).acquire(timeout=-1 if wait else 0):
+            with self._store.lock(spec, wait=wait, before_waiting=lambda: tell(Notice(spec, _WAITING))):
                 return self._attempt(spec, tell)
-        except filelock.Timeout:
-            return Outcome(spec, "busy")
+        except LockHeldError:
+            return Outcome(spec, "busy", "another process is running it")
         except BenchError as error:
             return Outcome(spec, "failed", str(error))
 
-    def _attempt(self, spec: TrialSpec, tell: Callable[[Tick], None]) -> Outcome:
+    def _attempt(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None]) -> Outcome:
+        from usfm_bench.training.memory import free_device
+
+        outcome = self._outcome(spec, tell)
+        # Out here no error is being handled, whose frames would keep their tensors. Others may share the GPU.
+        free_device()
+        return outcome
+
+    def _outcome(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None]) -> Outcome:
         from usfm_bench.pipeline import run_one
+        from usfm_bench.training.memory import out_of_memory
 
         try:
             record = self._finished_meanwhile(spec) or run_one(
@@ -68,14 +77,9 @@ class Session:
             return Outcome(spec, "skipped", f"weights missing: {error}")
         except BenchError as error:
             return Outcome(spec, "failed", str(error))
-        except MemoryError:
-            return Outcome(spec, "failed", "out of memory")
         except Exception as error:
-            if type(error).__name__ == "OutOfMemoryError":
-                _free_device()
-                return Outcome(spec, "failed", "out of GPU memory; free the device or use a smaller profile")
-            # Not the user's fault: the trace helps whoever mends it, and the other trials go on.
-            return Outcome(spec, "failed", traceback.format_exc())
+            # Where it is not the user's fault, the trace helps whoever mends it. The other trials go on.
+            return Outcome(spec, "failed", _with_recipe(out_of_memory(error), spec) or traceback.format_exc())
         return Outcome(spec, "done", headline(record))
 
     def _finished_meanwhile(self, spec: TrialSpec) -> Record | None:
@@ -85,11 +89,9 @@ class Session:
         return record
 
 
-def _free_device() -> None:
-    import torch
-
-    gc.collect()
-    torch.cuda.empty_cache()
+def _with_recipe(said: str | None, spec: TrialSpec) -> str | None:
+    now = f"{spec.training.batch_size} images of {spec.training.image_size} px"
+    return said and f"{said} than {now}, in a profile of your own (--profile FILE.yaml)"
 
 
 def headline(record: Record) -> str:

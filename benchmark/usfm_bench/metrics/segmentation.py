@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from usfm_bench.cores import available_cores
 from usfm_bench.data.sample import Mask
 from usfm_bench.errors import BenchError, unknown
 from usfm_bench.metrics.definitions import Definition, primary
@@ -114,7 +114,7 @@ def score_segmentation(
         return {"case_id": names[i], **_score_case(preds[i], targets[i], gaps[i], grids[i], definitions)}
 
     # The interpreter's lock lets no more than a few threads run; BLAS's own would get in their way.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or min(8, available_cores())) as pool:
         return pd.DataFrame(list(pool.map(score, range(n))))
 
 

@@ -18,6 +18,7 @@ from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
 from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.weights import Encoder, load_encoder
+from usfm_bench.training.memory import out_of_memory
 
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
 _SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)
@@ -55,7 +56,7 @@ def build_model(
         network = _build(entry, task, n_classes, training, class_counts, allow_hash=allow_hash)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
-        if entry.family != "timm" or isinstance(error, torch.OutOfMemoryError):
+        if entry.family != "timm" or out_of_memory(error):
             raise
         raise BenchError(f"Model '{name}' does not fit {task} at {training.image_size} px: {error}") from error
     if entry.weights == "file":

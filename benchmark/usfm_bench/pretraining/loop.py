@@ -6,7 +6,8 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,16 @@ from usfm_bench.errors import BenchError, TrialError
 from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
+from usfm_bench.pretraining.launch import check_launch
 from usfm_bench.pretraining.losses import Losses, reconstruction_loss
 from usfm_bench.pretraining.masking import Draw, DualMasking
 from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.pretraining.sampling import OrganSampler
 from usfm_bench.pretraining.spec import PretrainSpec
 from usfm_bench.results.store import differing_fields
-from usfm_bench.training.device import describe_device, device_fabric
+from usfm_bench.training.device import describe_device, device_fabric, set_up_process
+from usfm_bench.training.dtypes import Dtypes, watch_dtypes
+from usfm_bench.training.memory import free_device, out_of_memory
 from usfm_bench.training.seeding import Stream, torch_generator, torch_seeded
 
 _STATE_KEYS = {"spec", "sources", "step", "wall_s", "history", "model", "optimizer"}
@@ -73,10 +77,11 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
     """Pre-train an encoder and write its weights, in the published flat format, with a card that says how.
 
     Raises:
-        BenchError: half-done work is in the way, or is of other settings or data.
-        TrialError: the loss is not finite; the last good checkpoint is kept.
+        BenchError: half-done work is in the way, or is of other settings or data; or there are not as many devices.
+        TrialError: the loss is not finite, or memory runs out; the last good checkpoint is kept.
     """
     check_writable(options.out.parent)
+    check_launch(options.device, options.devices)
     if spec.batch_size % (options.devices * spec.accumulate):
         raise BenchError(
             f"batch_size {spec.batch_size} is not a multiple of {options.devices} devices x {spec.accumulate} "
@@ -84,12 +89,22 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
         )
     _check_state(spec, data, options)
     fabric = device_fabric(spec.precision, spec.threads, options.device, devices=options.devices)
-    if options.devices > 1:
-        # Processes of their own; the weights come back as a file. Fabric looks into arguments, but not into a partial.
-        fault = fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
-    else:
-        fault = _train(fabric, spec, data, options, tell)
+    fault: BenchError | None
+    try:
+        if options.devices > 1:
+            # Processes of their own; the weights come back as a file. Fabric looks into arguments, not into a partial.
+            fault = fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
+        else:
+            fault = _train(fabric, spec, data, options, tell)
+    except Exception as error:
+        if (said := out_of_memory(error)) is None:
+            raise
+        fault = TrialError(
+            f"{said} (--batch-size, --image-size), or more micro-batches a step (--accumulate).{_kept(options)}"
+        )
     if fault is not None:
+        fault = fault.with_traceback(None)  # whose frames would keep their tensors on the device
+        free_device()
         raise fault
     return Card.model_validate_json(card_path(options.out).read_bytes())
 
@@ -99,14 +114,15 @@ def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Optio
     try:
         run = _Run(fabric, spec, data, options)
         run.load()
-        while run.step < spec.steps:
-            row = run.train_step()
-            if row is not None and fabric.is_global_zero:
-                tell(row)
-            if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
-                run.save()
-            if options.sheet_every and run.step % options.sheet_every == 0:
-                run.draw_sheet()
+        with run.watched():
+            while run.step < spec.steps:
+                row = run.train_step()
+                if row is not None and fabric.is_global_zero:
+                    tell(row)
+                if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
+                    run.save()
+                if options.sheet_every and run.step % options.sheet_every == 0:
+                    run.draw_sheet()
         run.finish()
     except BenchError as error:
         return error
@@ -117,8 +133,7 @@ class _Run:
     """Model, optimiser and position of one process."""
 
     def __init__(self, fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
-        if spec.threads is not None and fabric.device.type == "cpu":
-            torch.set_num_threads(spec.threads)  # a launched process starts with its own number
+        set_up_process(spec.precision, spec.threads, fabric.device.type)  # a launched process starts with its own
         self.fabric, self.spec, self.data, self.options = fabric, spec, data, options
         self.world = fabric.world_size
         with torch_seeded(spec.seed, Stream.INITIALISATION):
@@ -133,9 +148,23 @@ class _Run:
         self.sampler = OrganSampler(data.organs, spec.seed)
         self.step, self.wall_s = 0, 0.0
         self.history: list[dict[str, float]] = []
+        self.dtypes: Dtypes = {}
         self._since_row: list[Tensor] = []
         self._board = _open_board(options.tensorboard) if fabric.is_global_zero else None
         self._clock = self._row_clock = time.perf_counter()
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Note what the network computes with; a compiled one, which hooks would break, is not looked at."""
+        return nullcontext() if self.options.compile else watch_dtypes(self.model, self.dtypes)
+
+    @contextmanager
+    def _off_the_clock(self) -> Iterator[None]:
+        """Leave what is done here out of the speed of training steps."""
+        if self.fabric.device.type == "cuda":
+            torch.cuda.synchronize()  # steps that are still running are on the clock
+        started = time.perf_counter()
+        yield
+        self._row_clock += time.perf_counter() - started
 
     def train_step(self) -> dict[str, float] | None:
         """One optimiser step; a row of the history where one is due."""
@@ -203,10 +232,9 @@ class _Run:
         return row
 
     def _diverged(self, what: str) -> TrialError:
-        kept = f" The checkpoint {self.options.state} is kept." if self.options.state.exists() else ""
         return TrialError(
-            f"{what} at step {self.step} of {self.spec.steps}.{kept} A smaller learning rate, or precision fp32, "
-            "usually helps."
+            f"{what} at step {self.step} of {self.spec.steps}.{_kept(self.options)} A smaller learning rate, or "
+            "precision fp32, usually helps."
         )
 
     def _check_finite(self) -> None:
@@ -220,6 +248,10 @@ class _Run:
         Raises:
             TrialError: a weight is not finite; the last good checkpoint stays.
         """
+        with self._off_the_clock():
+            self._save()
+
+    def _save(self) -> None:
         self._check_finite()
         self._spend()
         content = {
@@ -228,6 +260,7 @@ class _Run:
             "step": self.step,
             "wall_s": self.wall_s,
             "history": self.history,
+            "dtypes": self.dtypes,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -244,12 +277,16 @@ class _Run:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.wall_s, self.history = content["step"], content["wall_s"], content["history"]
+        self.dtypes.update(content.get("dtypes", {}))
 
     @torch.no_grad()
     def draw_sheet(self) -> None:
         """Images, masked and reconstructed, with their spectra."""
-        if not self.fabric.is_global_zero or not self.options.sheet_every:
-            return
+        if self.fabric.is_global_zero and self.options.sheet_every:
+            with self._off_the_clock():
+                self._draw_sheet()
+
+    def _draw_sheet(self) -> None:
         images = self._batch(np.arange(4))
         draw = self.masking.draw(len(images), torch_generator(self.spec.seed, Stream.MASKS, 0))
         masked = self.masking(images, draw)
@@ -275,7 +312,7 @@ class _Run:
                 final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
                 wall_s=self.wall_s,
                 environment=describe_environment()
-                | describe_device(self.fabric)
+                | describe_device(self.fabric, self.dtypes)
                 | {"devices": self.world, "finished": now()},
             )
             # The card first: weights are never there without it.
@@ -294,6 +331,10 @@ class _Run:
         lines = [",".join(self.history[0])] if self.history else []
         lines += [",".join(f"{value:.9g}" for value in row.values()) for row in self.history]
         write_text(self.options.out.with_suffix(".csv"), "\n".join([*lines, ""]))
+
+
+def _kept(options: Options) -> str:
+    return f" The checkpoint {options.state} is kept." if options.state.exists() else ""
 
 
 def _open_board(folder: Path | None) -> Any:

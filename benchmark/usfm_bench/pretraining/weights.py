@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
-
 from usfm_bench.atomic import check_writable
 from usfm_bench.catalog import ModelEntry
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import WeightsError
+from usfm_bench.locks import locked
 from usfm_bench.pretraining.card import read_card
 from usfm_bench.pretraining.spec import load_recipe
 
@@ -19,11 +18,18 @@ Say = Callable[[str], None]
 
 
 def ensure_weights(
-    entry: ModelEntry, registry: Mapping[str, DatasetSpec], data_root: Path, device: str, say: Say
+    entry: ModelEntry,
+    registry: Mapping[str, DatasetSpec],
+    data_root: Path,
+    device: str,
+    say: Say,
+    *,
+    wait: bool = True,
 ) -> None:
     """Pre-train what the entry's recipe describes, unless its weights are there; other entries are left alone.
 
     Raises:
+        LockHeldError: another process is pre-training them; not with `wait`.
         WeightsError: weights of another recipe lie there; they are left as they are.
     """
     path = entry.weight_file
@@ -31,13 +37,8 @@ def ensure_weights(
         return
     recipe = load_recipe(entry.recipe)
     check_writable(path.parent)
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        held = lock.acquire(timeout=0)
-    except filelock.Timeout:
-        say(f"{entry.name}: another process is pre-training its weights; waiting for it ...")
-        held = lock.acquire()
-    with held:
+    waiting = f"{entry.name}: another process is pre-training its weights; waiting for it ..."
+    with locked(lock_path(path), wait=wait, before_waiting=lambda: say(waiting)):
         if path.is_file():
             card = read_card(path)
             if card is not None and card.recipe_hash != recipe.hash:
@@ -54,3 +55,8 @@ def ensure_weights(
         options = replace(options, resume=options.state.exists())
         card = pretrain(recipe, load_images(recipe, registry, data_root), options)
         say(f"  done in {card.wall_s:.0f} s: loss {card.final['loss']:.3f}, {card.final['images_per_s']:.0f} images/s")
+
+
+def lock_path(weights: Path) -> Path:
+    """The lock of the process that writes a weight file."""
+    return weights.with_name(f".{weights.name}.lock")

@@ -320,11 +320,18 @@ def groups_told(report: Report) -> list[str]:
     return list(told.values())
 
 
+# Before precision was measured, trainings in bf16 left the training steps without autocast.
+_UNMEASURED = "float32 in training, bfloat16 in evaluation"
+
+
 def device_of(record: Record) -> str:
     """Device, precision and threads of a trial."""
     environment = record.environment
+    precision = environment.get("precision")
+    if precision == "bf16-mixed" and "dtypes" not in environment:
+        precision = _UNMEASURED
     threads = f", {environment['threads']} threads" if environment.get("threads") else ""
-    return f"{environment.get('device')}, {environment.get('precision')}{threads}"
+    return f"{environment.get('device')}, {precision}{threads}"
 
 
 def _seen(report: Report) -> str:

@@ -6,20 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pandas as pd
 
 from usfm_bench.atomic import write_atomic, write_text
 from usfm_bench.environment import code_version, now
 from usfm_bench.errors import BenchError
+from usfm_bench.locks import LockHeldError, locked
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.operating import Tuned
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.frames import ModelResults, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
-from usfm_bench.results.store import lock_of, read_record
+from usfm_bench.results.store import lock_path, read_record
 from usfm_bench.results.trials import Trial, by_model
 from usfm_bench.scoring import definition_ids, score_cases, summarise, tune
 
@@ -108,9 +108,9 @@ def update_trial(folder: Path, record: Record) -> bool:
         BenchError: predictions or cases are damaged, or another process has the trial in hand.
     """
     try:
-        with lock_of(folder).acquire(timeout=0):
+        with locked(lock_path(folder)):
             return _update(folder, record)
-    except filelock.Timeout:
+    except LockHeldError:
         raise BenchError(f"{folder}: is in the hands of another process.") from None
 
 

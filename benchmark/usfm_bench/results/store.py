@@ -9,17 +9,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import filelock
 from pydantic import ValidationError
 
-from usfm_bench.atomic import check_writable, write_atomic, write_text
+from usfm_bench.atomic import write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.locks import LockHeldError, check_locks, locked
 from usfm_bench.plan import suite_names
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.predictions import save_predictions
@@ -36,8 +37,8 @@ class Store:
         self.root = root
 
     def check_writable(self) -> None:
-        """Raise a BenchError, before anything is read or trained, when results could not be written."""
-        check_writable(self.root)
+        """Raise a BenchError, before anything is read or trained, when results could not be written or locked."""
+        check_locks(self.root)
 
     def folder(self, spec: TrialSpec) -> Path:
         """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""
@@ -79,9 +80,9 @@ class Store:
             BenchError: another process is running the trial.
         """
         try:
-            with self.lock(spec).acquire(timeout=0):
+            with self.lock(spec):
                 self._rename(spec)
-        except filelock.Timeout:
+        except LockHeldError:
             raise BenchError(f"{spec.label}: is being run by another process; nothing was set aside.") from None
 
     def _rename(self, spec: TrialSpec) -> None:
@@ -98,9 +99,11 @@ class Store:
         if folder.exists():
             folder.rename(target)
 
-    def lock(self, spec: TrialSpec) -> filelock.BaseFileLock:
-        """The lock that a running trial holds; the system frees it when the process dies."""
-        return lock_of(self.folder(spec))
+    def lock(
+        self, spec: TrialSpec, *, wait: bool = False, before_waiting: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[None]:
+        """The lock that a running trial holds, see `locks.locked`; the system frees it when the process dies."""
+        return locked(lock_path(self.folder(spec)), wait=wait, before_waiting=before_waiting)
 
     def save(
         self, record: Record, cases: pd.DataFrame, predictions: Predictions, history: Sequence[Mapping[str, Any]]
@@ -177,19 +180,9 @@ def _remove_temporary(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def lock_of(folder: Path) -> filelock.BaseFileLock:
-    """The lock of the trial in a folder.
-
-    Raises:
-        BenchError: it cannot be written.
-    """
-    path = folder.with_name(f".{folder.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    return filelock.FileLock(path)
+def lock_path(folder: Path) -> Path:
+    """The lock of the trial in a folder."""
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def encode_name(name: str) -> str:

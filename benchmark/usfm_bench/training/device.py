@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import resource
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from usfm_bench.config import TrainingSpec
+from usfm_bench.cores import available_cores
 from usfm_bench.errors import BenchError
+from usfm_bench.training.cuda import describe_cuda
+from usfm_bench.training.dtypes import Dtypes, used_precision
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+# It would print a line a trial on bf16 and a hint to trade precision for speed, which is the recipe's to decide.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def resolve_device(device: str) -> str:
@@ -32,10 +40,18 @@ def resolve_device(device: str) -> str:
 
 def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
     """Fabric on one device: `cpu`, or the `index`-th GPU, cyclically; sets the recipe's number of CPU threads."""
-    return device_fabric(spec.precision, spec.threads, device, index=index)
+    return device_fabric(spec.precision, spec.threads, device, index=index, cudnn_attention=spec.cudnn_attention)
 
 
-def device_fabric(wanted: str, threads: int | None, device: str, *, index: int = 0, devices: int = 1) -> Any:
+def device_fabric(
+    wanted: str,
+    threads: int | None,
+    device: str,
+    *,
+    index: int = 0,
+    devices: int = 1,
+    cudnn_attention: bool = False,
+) -> Any:
     """Fabric on one device, or on several, each with a process of its own (distributed data parallel).
 
     Args:
@@ -44,18 +60,45 @@ def device_fabric(wanted: str, threads: int | None, device: str, *, index: int =
         device: `cpu` or `cuda`.
         index: which GPU, where one is used.
         devices: number of processes.
+        cudnn_attention: let torch take cuDNN's attention.
+    """
+    set_up_process(wanted, threads, device, cudnn_attention=cudnn_attention)
+    numbers = _precision(wanted, device)
+    if devices > 1:
+        return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
+    if device == "cpu":
+        return Fabric(accelerator="cpu", devices=1, **numbers)
+    index %= torch.cuda.device_count()
+    torch.cuda.set_device(index)
+    return Fabric(accelerator="cuda", devices=[index], **numbers)
+
+
+def set_up_process(wanted: str, threads: int | None, device: str, *, cudnn_attention: bool = False) -> None:
+    """Set what torch keeps for the whole process; a launched process starts with its own settings.
+
+    Args:
+        wanted: `auto`, `fp32` or `bf16`. With `fp32`, no convolution is rounded to TF32 on a GPU.
+        threads: torch threads on a CPU; None: torch's own number, but no more than the cores that may be used.
+        device: `cpu` or `cuda`.
+        cudnn_attention: let torch take cuDNN's attention, which it prefers on some GPUs.
     """
     if device == "cpu":
         _keep_freed_memory()
-        if threads is not None:
-            torch.set_num_threads(threads)
-    if devices > 1:
-        return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", precision=precision(wanted, device))
-    if device == "cpu":
-        return Fabric(accelerator="cpu", devices=1, precision=precision(wanted, device))
-    index %= torch.cuda.device_count()
-    torch.cuda.set_device(index)
-    return Fabric(accelerator="cuda", devices=[index], precision=precision(wanted, device))
+    own = threads if device == "cpu" else None
+    if own is not None or available_cores() < torch.get_num_threads():
+        torch.set_num_threads(own or available_cores())
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = wanted != "fp32"
+        # Its gradients were NaN in several releases, see docs/method.md; other kernels take its place.
+        torch.backends.cuda.enable_cudnn_sdp(cudnn_attention)
+
+
+class _KeepInputs(MixedPrecision):
+    """Autocast alone. Fabric's own plugin also rounds inputs to bf16 before the network normalises them."""
+
+    def convert_input(self, data: Any) -> Any:
+        """The inputs as they are."""
+        return data
 
 
 def _keep_freed_memory() -> None:
@@ -71,7 +114,7 @@ def _keep_freed_memory() -> None:
             mallopt(parameter, 2**31 - 1)
 
 
-def precision(wanted: str, device: str) -> Any:
+def precision(wanted: str, device: str) -> Literal["bf16-mixed", "32-true"]:
     """Fabric's name of the precision: bf16 where the device has it in hardware and the recipe leaves it open."""
     wants_bf16 = wanted == "bf16" or (
         wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -79,13 +122,25 @@ def precision(wanted: str, device: str) -> Any:
     return "bf16-mixed" if wants_bf16 else "32-true"
 
 
-def describe_device(fabric: Any) -> dict[str, Any]:
-    """Name, threads and precision, for the record."""
+def _precision(wanted: str, device: str) -> dict[str, Any]:
+    name = precision(wanted, device)
+    return {"precision": name} if name == "32-true" else {"plugins": [_KeepInputs(name, device)]}
+
+
+def describe_device(fabric: Any, dtypes: Dtypes) -> dict[str, Any]:
+    """Name, threads and precision, for the record; on a GPU also what else moves the last bits of a result.
+
+    Args:
+        fabric: of the trial.
+        dtypes: what the network computed with, of `watch_dtypes`.
+    """
     cuda = fabric.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(fabric.device) if cuda else "cpu",
         "threads": None if cuda else torch.get_num_threads(),
-        "precision": str(fabric._precision.precision),
+        "precision": used_precision(dtypes, str(fabric._precision.precision)),
+        "dtypes": dtypes,
+        **({"cuda": describe_cuda(fabric.device)} if cuda else {}),
     }
 
 

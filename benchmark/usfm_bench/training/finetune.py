@@ -18,6 +18,7 @@ from usfm_bench.config import TrainingSpec
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.errors import BenchError, TrialError
+from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.optim import build_optimizer, build_schedule
 from usfm_bench.training.predict import validate
 from usfm_bench.training.sampling import epoch_order
@@ -42,6 +43,8 @@ class Progress:
     """Seconds in training steps."""
     wall_s: float = 0.0
     """Seconds in all, over all parts of a resumed trial."""
+    dtypes: Dtypes = field(default_factory=dict)
+    """What the network computed with, in training and in validation."""
 
 
 def finetune(
@@ -84,38 +87,41 @@ def finetune(
     progress = checkpoint.load()
     best = checkpoint.best
 
-    while progress.epoch < spec.epochs:
-        started = time.perf_counter()
-        epoch = progress.epoch
-        order = epoch_order(train, spec, generator(seed, Stream.ORDER, epoch))
-        with torch_seeded(seed, Stream.EPOCH, epoch):
-            losses = []
-            net.train()
-            for step, (images, targets) in enumerate(train.batches(spec.batch_size, fabric.device, order)):
-                schedule.step_update(epoch * steps + step)
-                images, targets = _augmented(augment, images, targets)
-                losses.append(_step(net, optimizer, fabric, spec, normalise(images), targets))
-        row = {"epoch": epoch + 1, "lr": optimizer.param_groups[-1]["lr"], "loss": _finite_mean(losses, epoch)}
-        progress.train_images += len(order)
-        progress.train_s += time.perf_counter() - started
+    with watch_dtypes(model, progress.dtypes):
+        while progress.epoch < spec.epochs:
+            started = time.perf_counter()
+            epoch = progress.epoch
+            order = epoch_order(train, spec, generator(seed, Stream.ORDER, epoch))
+            with torch_seeded(seed, Stream.EPOCH, epoch):
+                losses = []
+                net.train()
+                for step, (images, targets) in enumerate(train.batches(spec.batch_size, fabric.device, order)):
+                    schedule.step_update(epoch * steps + step)
+                    images, targets = _augmented(augment, images, targets)
+                    losses.append(_step(net, optimizer, fabric, spec, normalise(images), targets))
+            row = {"epoch": epoch + 1, "lr": optimizer.param_groups[-1]["lr"], "loss": _finite_mean(losses, epoch)}
+            progress.train_images += len(order)
+            progress.train_s += time.perf_counter() - started
 
-        if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
-            row["val_score"] = validate(net, normalise, val, spec.batch_size, fabric.device)
-            if row["val_score"] > progress.best_score:
-                progress.best_score, progress.best_epoch = row["val_score"], epoch + 1
-                best.update({key: value.detach().clone() for key, value in model.state_dict().items()})
-        progress.history.append({"val_score": math.nan} | row)
-        progress.epoch += 1
-        progress.wall_s += time.perf_counter() - started
-        checkpoint.save(progress)
-        on_epoch(progress.history[-1])
+            if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
+                row["val_score"] = validate(net, normalise, val, spec.batch_size, fabric.device)
+                if row["val_score"] > progress.best_score:
+                    progress.best_score, progress.best_epoch = row["val_score"], epoch + 1
+                    best.update({key: value.detach().clone() for key, value in model.state_dict().items()})
+            progress.history.append({"val_score": math.nan} | row)
+            progress.epoch += 1
+            progress.wall_s += time.perf_counter() - started
+            checkpoint.save(progress)
+            on_epoch(progress.history[-1])
 
     model.load_state_dict(best)
     return progress
 
 
 def _step(net: Any, optimizer: Any, fabric: Any, spec: TrainingSpec, images: Tensor, targets: Tensor) -> Tensor:
-    loss: Tensor = net.loss(images, targets)
+    # Fabric's autocast goes with a marked method only where its strategy wraps the network, which one device does not.
+    with fabric.autocast():
+        loss: Tensor = net.loss(images, targets)
     fabric.backward(loss)
     if spec.clip_norm is not None:
         fabric.clip_gradients(net, optimizer, max_norm=spec.clip_norm, error_if_nonfinite=False)

@@ -1,0 +1,105 @@
+"""How many cores there are, in containers and batch systems of both versions of cgroups."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from usfm_bench import cores
+from usfm_bench.cores import available_cores, cgroup_quotas
+
+
+def system(root: Path, cgroup: str, **files: str) -> Path:
+    """A made-up /proc and /sys; the names of `files` have `__` for a slash."""
+    for name, content in {"proc/self/cgroup": cgroup, **files}.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "quotas"),
+    [
+        ("0::/", {"sys/fs/cgroup/cpu.max": "200000 100000"}, [2.0]),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, []),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "150000"}, [1.5]),
+        ("0::/", {}, []),
+        # Slurm's and systemd's groups lie below the mount, and those above them limit too.
+        (
+            "0::/job_7/step_0",
+            {"sys/fs/cgroup/job_7/cpu.max": "400000 100000", "sys/fs/cgroup/job_7/step_0/cpu.max": "max 100000"},
+            [4.0],
+        ),
+        (
+            "0::/a/b",
+            {"sys/fs/cgroup/a/cpu.max": "50000 100000", "sys/fs/cgroup/a/b/cpu.max": "300000 100000"},
+            [3, 0.5],
+        ),
+        # Docker's version 1: the path is the host's, and the container sees its own group as the mount.
+        (
+            "4:cpu,cpuacct:/docker/0af\n3:memory:/docker/0af",
+            {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"},
+            [3.0],
+        ),
+        (
+            "4:cpu,cpuacct:/",
+            {
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            [],
+        ),
+        # Both versions at once.
+        (
+            "1:cpu:/\n0::/x",
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+                "sys/fs/cgroup/unified/x/cpu.max": "100000 100000",
+            },
+            [2.5, 1.0],
+        ),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "nonsense"}, []),
+    ],
+)
+def test_quotas_of_every_group_are_read(tmp_path, cgroup, files, quotas):
+    assert sorted(cgroup_quotas(system(tmp_path, cgroup, **files))) == sorted(quotas)
+
+
+def test_a_system_without_cgroups_has_no_quotas(tmp_path):
+    assert cgroup_quotas(tmp_path) == []
+
+
+@pytest.mark.parametrize(("quotas", "expected"), [([], 8), ([2.0], 2), ([1.5, 4.0], 2), ([0.5], 1), ([64.0], 8)])
+def test_the_smallest_limit_counts_and_one_core_is_left(monkeypatch, quotas, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "cgroup_quotas", lambda: quotas)
+    assert available_cores.__wrapped__() == expected
+
+
+def test_a_system_without_affinity_counts_its_cores(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores.__wrapped__() == 1
+
+
+def test_nothing_else_asks_how_many_cores_the_host_has():
+    package = Path(cores.__file__).parent
+    asking = [p.name for p in package.rglob("*.py") if "cpu_count" in p.read_text() and p.name != "cores.py"]
+    assert asking == []
+
+
+def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch):
+    import torch
+
+    from usfm_bench.training import device
+
+    before, asked = torch.get_num_threads(), []
+    monkeypatch.setattr(device, "available_cores", lambda: 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    device.set_up_process("auto", None, "cpu")
+    device.set_up_process("auto", 3, "cpu")  # the recipe's own number decides the bits and stays
+    assert asked == [1, 3]
+    assert before

@@ -1,0 +1,182 @@
+"""Locks: held by one process at a time, never waited for in vain, and named where a file system has none."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from usfm_bench.config import TrialSpec
+from usfm_bench.data.spec import load_registry
+from usfm_bench.errors import BenchError
+from usfm_bench.execution.queue import TrialQueue
+from usfm_bench.execution.run import run_trials
+from usfm_bench.execution.session import Session
+from usfm_bench.locks import LockHeldError, check_locks, locked, mount_of
+from usfm_bench.plan import load_suite, plan_suite
+from usfm_bench.results.store import Store
+
+FAULTS = ("ENOSYS", "ENOLCK", "EIO", "EOPNOTSUPP", "EINVAL", "ESTALE")
+
+HOLD = """
+import sys, pathlib
+from usfm_bench.locks import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def refuse_locks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have flock fail as it does on file systems without it."""
+    number = getattr(errno, name)
+
+    def flock(descriptor: object, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.fixture
+def trials(tiny_registry: Path) -> list[TrialSpec]:
+    return plan_suite(
+        load_suite("demo"), load_registry(tiny_registry), datasets=["tiny"], models=["usfm-micro-scratch"], seeds=[0, 1]
+    )
+
+
+@pytest.fixture
+def other_process(tmp_path: Path):
+    """Starts a process that holds a lock until it is killed."""
+    started = []
+
+    def hold(path: Path) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_lock_is_another_processs_until_that_dies(tmp_path, other_process):
+    path = tmp_path / "deep" / ".seed-0.lock"
+    holder = other_process(path)
+    with pytest.raises(LockHeldError), locked(path):
+        pass
+    told: list[float] = []
+
+    def kill() -> None:
+        told.append(time.monotonic())
+        holder.kill()
+
+    with locked(path, wait=True, before_waiting=kill):
+        assert len(told) == 1
+    with locked(path):  # the file is still there, and nobody holds it
+        pass
+
+
+def test_a_lock_that_nobody_holds_is_not_waited_for(tmp_path):
+    (tmp_path / "lock").write_text("left by something else")
+    with locked(tmp_path / "lock", wait=True, before_waiting=pytest.fail):
+        pass
+    assert (tmp_path / "lock").read_text() == "left by something else"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_file_system_without_locks_is_named_with_what_to_do(tmp_path, monkeypatch, name, wait):
+    refuse_locks(monkeypatch, name)
+    with pytest.raises(BenchError) as error, locked(tmp_path / "lock", wait=wait):
+        pass
+    assert not isinstance(error.value, LockHeldError)
+    said = str(error.value)
+    mount = mount_of(tmp_path)
+    assert f"'{mount.point}' ({mount.kind})" in said
+    assert name in said or os.strerror(getattr(errno, name)) in said
+    assert "--runs DIR" in said
+
+
+def test_a_lock_that_is_refused_for_good_is_not_waited_for(tmp_path, monkeypatch):
+    """Some file systems answer EACCES, which elsewhere means that another process holds the lock."""
+    refuse_locks(monkeypatch, "EACCES")
+    with pytest.raises(BenchError, match="cannot lock files") as error, locked(tmp_path / "lock", wait=True):
+        pass
+    assert not isinstance(error.value, LockHeldError)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_run_says_before_anything_that_its_folder_has_no_locks(tmp_path, trials, monkeypatch, name):
+    refuse_locks(monkeypatch, name)
+    with pytest.raises(BenchError, match="cannot lock files"):
+        check_locks(tmp_path)
+    with pytest.raises(BenchError, match="cannot lock files"):
+        Store(tmp_path / "runs").check_writable()
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_lock_that_fails_later_costs_its_trial_alone(tmp_path, trials, monkeypatch):
+    refuse_locks(monkeypatch, "EIO")
+    outcome = Session(tmp_path, tmp_path / "runs", "cpu").run(trials[0], print, wait=False)
+    assert outcome.status == "failed"
+    assert "cannot lock files" in outcome.message
+    with pytest.raises(BenchError, match="cannot lock files"):
+        Store(tmp_path / "runs").set_aside(trials[0])
+
+
+def test_mounts_are_found_by_the_longest_point_and_the_last_of_equal_ones(tmp_path):
+    table = tmp_path / "mounts"
+    table.write_text(
+        "/dev/sda1 / ext4 rw 0 0\nserver:/x /scratch nfs4 rw 0 0\nfs /scratch\\040two lustre rw,localflock 0 0\n"
+        "auto /scratch/a autofs rw 0 0\nserver:/a /scratch/a nfs rw 0 0\n"
+    )
+    assert str(mount_of(Path("/home/x"), table)) == "'/' (ext4)"
+    assert mount_of(Path("/scratch/b/c"), table).kind == "nfs4"
+    assert mount_of(Path("/scratch two/b"), table).kind == "lustre"
+    assert mount_of(Path("/scratch/a/b"), table).kind == "nfs"
+    assert mount_of(Path("/scratched"), table).kind == "ext4"
+    assert mount_of(tmp_path, tmp_path / "absent") is None
+
+
+def test_what_others_run_comes_last_or_is_left_to_them(trials, tmp_path):
+    for wait in (True, False):
+        queue = TrialQueue(trials, wait=wait)
+        first, _ = queue.next()
+        outcome = Session(tmp_path, tmp_path / "runs", "cpu")
+        with Store(tmp_path / "runs").lock(first):
+            outcome = outcome.run(first, print, wait=False)
+        assert outcome.status == "busy"
+        assert queue.settle(outcome) is not wait
+        left = [task for _ in range(3) if (task := queue.next())]
+        assert left == [(trials[1], False), *([(first, True)] if wait else [])]
+
+
+def test_without_waiting_a_run_ends_with_exit_code_1_and_says_what_is_left(tmp_path, trials, other_process, capsys):
+    store = Store(tmp_path / "runs")
+    folder = store.folder(trials[0])
+    other_process(folder.with_name(f".{folder.name}.lock"))
+    outcomes: list = []
+    tally = run_trials(
+        trials[:1],
+        data_root=tmp_path,
+        runs=store.root,
+        device="cpu",
+        workers=1,
+        fresh=False,
+        wait=False,
+        tell=outcomes.append,
+        say=lambda text: None,
+        keep=lambda kept: None,
+    )
+    assert [o.status for o in outcomes] == ["busy"]
+    assert outcomes[0].message == "another process is running it"
+    assert tally.exit_code == 1
+    assert not (folder / "spec.json").exists()

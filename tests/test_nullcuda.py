@@ -1,0 +1,104 @@
+"""What the host code does on a GPU, shown without one: a CUDA device that computes nothing and counts what it is told.
+
+Runs where the sources of that device and a compiler are: `../shared/tools/nullcuda`, or the folder NULLCUDA names.
+Numbers, speed and the choice of cuDNN's plans are not shown; tests/test_gpu.py does that on a real device.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def null_device(tmp_path_factory):
+    """Runs a command on the null device; gives the finished process."""
+    source = Path(os.environ.get("NULLCUDA") or PROJECT.parent / "shared" / "tools" / "nullcuda")
+    if not (source / "build.sh").is_file() or not shutil.which("g++") or torch.version.cuda is None:
+        pytest.skip("needs the sources of the null CUDA device, g++ and a CUDA build of torch")
+    built = tmp_path_factory.mktemp("nullcuda")
+    copy = shutil.copytree(source, built / "source", copy_function=shutil.copyfile)
+    done = subprocess.run(["bash", copy / "build.sh", built / "lib", sys.executable], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"the null CUDA device does not build here: {done.stderr[-200:]}")
+    lib = str(built / "lib")
+
+    def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+        known = os.environ | {"LD_PRELOAD": f"{lib}/libnullcuda.so", "LD_LIBRARY_PATH": lib} | environment
+        known |= {"PYTHONPATH": os.pathsep.join([str(PROJECT / "benchmark"), str(PROJECT / "tests")])}
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=known, timeout=600)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "decoder"),
+    [
+        ("segmentation", "usfm-micro-scratch", "segvit"),
+        ("segmentation", "usfm-micro-scratch@frozen", "segvit"),
+        ("segmentation", "usfm-micro-scratch", "upernet"),
+        ("classification", "usfm-micro-scratch", "-"),
+        ("classification", "timm:vit_tiny_patch16_224@scratch", "-"),
+        ("classification", "usfm-scratch", "-"),  # the paper's own size
+    ],
+)
+def test_every_product_of_the_papers_recipe_is_in_bf16(null_device, task, model, decoder):
+    done = null_device("-W", "ignore", str(PROJECT / "tests" / "nullcuda_steps.py"), task, model, "64", decoder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for phase in ("step", "validate", "predict"):
+        assert found[phase] == ["gemm bf16"], (phase, found[phase])
+    environment = found["environment"]
+    assert environment["precision"] == "bf16-mixed"
+    assert environment["dtypes"] == {"training": ["bfloat16"], "evaluation": ["bfloat16"]}
+    assert environment["cuda"]["attention"]["cudnn"] is False
+    assert environment["cuda"]["gpus"] == 1
+    assert environment["cuda"]["cuda"] == torch.version.cuda
+    assert found["memory"]["said"].startswith("out of GPU memory")
+    assert found["memory"]["grown"] == 0
+    assert "AMP" not in done.stderr
+
+
+def test_workers_share_gpus_and_an_own_process_runs_the_suite(null_device, tmp_path, tiny_registry):
+    what = ["run", "--suite", "demo", "--registry", str(tiny_registry), "--datasets", "tiny-lesion,tiny"]
+    what += ["--models", "usfm-micro-scratch", "--runs", str(tmp_path), "--seeds", "2", "--device", "cuda"]
+    done = null_device("-m", "usfm_bench", *what, "--workers", "3", NULLCUDA_DEVICES="2")
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    # The device computes zeros, with which a trial may well fail; but no trial may fail for its host code.
+    assert "Traceback" not in done.stdout + done.stderr
+    for record in records:
+        assert record["environment"]["precision"] == "bf16-mixed"
+        assert record["environment"]["cuda"]["gpus"] == 2
+    assert records, done.stderr[-2000:]
+
+
+def test_a_trial_that_finds_no_memory_says_what_to_do(null_device, tmp_path, tiny_registry):
+    what = ["run", "--suite", "demo", "--registry", str(tiny_registry), "--datasets", "tiny"]
+    what += ["--models", "usfm-scratch", "--runs", str(tmp_path), "--seeds", "1", "--device", "cuda"]
+    done = null_device("-m", "usfm_bench", *what, NULLCUDA_MEM_MB="256")
+    assert done.returncode == 2
+    assert "out of GPU memory" in done.stderr
+    assert "profile of your own" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pretraining_takes_two_gpus(null_device, tmp_path, tiny_registry):
+    what = ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), "--model", "usfm_micro_patch16_224"]
+    what += ["--image-size", "32", "--mask-patch", "16", "--bandwidth", "2", "--protected", "1", "--steps", "4"]
+    what += ["--batch-size", "4", "--sheet-every", "0", "--device", "cuda", "--out", str(tmp_path / "w.pth")]
+    done = null_device("-m", "usfm_bench", *what, "--devices", "2", NULLCUDA_DEVICES="2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    card = json.loads((tmp_path / "w.pth.json").read_text())
+    assert card["environment"]["precision"] == "bf16-mixed"
+    assert card["environment"]["devices"] == 2
+    done = null_device("-m", "usfm_bench", *what[:-1], str(tmp_path / "v.pth"), "--devices", "3", NULLCUDA_DEVICES="2")
+    assert done.returncode == 2
+    assert "torch sees 2 CUDA devices" in done.stderr
