@@ -282,7 +282,7 @@ def test_faults_name_every_file_and_quote_no_tag(tmp_path):
     expected = {
         "half": "frame 0 cannot be decoded", "head": "damaged, or not a DICOM", "empty": "damaged, or not a DICOM",
         "text": "damaged, or not a DICOM", "vast": "claims 1 frames of 60000 x 60000", "many": "claims 2000000000",
-        "signed": "signed 8-bit pixels", "palette": "pixels of the form 'PALETTE COLOR'", "named": "frame 0 cannot be",
+        "signed": "signed 8-bit pixels", "palette": "its look-up table is missing", "named": "frame 0 cannot be",
         "lossless": "frame 0 cannot be decoded", "flat": "damaged, or not a DICOM", "deflated": "is deflated",
         "link": "is a link that leaves",
     }  # fmt: skip

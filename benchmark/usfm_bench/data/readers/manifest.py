@@ -6,9 +6,8 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
+from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.files import name_key
-from usfm_bench.data.readers.mask_values import HALF, Values
 from usfm_bench.data.sample import Case, Sample, Side, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError, did_you_mean
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x", "split")
 
 
-class ListOptions(Options):
+class ListOptions(MaskFileOptions):
     """Options of the layout `manifest`."""
-
-    values: Values = HALF
-    """Which levels of a mask are the lesion."""
 
 
 @READERS.register("manifest")
@@ -31,8 +27,8 @@ class ManifestReader(FolderReader):
     """Paths are relative to the list's folder and may not leave it."""
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
-        super().__init__(spec, root.parent)
         self._list, self._options = root, read_options(spec, ListOptions)
+        super().__init__(spec, root.parent, self._options)
         self._spacing: dict[str, Spacing] = {}
 
     def cases(self) -> list[Case]:
@@ -53,7 +49,7 @@ class ManifestReader(FolderReader):
     def load(self, case: Case) -> Sample:
         """Image by luminance; mask where the list names one."""
         assert case.image is not None
-        image = read_grey(case.image)
+        image = self.read_image(case.image)
         mask = self.read_mask(case, image.shape, self._options.values) if case.masks else None
         return Sample(case, image, mask, self._spacing.get(case.case_id))
 
