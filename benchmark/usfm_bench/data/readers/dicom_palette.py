@@ -1,7 +1,7 @@
 """Look-up tables of DICOM's PALETTE COLOR (PS3.3 C.7.6.3.1.5 and .6), written out or in segments (C.7.9.2).
 
-pydicom's `apply_color_lut` reads written-out tables of big-endian files in the wrong order, and cuts numbers in tables of
-more than 256 entries of 8 bits, so that tables are read here.
+pydicom's `apply_color_lut` reads written-out tables of big-endian files in the wrong order, and cuts the numbers of
+tables of more than 256 entries of 8 bits, so that tables are read here.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def _above(path: Path, levels: NDArray[Any], threshold: int) -> Mask:
     if len(lost := areas_below(levels, mask)):
         raise DataError(
             f"{path}: levels {_shown(np.unique(levels))}; of these, {_shown(lost)} would be no lesion, since "
-            f"{threshold} of 255 are needed. Say in the entry's options which levels are the lesion, such as `values: nonzero`, "
+            f"{threshold} of 255 are needed. Say in the entry's options which levels are, such as `values: nonzero`, "
             f"`values: {{equals: [{lost[-1]}]}}` or, to leave the lower ones out, `values: {{at_least: {threshold}}}`."
         )
     return mask
