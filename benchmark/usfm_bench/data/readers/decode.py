@@ -1,6 +1,7 @@
 """How an image file becomes an array: one picture, upright, with levels that begin at black.
 
-OpenCV decodes all but GIF and PNM, which Pillow does: OpenCV reads a GIF since 4.11 only, and no stated range of a PNM.
+OpenCV decodes all but three forms, which Pillow does: OpenCV reads a GIF since 4.11 only, no stated range of a PNM, and
+darkens the colours of a TIFF file by its transparency.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class _Header(NamedTuple):
     orientation: int = 1
     """As EXIF counts, 1 to 8."""
     white_is_zero: bool = False
+    by_pillow: bool = False
 
 
 def read_pixels(path: Path, bits: int | None = None) -> Pixels:
@@ -54,7 +56,7 @@ def read_pixels(path: Path, bits: int | None = None) -> Pixels:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
     header = _read_header(path, content)
-    pixels = _by_pillow(content) if header.form in _BY_PILLOW else _by_opencv(content)
+    pixels = _by_pillow(content) if header.by_pillow else _by_opencv(content)
     if pixels is None:
         raise DataError(f"{path}: {_BROKEN}")
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -65,7 +67,7 @@ def read_pixels(path: Path, bits: int | None = None) -> Pixels:
         pixels = full_range(path, pixels, bits)
         if header.white_is_zero:  # OpenCV inverts 1 and 8 bits, but not 16
             pixels = 65535 - pixels
-    # OpenCV turns TIFF files by itself, and others not with this flag.
+    # Both decoders turn TIFF files by themselves, and OpenCV no others with this flag.
     return np.ascontiguousarray(pixels if header.form == "TIFF" else _upright(pixels, header.orientation))
 
 
@@ -129,6 +131,7 @@ def _read_header(path: Path, content: bytes) -> _Header:
             asks = form != "PNG" or any(mark in content for mark in _IN_PNG)
             orientation = opened.getexif().get(_ORIENTATION, 1) if asks else 1
             # The further pictures of an MPO (a photograph's preview, its depth) are none of a JPEG decoder's business.
+            by_pillow = form in _BY_PILLOW or (form == "TIFF" and opened.mode in ("LA", "RGBA"))
             pages = 1 if form == "MPO" else _count_pages(opened)
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
         raise DataError(f"{path}: {_TOO_LARGE}") from None
@@ -140,7 +143,7 @@ def _read_header(path: Path, content: bytes) -> _Header:
         raise DataError(
             f"{path}: holds {pages} pages or frames; one picture a file is read. Save each to its own file."
         )
-    return _Header(form, orientation if orientation in range(1, 9) else 1, white_is_zero)
+    return _Header(form, orientation if orientation in range(1, 9) else 1, white_is_zero, by_pillow)
 
 
 def _count_pages(opened: Any) -> int:
@@ -166,8 +169,9 @@ def _by_pillow(content: bytes) -> NDArray[Any] | None:
     """Levels, or colours with blue first; a PNM's stated range becomes that of 8 or 16 bits."""
     try:
         with Pillow.open(io.BytesIO(content)) as opened:
-            if opened.mode in ("P", "RGB", "RGBA"):
-                rgb = np.asarray(opened.convert("RGBA" if "transparency" in opened.info else "RGB"))
+            if opened.mode in ("P", "LA", "RGB", "RGBA"):
+                alpha = opened.mode in ("LA", "RGBA") or "transparency" in opened.info
+                rgb = np.asarray(opened.convert("RGBA" if alpha else "RGB"))
                 return rgb[..., [2, 1, 0, 3][: rgb.shape[2]]]
             levels = np.asarray(opened)
     except Exception:  # as above

@@ -25,12 +25,12 @@ __all__ = [
     "to_grey",
 ]
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"}) | {
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"}) | {
     *(".jp2", ".j2k", ".pgm", ".ppm", ".pbm", ".pnm"),
 }
 """Endings of image files, in lower case."""
 _OTHERS = {
-    *(".heic", ".heif", ".avif", ".jxl", ".jxr", ".jls", ".svg", ".psd", ".dng", ".exr", ".hdr", ".pdf"),
+    *(".dib", ".heic", ".heif", ".avif", ".jxl", ".jxr", ".jls", ".svg", ".psd", ".dng", ".exr", ".hdr", ".pdf"),
     *(".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
     *(".mp4", ".m4v", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv", ".webm"),
 }

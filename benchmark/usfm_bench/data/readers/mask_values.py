@@ -109,7 +109,8 @@ def select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
     """(H, W) bool: where decoded pixels are the lesion; the path is for messages."""
     opaque = without_alpha(path, pixels)
     mask = _select(path, opaque, values)
-    if opaque is not pixels and not mask.any() and _select(path, pixels[..., :3], values).any():
+    partly = opaque is not pixels and pixels[..., 3].any() and not mask.any()
+    if partly and _select(path, pixels[..., :3], values).any():
         raise DataError(
             f"{path}: is lesion by its colours only where it is transparent. Save it without transparency, black where "
             "there is no lesion."
