@@ -258,7 +258,8 @@ def test_segments_expand_as_pydicom_expands_them():
 
 
 @pytest.mark.parametrize(
-    "words", [[1, 4, 9], [0, 9, 1], [3, 1, 1], [0, 1, 5, 2, 1, 8, 0], [2, 1, 0, 0], [0, 1, 5, 1, 65535, 1, 1, 65535, 2]]
+    "words",
+    [[1, 4, 9], [0, 9, 1], [3, 1, 1], [0, 1, 5, 2, 1, 200, 0], [2, 1, 0, 0], [0, 1, 5, 1, 65535, 1, 1, 65535, 2]],
 )
 def test_damaged_segments_are_refused(words):
     with pytest.raises(ValueError, match=r"segment|entries"):
@@ -422,7 +423,8 @@ def test_faults_name_every_file_and_quote_no_tag(tmp_path):
     write(root / "signed.dcm", picture(2), PixelRepresentation=1)
     write(root / "palette.dcm", picture(2), PhotometricInterpretation="PALETTE COLOR")
     write(root / "named.dcm", picture(2), PhotometricInterpretation="RGB", SamplesPerPixel=3)
-    write(root / "lossless.dcm", picture(2), syntax=JPEGLossless)
+    broken = pydicom.encaps.encapsulate([b"no JPEG" * 10])
+    write(root / "jpeg.dcm", picture(2), syntax=JPEGBaseline8Bit, PixelData=broken)
     write(root / "flat.dcm", picture(2), [region(50, 50, 0, 80)])
     write(root / "deflated.dcm", picture(2), syntax=DeflatedExplicitVRLittleEndian)
     (root / "link.dcm").symlink_to(write(tmp_path / "outside.dcm", picture(3)))
@@ -433,7 +435,7 @@ def test_faults_name_every_file_and_quote_no_tag(tmp_path):
         "half": "frame 0 cannot be decoded", "head": "damaged, or not a DICOM", "empty": "damaged, or not a DICOM",
         "text": "damaged, or not a DICOM", "vast": "claims 1 frames of 60000 x 60000", "many": "claims 2000000000",
         "signed": "signed 8-bit pixels", "palette": "its look-up table is missing", "named": "frame 0 cannot be",
-        "lossless": "frame 0 cannot be decoded", "flat": "damaged, or not a DICOM", "deflated": "is deflated",
+        "jpeg": "frame 0 cannot be decoded", "flat": "damaged, or not a DICOM", "deflated": "is deflated",
         "link": "is a link that leaves",
     }  # fmt: skip
     for name, what in expected.items():
