@@ -259,7 +259,14 @@ def test_segments_expand_as_pydicom_expands_them():
 
 @pytest.mark.parametrize(
     "words",
-    [[1, 4, 9], [0, 9, 1], [3, 1, 1], [0, 1, 5, 2, 1, 200, 0], [2, 1, 0, 0], [0, 1, 5, 1, 65535, 1, 1, 65535, 2]],
+    [
+        [1, 4, 9],
+        [0, 9, 1],
+        [3, 1, 1],
+        [0, 1, 5, 2, 1, 200, 0],
+        [2, 1, 0, 0],
+        [0, 1, 5, 1, 65535, 1, 1, 65535, 2],
+    ],
 )
 def test_damaged_segments_are_refused(words):
     with pytest.raises(ValueError, match=r"segment|entries"):
