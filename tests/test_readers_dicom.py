@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from usfm_bench.cli.app import app
 from usfm_bench.data.checks import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset, open_reader
+from usfm_bench.data.readers.dicom_palette import expand_segments
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
@@ -23,11 +24,14 @@ pydicom = pytest.importorskip("pydicom")
 from pydicom.dataset import Dataset as Tags  # noqa: E402
 from pydicom.dataset import FileMetaDataset  # noqa: E402
 from pydicom.uid import (  # noqa: E402
+    MPEG4HP41,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGLossless,
+    JPEGLosslessSV1,
     RLELossless,
 )
 
@@ -153,6 +157,160 @@ def test_of_12_bits_the_highest_8_are_kept(tmp_path):
     np.testing.assert_array_equal(sample.image, picture(0))
 
 
+@pytest.mark.parametrize(("stored", "high"), [(12, 11), (12, 15), (10, 13), (8, 15)])
+def test_levels_lie_below_the_high_bit_and_overlays_do_not_count(tmp_path, stored, high):
+    lowest = high + 1 - stored
+    numbers = (picture(0).astype(np.uint16) << (stored - 8)) << lowest
+    others = np.uint16(0xFFFF & ~(((1 << stored) - 1) << lowest))
+    noise = np.random.default_rng(1).integers(0, 2**16, SHAPE, dtype=np.uint16) & others
+    sample = single(tmp_path, numbers | noise, BitsStored=stored, HighBit=high)
+    np.testing.assert_array_equal(sample.image, picture(0))
+
+
+def test_12_bits_that_are_said_to_be_16_are_noted_and_an_option_reads_them(tmp_path):
+    write(tmp_path / "mine" / "x.dcm", picture(0).astype(np.uint16) * 16 + 15, [region(0, 60, 0, 80)])
+    assert "1 images of 16 bits reach level 4095 of 65535 at most" in opened(tmp_path).notes[0]
+    data = opened(tmp_path, {"bits": 12})
+    assert data.notes == ()
+    np.testing.assert_array_equal(data.samples[0].image, picture(0))
+
+
+def test_colours_are_never_signed(tmp_path):
+    rgb = picture(0, (*SHAPE, 3))
+    found = single(tmp_path, rgb, form="RGB", PixelRepresentation=1).image
+    np.testing.assert_array_equal(found, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+
+
+def test_planes_may_lie_one_after_another(tmp_path):
+    rgb = picture(0, (*SHAPE, 3))
+    planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)).reshape(rgb.shape)
+    found = single(tmp_path, planes, form="RGB", PlanarConfiguration=1).image
+    np.testing.assert_array_equal(found, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"RescaleSlope": "-1", "RescaleIntercept": "255"}, "run from white to black"),
+        ({"ModalityLUTSequence": [Tags()]}, "stand for others in a table"),
+        ({"PixelRepresentation": 1}, "which of them is black is not stated"),
+        ({"BitsStored": 12}, "12-bit pixels from bit -4 on of the form 'MONOCHROME2' are not read"),
+    ],
+)
+def test_levels_that_are_no_greys_are_refused_in_words(tmp_path, tags, message):
+    with pytest.raises(DataError, match=message):
+        single(tmp_path, picture(0), **tags)
+
+
+# ---- palettes --------------------------------------------------------------------------------------------------------
+
+TABLE = np.random.default_rng(7).integers(0, 256, (256, 3)).astype(np.uint16)
+
+
+def palette(table: np.ndarray, first: int = 0, depth: int = 16, *, width: str = "<u2", segmented: bool = False) -> dict:
+    tags = {}
+    for colour, plane in zip(("Red", "Green", "Blue"), table.T, strict=True):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [len(plane) % 65536, first, depth]
+        name = f"{'Segmented' * segmented}{colour}PaletteColorLookupTableData"
+        content = plane.astype(width).tobytes()
+        tags[name] = content + bytes(len(content) % 2)
+    return tags
+
+
+def as_grey(rgb: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(rgb.astype(np.uint8), cv2.COLOR_RGB2GRAY)
+
+
+def indexed(path: Path, numbers: np.ndarray, tags: dict, **more) -> np.ndarray:
+    return single(path, numbers, PhotometricInterpretation="PALETTE COLOR", **tags, **more).image
+
+
+@pytest.mark.parametrize(
+    ("scale", "depth", "width"),
+    [(257, 16, "<u2"), (256, 16, "<u2"), (1, 16, "<u2"), (1, 8, "u1"), (1, 8, "<u2")],  # the third is a known mistake
+)
+def test_a_palette_gives_its_colours(tmp_path, scale, depth, width):
+    found = indexed(tmp_path, picture(0), palette(TABLE * scale, depth=depth, width=width))
+    np.testing.assert_array_equal(found, as_grey(TABLE[picture(0)]))
+
+
+def test_numbers_outside_a_palette_have_its_first_and_last_colour(tmp_path):
+    found = indexed(tmp_path, picture(0), palette(TABLE[:101] * 257, first=20))
+    np.testing.assert_array_equal(found, as_grey(TABLE[np.clip(picture(0).astype(int) - 20, 0, 100)]))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(16, "<u2"), (8, "u1")])
+def test_a_palette_of_65536_entries_is_not_cut(tmp_path, depth, width):
+    table = np.random.default_rng(8).integers(0, 256, (65536, 3)).astype(np.uint16)
+    deep = np.random.default_rng(9).integers(0, 65536, SHAPE, dtype=np.uint16)
+    found = indexed(tmp_path, deep, palette(table * (257 if depth == 16 else 1), depth=depth, width=width))
+    np.testing.assert_array_equal(found, as_grey(table[deep]))
+
+
+def test_segments_expand_as_pydicom_expands_them():
+    words = [0, 3, 5, 9, 1000, 1, 7, 300, 0, 1, 65535, 1, 16, 0]
+    expected = pydicom.pixels.processing._expand_segmented_lut(tuple(words), "<H")
+    assert expand_segments(np.array(words), wide=True).tolist() == expected
+    # The offset of what is repeated counts bytes: 10 of them are the five words of the first segment.
+    repeated = [*words, 2, 1, 10, 0]
+    line = [round(x) for x in np.linspace(0, 300, 8)[1:]]
+    assert expand_segments(np.array(repeated), wide=True).tolist() == [*expected, *line]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [1, 4, 9],
+        [0, 9, 1],
+        [3, 1, 1],
+        [0, 1, 5, 2, 1, 200, 0],
+        [2, 1, 0, 0],
+        [0, 1, 5, 1, 65535, 1, 1, 65535, 2],
+    ],
+)
+def test_damaged_segments_are_refused(words):
+    with pytest.raises(ValueError, match=r"segment|entries"):
+        expand_segments(np.array(words), wide=True)
+
+
+# ---- compressions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_compression_says_which_package_it_needs(tmp_path, monkeypatch):
+    from pydicom.pixels import get_decoder
+
+    whole = write(tmp_path / "mine" / "x.dcm", picture(2), syntax=JPEGBaseline8Bit)
+    for syntax, package in [
+        (JPEGLosslessSV1, r"needs python-gdcm: pip install 'usfm-bench\[medical\]'"),
+        (HTJ2KLossless, "needs pip install pylibjpeg pylibjpeg-openjpeg"),
+        (MPEG4HP41, "which is not decoded here. Rewrite it uncompressed"),
+    ]:
+        tags = pydicom.dcmread(whole)
+        tags.file_meta.TransferSyntaxUID = syntax
+        tags.save_as(whole, enforce_file_format=True)
+        if syntax != MPEG4HP41:
+            monkeypatch.setattr(type(get_decoder(syntax)), "is_available", False)
+        with pytest.raises(DataError, match=rf"x\.dcm: is compressed as '.*', .*{package}"):
+            opened(tmp_path)
+        monkeypatch.undo()
+
+
+def test_real_files_are_all_read_and_those_of_one_picture_are_equal():
+    root = Path(__file__).parents[2] / "shared" / "datasets" / "dicom-us"
+    if not root.is_dir():
+        pytest.skip("the real DICOM files are not here")
+    pytest.importorskip("gdcm")
+    data = open_dataset(entry(path="dicom-us"), root.parent)
+    images = {s.case.case_id.partition("/")[2].removesuffix(".dcm"): s.image for s in data.samples}
+    assert len({s.case.image for s in data.samples}) == 21
+    for one, other in [
+        ("US1_J2KI", "US1_UNCI"), ("US1_J2KR", "US1_UNCR"), ("US1_RLE", "US1_UNCR"), ("color-pl", "color-px"),
+        ("OBXXXX1A", "OBXXXX1A_expb"), ("OBXXXX1A", "OBXXXX1A_rle"), ("gdcm-US-ALOKA-16", "gdcm-US-ALOKA-16_big"),
+        ("OBXXXX1A_2frame.dcm#0001", "OBXXXX1A_expb_2frame.dcm#0001"),
+    ]:  # fmt: skip
+        np.testing.assert_array_equal(images[one], images[other])
+
+
 # ---- regions ---------------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +430,8 @@ def test_faults_name_every_file_and_quote_no_tag(tmp_path):
     write(root / "signed.dcm", picture(2), PixelRepresentation=1)
     write(root / "palette.dcm", picture(2), PhotometricInterpretation="PALETTE COLOR")
     write(root / "named.dcm", picture(2), PhotometricInterpretation="RGB", SamplesPerPixel=3)
-    write(root / "lossless.dcm", picture(2), syntax=JPEGLossless)
+    broken = pydicom.encaps.encapsulate([b"no JPEG" * 10])
+    write(root / "jpeg.dcm", picture(2), syntax=JPEGBaseline8Bit, PixelData=broken)
     write(root / "flat.dcm", picture(2), [region(50, 50, 0, 80)])
     write(root / "deflated.dcm", picture(2), syntax=DeflatedExplicitVRLittleEndian)
     (root / "link.dcm").symlink_to(write(tmp_path / "outside.dcm", picture(3)))
@@ -282,8 +441,8 @@ def test_faults_name_every_file_and_quote_no_tag(tmp_path):
     expected = {
         "half": "frame 0 cannot be decoded", "head": "damaged, or not a DICOM", "empty": "damaged, or not a DICOM",
         "text": "damaged, or not a DICOM", "vast": "claims 1 frames of 60000 x 60000", "many": "claims 2000000000",
-        "signed": "signed 8-bit pixels", "palette": "pixels of the form 'PALETTE COLOR'", "named": "frame 0 cannot be",
-        "lossless": "frame 0 cannot be decoded", "flat": "damaged, or not a DICOM", "deflated": "is deflated",
+        "signed": "signed 8-bit pixels", "palette": "its look-up table is missing", "named": "frame 0 cannot be",
+        "jpeg": "frame 0 cannot be decoded", "flat": "damaged, or not a DICOM", "deflated": "is deflated",
         "link": "is a link that leaves",
     }  # fmt: skip
     for name, what in expected.items():

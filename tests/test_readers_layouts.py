@@ -25,7 +25,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset, open_reader
 from usfm_bench.data.readers import READERS
 from usfm_bench.data.readers.files import MAX_PIXELS, read_grey
 from usfm_bench.data.readers.hc18 import fill_outline
-from usfm_bench.data.readers.mask_values import Values, foreground, read_mask, same_scale
+from usfm_bench.data.readers.mask_values import Fit, Values, foreground, read_mask, same_scale
 from usfm_bench.data.readers.patterns import compile_pattern
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Spacing
@@ -179,10 +179,10 @@ def test_a_mask_of_twice_the_size_comes_back_pixel_for_pixel(tmp_path_factory, h
     mask = np.random.default_rng(seed).random((height, width)) < 0.3
     assume(mask.any())
     large = np.kron(mask, np.ones((factor, factor))).astype(np.uint8) * 255
-    path, resampled = save(tmp_path_factory.mktemp("m") / "mask.png", large), []
-    np.testing.assert_array_equal(read_mask((path,), mask.shape, resampled=resampled), mask)
+    path, fit = save(tmp_path_factory.mktemp("m") / "mask.png", large), Fit()
+    np.testing.assert_array_equal(read_mask((path,), mask.shape, fit=fit), mask)
     np.testing.assert_array_equal(read_mask((save(path, mask.astype(np.uint8) * 255),), large.shape), large > 0)
-    assert resampled == [path]
+    assert fit.by_nearest == [path]
 
 
 def test_an_anti_aliased_mask_is_cut_before_it_is_resampled(tmp_path):

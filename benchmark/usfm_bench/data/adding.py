@@ -19,6 +19,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.folder_names import are_known_classes, order_classes, positive_class, suggest_patients
 from usfm_bench.data.found_files import Files, absolute_path, look_at
 from usfm_bench.data.guess import GUESSED, WITH_PATIENT, Trial, guess
+from usfm_bench.data.mask_likeness import unlikely_masks
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.registry_file import append_entry, check_new_name, registry_for
 from usfm_bench.data.spec import DatasetSpec, Task
@@ -255,7 +256,7 @@ def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
 
 def _notes(best: Trial, dataset: Dataset) -> list[str]:
     cases = [sample.case for sample in dataset.samples]
-    notes = [*dataset.notes, *contradictions(dataset.samples)]
+    notes = [*dataset.notes, *contradictions(dataset.samples), *unlikely_masks(dataset.samples).say()]
     if best.candidate.layout == "imagefolder" and not are_known_classes(dataset.classes):
         notes.append(
             f"each of these folders is taken for a class: {', '.join(dataset.classes)}. If they are patients, delete "

@@ -20,13 +20,14 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
+import PIL
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from usfm_bench.atomic import write_atomic
 from usfm_bench.config import content_hash
 from usfm_bench.cores import available_cores
-from usfm_bench.data import readers
+from usfm_bench.data import readers, resize
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import BenchError
@@ -129,9 +130,9 @@ def _listing(root: Path, files: set[Path]) -> list[list[Any]]:
 
 
 def _code() -> list[str]:
-    """What decodes: OpenCV's version and the readers' sources."""
-    sources = sorted(Path(readers.__file__).parent.glob("*.py"))
-    return [cv2.__version__, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)]
+    """What decodes: the versions of OpenCV and Pillow, and the sources of the readers and of resizing."""
+    sources = [*sorted(Path(readers.__file__).parent.glob("*.py")), Path(resize.__file__)]
+    return [cv2.__version__, PIL.__version__, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)]
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from usfm_bench.cores import available_cores
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups
+from usfm_bench.data.mask_likeness import unlikely_masks
 from usfm_bench.data.patients import patient_faults, patient_key, patient_notes
-from usfm_bench.data.readers.base import read_grey
-from usfm_bench.data.sample import Sample
+from usfm_bench.data.readers.decode import read_pixels, states_orientation, to_grey
+from usfm_bench.data.readers.mask_values import without_alpha
+from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.data.splits import split_dataset, twins_of
@@ -68,12 +70,18 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         **_picture_facts(samples),
         "notes": [*patient_notes(kept_cases), *reader.notes],
         **mask_values([path for case in cases for path in case.masks]),
+        **_orientation(cases),
         **_checksum(spec, data_root),
     }
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     if kept and not report.faults:
         _check_split(spec, kept, data_root / spec.path, report, reader.grouped_by)
     report.faults += contradictions(kept)
+    unlikely = unlikely_masks(kept)
+    if unlikely.most:
+        report.faults += unlikely.say()
+    else:
+        report.facts["notes"] += unlikely.say()
     return report
 
 
@@ -132,7 +140,7 @@ def mask_values(paths: Sequence[Path]) -> dict[str, str]:
 
     def levels(path: Path) -> tuple[int, ...]:
         try:
-            return tuple(np.unique(read_grey(path)).tolist())
+            return tuple(np.unique(to_grey(without_alpha(path, read_pixels(path)))).tolist())
         except DataError:  # told among the faults, or no picture
             return ()
 
@@ -144,6 +152,15 @@ def mask_values(paths: Sequence[Path]) -> dict[str, str]:
     strange = sorted({level for values in others for level in values} - {0, 255})
     tail = f"; {len(others)} with {len(strange)} other values, {strange[0]} to {strange[-1]}" if others else ""
     return {"mask values": f"0 and 255 alone in {len(found) - len(others)} of {len(found)} files{tail}"}
+
+
+def _orientation(cases: Sequence[Case]) -> dict[str, str]:
+    """How many images and masks state an orientation, by which they are turned; a mask without one may lie wrongly."""
+    turned = [case for case in cases if case.image is not None and states_orientation(case.image)]
+    masks = [path for case in turned for path in case.masks]
+    upright = sum(not states_orientation(path) for path in masks)
+    doubt = f"; {upright} of their {len(masks)} masks state none: see that they fit" if upright else ""
+    return {"turned by their orientation": f"{len(turned)} images{doubt}"} if turned else {}
 
 
 def _checksum(spec: DatasetSpec, data_root: Path) -> dict[str, str]:

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.data.readers.files import read_pixels, to_grey
+from usfm_bench.data.readers.mask_values import without_alpha
+from usfm_bench.data.sample import Mask, Sample
 from usfm_bench.errors import DataError
 
 _FEW, _NEAR, _SHARE = 16, 16 / 255, 0.97
 _SAMPLE = 6
+_BORDER = 0.9  # a lesion in black may touch the edge of its image
 
 
 class Levels(NamedTuple):
@@ -42,7 +45,7 @@ def read_levels(path: Path) -> Levels | None:
 @lru_cache(maxsize=4096)
 def _levels(path: Path, *_state: int) -> Levels | None:
     try:
-        pixels: NDArray[Any] = read_pixels(path)
+        pixels: NDArray[Any] = without_alpha(path, read_pixels(path))
     except DataError:
         return None
     grey = pixels if pixels.ndim == 2 else to_grey(pixels)
@@ -72,3 +75,47 @@ def guess_values(paths: Sequence[Path]) -> dict[str, str]:
     found = [levels for path in spread(paths, 40) if (levels := read_levels(path)) is not None]
     grey = any(not levels.black_or_white and len(levels.distinct) > 1 for levels in found)
     return {"values": "nonzero"} if grey and all(len(levels.distinct) <= _FEW for levels in found) else {}
+
+
+class Unlikely(NamedTuple):
+    """Cases whose masks can hardly be lesions, by what is strange in them; and how many masks are not empty."""
+
+    inverted: list[str]
+    """The mask covers more than half of the image and nearly all of its border: the lesion may be black on white."""
+    full: list[str]
+    """The mask is the whole image."""
+    masks: int
+
+    @property
+    def most(self) -> bool:
+        """Whether it is so in at least half of the masks, so that the data set cannot be meant so."""
+        return 2 * (len(self.inverted) + len(self.full)) >= self.masks > 0
+
+    def say(self, most: int = 5) -> list[str]:
+        """What was found, in words, with some of the cases."""
+        kinds = (
+            ("cover more than half of their image and nearly all of its border: is the lesion black on white? `values: "
+             "{equals: [0]}` in the entry's options reads such masks", self.inverted),
+            ("cover their whole image", self.full),
+        )  # fmt: skip
+        return [
+            f"{len(names)} of {self.masks} masks {words} ({', '.join(names[:most])}{', ...' * (len(names) > most)})"
+            for words, names in kinds
+            if names
+        ]
+
+
+def unlikely_masks(samples: Sequence[Sample]) -> Unlikely:
+    """Which masks of decoded cases can hardly be lesions."""
+    found: dict[str, list[str]] = {"inverted": [], "full": []}
+    masks = [(sample.case.case_id, sample.mask) for sample in samples if sample.mask is not None and sample.mask.any()]
+    for case_id, mask in masks:
+        if mask.all():
+            found["full"].append(case_id)
+        elif mask.mean() > 0.5 and _border(mask).mean() >= _BORDER:
+            found["inverted"].append(case_id)
+    return Unlikely(**found, masks=len(masks))
+
+
+def _border(mask: Mask) -> Mask:
+    return np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])

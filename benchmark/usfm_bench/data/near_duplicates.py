@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from usfm_bench.cores import available_cores
+from usfm_bench.data.resize import resample
 from usfm_bench.data.sample import Image
 
 MIN_CORRELATION = 0.97
@@ -105,7 +106,7 @@ def components(n: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _fingerprint(image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    small = cv2.resize(image, (_GRID, _GRID), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = resample(image, (_GRID, _GRID), cv2.INTER_AREA).astype(np.float32)
     small -= small.mean()
-    tiny = cv2.resize(image, (_HASH_GRID, _HASH_GRID), interpolation=cv2.INTER_AREA).astype(np.float32)
+    tiny = resample(image, (_HASH_GRID, _HASH_GRID), cv2.INTER_AREA).astype(np.float32)
     return small / (np.linalg.norm(small) + np.float32(1e-12)), cv2.dct(tiny)[:_COEFFICIENTS, :_COEFFICIENTS]

@@ -13,6 +13,7 @@ import jinja2
 from usfm_bench.data.burned_in import MIN_PIXELS
 from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION
+from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image
 
 THRESHOLDS = (
@@ -149,7 +150,5 @@ def _lesions(lesions: Lesions | None) -> list[str]:
 
 
 def _picture(image: Image) -> str:
-    scale = min(1.0, _SIDE / max(image.shape))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    _, encoded = cv2.imencode(".jpg", shrink(image, _SIDE), [cv2.IMWRITE_JPEG_QUALITY, 85])
     return f"data:image/jpeg;base64,{base64.b64encode(bytes(encoded)).decode()}"

@@ -15,6 +15,7 @@ from torch import Tensor
 from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import NetworkData, network_data
+from usfm_bench.data.resize import resample
 from usfm_bench.data.sample import Mask
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
@@ -103,9 +104,8 @@ def predict(
 
 
 def to_native(probability: NDArray[np.float32], shape: tuple[int, ...]) -> Mask:
-    """(S, S) probabilities of lesion -> (H, W) bool, bilinear, then threshold 0.5."""
-    height, width = shape
-    return np.asarray(cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5)
+    """(S, S) probabilities of lesion -> (H, W) bool: bilinear, by area along a side that shrinks; above 0.5."""
+    return np.asarray(resample(probability, shape, cv2.INTER_LINEAR) > 0.5)
 
 
 def _reference(mask: Mask | None) -> Mask:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from usfm_bench.data.readers.files import IMAGES, list_files, read_grey
-from usfm_bench.data.readers.mask_values import HALF, Values, read_mask
-from usfm_bench.data.sample import Case, Mask, Sample
+from usfm_bench.data.readers.decode import picture, read_grey, read_pixels
+from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
+from usfm_bench.data.readers.mask_values import HALF, Fit, Values, read_mask
+from usfm_bench.data.sample import Case, Image, Mask, Sample
 from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.errors import BenchError, DataError
 from usfm_bench.registry import Registry
@@ -19,6 +22,8 @@ from usfm_bench.registry import Registry
 __all__ = [
     "READERS",
     "FolderReader",
+    "ImageOptions",
+    "MaskFileOptions",
     "Options",
     "Reader",
     "medical",
@@ -59,6 +64,7 @@ class Reader(Protocol):
         """
 
 
+_DARK = 2**14  # an image of 14 bits or fewer, in 16, keeps at most 64 grey levels of 256
 READERS: Registry[Callable[[DatasetSpec, Path], Reader]] = Registry("layout")
 """Layout name -> reader of (spec, folder or file)."""
 
@@ -67,6 +73,23 @@ class Options(BaseModel):
     """Base of a reader's options: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageOptions(Options):
+    """Options of the layouts that read image files of any origin."""
+
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    """How many bits of 16-bit images hold levels, such as 12; None: all. It holds for the whole data set, since a range
+    by image would make each as bright as the others."""
+
+
+class MaskFileOptions(ImageOptions):
+    """Options of the layouts that read image files and mask files of any origin."""
+
+    values: Values = HALF
+    """Which levels of a mask are the lesion."""
+    any_scale: bool = False
+    """Whether masks may be larger or smaller than their images by any factor, sides in proportion."""
 
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -94,19 +117,30 @@ class FolderReader:
     """Which files to find; None: all."""
     grouped_by: GroupKind | None = None
 
-    def __init__(self, spec: DatasetSpec, root: Path) -> None:
+    def __init__(self, spec: DatasetSpec, root: Path, options: ImageOptions | None = None) -> None:
         self.spec, self.root = spec, root
         self.faults: list[str] = []
         self._notes: list[str] = []
-        self._resampled: list[Path] = []
+        self._bits = options.bits if options else None
+        self._any_scale = isinstance(options, MaskFileOptions) and options.any_scale
+        self.fit = Fit(any_scale=self._any_scale)
+        self._deep: list[int] = []
 
     @property
     def notes(self) -> list[str]:
-        """What `cases` noted, and how many masks `load` resampled."""
-        n = len(set(self._resampled))
-        return self._notes + (
-            [f"{n} masks of another size resampled to their image's, by nearest neighbour"] if n else []
-        )
+        """What `cases` noted, how many masks `load` resampled, and whether its images would be nearly black."""
+        return [*self._notes, *self.fit.notes, *self._say_dark()]
+
+    def _say_dark(self) -> list[str]:
+        """Of 16-bit images: how many bits they use, where that is less than 15."""
+        most = max(self._deep, default=0)
+        if not 0 < most < _DARK:
+            return []
+        bits = max(8, most.bit_length() + most.bit_length() % 2)  # devices have 10, 12 or 14
+        return [
+            f"{len(self._deep)} images of 16 bits reach level {most} of 65535 at most, so that they are nearly black: "
+            f"if they hold fewer bits, say so in the entry's options, such as `bits: {bits}`"
+        ]
 
     def find(self) -> dict[str, Path]:
         """Path relative to the folder -> file; starts `faults` and `notes` anew.
@@ -117,7 +151,9 @@ class FolderReader:
         if not self.root.is_dir():
             raise DataError(missing_folder(self.spec, self.root))
         files, self.faults = list_files(self.root, endings=self.endings)
-        self._notes, self._resampled = [], []
+        self._notes, self.fit, self._deep = [], Fit(any_scale=self._any_scale), []
+        if self.endings is not None:
+            self._notes += say_not_read(not_read(self.root, self.endings))
         if not files:
             nothing = f"{self.root}: no file" + (
                 f" that ends in {', '.join(sorted(self.endings))}." if self.endings else "."
@@ -125,9 +161,20 @@ class FolderReader:
             raise DataError("\n".join([*self.faults, nothing]))
         return {path.relative_to(self.root).as_posix(): path for path in files}
 
+    def read_image(self, path: Path) -> Image:
+        """`read_grey` of an image file, with the entry's `bits`, remembering how deep it is."""
+        pixels = read_pixels(path, self._bits)
+        self.measure(pixels)
+        return picture(path, pixels)
+
+    def measure(self, pixels: NDArray[Any]) -> None:
+        """Remember the highest level of an image of 16 bits, where the entry does not say how many of them it uses."""
+        if pixels.dtype == np.uint16 and self._bits is None:
+            self._deep.append(int(pixels.max()))
+
     def read_mask(self, case: Case, shape: tuple[int, ...], values: Values = HALF) -> Mask:
         """`read_mask` of the case, remembering what was resampled."""
-        return read_mask(case.masks, shape, values, self._resampled)
+        return read_mask(case.masks, shape, values, self.fit)
 
 
 def medical(module: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from usfm_bench.data.readers.base import READERS, FolderReader, missing_folder, read_grey
-from usfm_bench.data.readers.files import list_files
+from usfm_bench.data.readers.base import READERS, FolderReader, missing_folder
+from usfm_bench.data.readers.files import list_files, not_read, say_not_read
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.errors import DataError
 
@@ -23,6 +23,7 @@ class BusiReader(FolderReader):
             raise DataError(missing_folder(self.spec, self.root))
         cases: list[Case] = []
         self.faults = faults = []
+        self._notes = say_not_read(not_read(self.root, {".png"}))
         for label in self.spec.classes:
             found = self._cases_of(label)
             if not found:
@@ -47,7 +48,7 @@ class BusiReader(FolderReader):
     def load(self, case: Case) -> Sample:
         """Image by luminance; masks united."""
         assert case.image is not None
-        image = read_grey(case.image)
+        image = self.read_image(case.image)
         return Sample(case, image, self.read_mask(case, image.shape))
 
 

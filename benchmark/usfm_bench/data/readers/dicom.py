@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from usfm_bench.data.readers.base import READERS, Options, medical, read_options
+from usfm_bench.data.readers.decode import full_range, to_grey
 from usfm_bench.data.readers.dicom_files import Header, crop, is_dicom, read_frame, read_header
+from usfm_bench.data.readers.files import not_read, say_not_read
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, Pattern
 from usfm_bench.data.readers.patterns import compile_pattern
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sample import Case, Image, Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
 
@@ -50,7 +53,11 @@ class DicomReader(MasksReader):
         """DICOM files, by their mark or ending, and files that a pattern for masks matches."""
         masks = [compile_pattern(pattern) for pattern in self.options.masks]
         files = super().find()
-        return {n: path for n, path in files.items() if any(m.fullmatch(n) for m in masks) or is_dicom(path)}
+        found = {n: path for n, path in files.items() if any(m.fullmatch(n) for m in masks) or is_dicom(path)}
+        ignored = [compile_pattern(pattern) for pattern in self.options.ignore]
+        others = [n for n in not_read(self.root, ()) if n not in found and not any(p.fullmatch(n) for p in ignored)]
+        self._notes += say_not_read(others)
+        return found
 
     def cases(self) -> list[Case]:
         """Every chosen frame, by path; files that hold no two-dimensional picture are left out."""
@@ -74,10 +81,19 @@ class DicomReader(MasksReader):
         """The frame's grey levels and mask within the ultrasound regions, and their pixel spacing."""
         assert case.image is not None
         header = self._headers[case.image]
-        frame = read_frame(case.image, header, case.index)
+        frame = self._grey(case.image, header, case.index)
         mask = self.read_mask(case, frame.shape, self.options.values) if self.options.masks else None
         cropped = None if mask is None else crop(mask, header.boxes)
         return Sample(case, crop(frame, header.boxes), cropped, header.spacing)
+
+    def _grey(self, path: Path, header: Header, index: int) -> Image:
+        pixels = read_frame(path, header, index)
+        if pixels.dtype == np.uint16:
+            if header.bits == 16:
+                self.measure(pixels)
+            pixels = full_range(path, pixels, min(header.bits, self._bits or 16))
+        grey = to_grey(pixels)
+        return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
 
     def _frames(self, case: Case) -> list[Case]:
         assert case.image is not None

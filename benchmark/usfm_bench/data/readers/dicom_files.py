@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from usfm_bench.data.patients import patient_key
 from usfm_bench.data.readers.base import medical
-from usfm_bench.data.readers.files import MAX_PIXELS
+from usfm_bench.data.readers.decode import MAX_PIXELS, Pixels
+from usfm_bench.data.readers.dicom_palette import TAGS, Palette, read_palette
 from usfm_bench.data.sample import Image, Mask, Spacing
 from usfm_bench.errors import DataError
 
 _TAGS = (
     "Rows", "Columns", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",
-    "PixelRepresentation", "SequenceOfUltrasoundRegions", "PatientID",
+    "HighBit", "PixelRepresentation", "RescaleSlope", "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "PatientID",
+    *TAGS,
 )  # fmt: skip
-_FORMS = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_FORMS = (*_GREY, "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _TWO_D, _CM = 1, 3
 _MAX_FRAMES = 100_000
@@ -45,7 +47,11 @@ class Header(NamedTuple):
     shape: tuple[int, int]
     frames: int
     bits: int
+    """Bits stored of each number."""
+    lowest: int
+    """Place of the lowest of them; those below it and above the highest may hold an overlay."""
     form: str
+    palette: Palette | None
     boxes: tuple[Box, ...]
     """Two-dimensional ultrasound regions."""
     other_regions: bool
@@ -79,44 +85,100 @@ def read_header(path: Path) -> Header:
     # Warnings on malformed values would quote them.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     try:
-        if str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
-            raise DataError(f"{path}: is deflated, and is not inflated here. Rewrite it uncompressed.")
+        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        if fault := _codec_fault(syntax):
+            raise DataError(f"{path}: {fault}")
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
         shape, frames = (int(tags.Rows), int(tags.Columns)), int(tags.get("NumberOfFrames") or 1)
         bits, form = int(tags.BitsStored), str(tags.PhotometricInterpretation)
-        signed = int(tags.PixelRepresentation) != 0
+        lowest = int(tags.get("HighBit", bits - 1)) + 1 - bits
+        fault = _levels_fault(tags, bits, lowest, form)
         regions = [_region(item, shape) for item in tags.get("SequenceOfUltrasoundRegions") or ()]
+        little = not syntax or syntax.is_little_endian
+        palette = _palette(path, tags, little) if form == "PALETTE COLOR" and not fault else None
     except DataError:
         raise
     except Exception as error:  # pydicom raises whatever a damaged file provokes
         raise DataError(f"{path}: damaged, or not a DICOM image ({type(error).__name__}).") from None
-    if form not in _FORMS or signed or not 8 <= bits <= 16:
-        raise DataError(f"{path}: {'signed ' * signed}{bits}-bit pixels of the form {form!a} are not read.")
+    if fault:
+        raise DataError(f"{path}: {fault}")
     if not 0 < shape[0] * shape[1] <= MAX_PIXELS or not 0 < frames <= _MAX_FRAMES:
         raise DataError(f"{path}: claims {frames} frames of {shape[1]} x {shape[0]} pixels. Damaged or malicious.")
     flat = [region for region in regions if region is not None]
     boxes = tuple(box for box, _ in flat)
-    return Header(shape, frames, bits, form, boxes, bool(regions and not boxes), _common(flat), _digest(tags))
+    return Header(
+        shape, frames, bits, lowest, form, palette, boxes, bool(regions and not boxes), _common(flat), _digest(tags)
+    )
 
 
-def read_frame(path: Path, header: Header, index: int) -> Image:
-    """(H, W) grey levels of a frame: the highest 8 bits, colour by luminance.
+def _palette(path: Path, tags: Any, little_endian: bool) -> Palette:
+    try:
+        return read_palette(tags, little_endian=little_endian)
+    except (AttributeError, TypeError, ValueError, IndexError):
+        raise DataError(f"{path}: is of PALETTE COLOR, and its look-up table is missing or damaged.") from None
+
+
+def _codec_fault(syntax: Any) -> str | None:
+    """What is needed to decode a transfer syntax, where it is not here."""
+    if syntax is None:
+        return None
+    if syntax == _DEFLATED:
+        return "is deflated, and is not inflated here. Rewrite it uncompressed."
+    try:
+        decoder = medical("pydicom.pixels").get_decoder(syntax)
+    except NotImplementedError:
+        return f"is compressed as {syntax.name!a}, which is not decoded here. Rewrite it uncompressed."
+    if decoder.is_available:
+        return None
+    package = "pip install pylibjpeg pylibjpeg-openjpeg" if "High-Throughput" in syntax.name else (
+        "python-gdcm: pip install 'usfm-bench[medical]'"
+    )  # fmt: skip
+    return f"is compressed as {syntax.name!a}, which needs {package}."
+
+
+def _levels_fault(tags: Any, bits: int, lowest: int, form: str) -> str | None:
+    """Why the stored numbers are no levels from black to white."""
+    signed, grey = int(tags.PixelRepresentation) != 0, form in _GREY
+    least = 1 if form == "PALETTE COLOR" else 8
+    if form not in _FORMS or not least <= bits <= 16 or not 0 <= lowest <= int(tags.BitsAllocated) - bits:
+        place = f" from bit {lowest} on" if lowest else ""
+        return f"{'signed ' * signed}{bits}-bit pixels{place} of the form {form!a} are not read."
+    if signed and grey:  # colours are never below 0, whatever the tag says
+        return f"signed {bits}-bit pixels of the form {form!a} are not read: which of them is black is not stated."
+    if grey and "ModalityLUTSequence" in tags:
+        return (
+            "its levels stand for others in a table (ModalityLUTSequence), which is not applied. Rewrite them applied."
+        )
+    if grey and float(tags.get("RescaleSlope") or 1) <= 0:
+        return "its levels run from white to black (RescaleSlope is not positive), which is not read."
+    return None
+
+
+def read_frame(path: Path, header: Header, index: int) -> Pixels:
+    """A frame as (H, W) levels of 8 or more bits, or as (H, W, 3) colours of 8 bits, blue first.
+
+    Windows for display and positive rescaling are not applied: the lowest number that could be stored is black and the
+    highest white.
 
     Raises:
-        DataError: the pixels are truncated, or of a compression that no installed package decodes.
+        DataError: the pixels are truncated or damaged.
     """
     pixels_of = medical("pydicom.pixels").pixel_array
     try:
-        pixels = np.asarray(pixels_of(path, index=index))
-        grey = pixels >> (header.bits - 8) if header.bits > 8 else pixels
-        grey = np.ascontiguousarray(grey, dtype=np.uint8)
-        grey = cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY) if grey.ndim == 3 else grey
+        # With this many bits, pydicom leaves those in place that lie below the lowest.
+        numbers = np.asarray(pixels_of(path, index=index, bits_stored=header.bits + header.lowest))
+        if numbers.dtype.kind == "i" and header.palette is None:
+            numbers = numbers.view(f"u{numbers.dtype.itemsize}")
+        numbers = (numbers >> header.lowest) if header.lowest else numbers
+        if header.palette is not None:
+            return np.ascontiguousarray(header.palette.apply(numbers)[..., ::-1])
+        if numbers.ndim == 3:
+            return np.ascontiguousarray(numbers[..., ::-1] >> (header.bits - 8), dtype=np.uint8)
     except Exception as error:  # as above
         raise DataError(
-            f"{path}: frame {index} cannot be decoded ({type(error).__name__}): truncated, or compressed in a way that "
-            "needs another package (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg)."
+            f"{path}: frame {index} cannot be decoded ({type(error).__name__}): truncated or damaged."
         ) from None
-    return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
+    return numbers.astype(np.uint8) if header.bits == 8 else numbers.astype(np.uint16)
 
 
 def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:

@@ -1,26 +1,40 @@
-"""Files of a data set: which there are, and how an image file becomes an array."""
+"""Files of a data set: which there are, and which are passed over."""
 
 from __future__ import annotations
 
-import io
 import os
 import unicodedata
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
+from usfm_bench.data.readers.decode import MAX_PIXELS, read_grey, read_pixels, to_grey
 
-from usfm_bench.data.sample import Image
-from usfm_bench.errors import DataError
+__all__ = [
+    "IMAGES",
+    "MAX_PIXELS",
+    "Listing",
+    "link_fault",
+    "list_files",
+    "name_key",
+    "not_read",
+    "read_grey",
+    "read_pixels",
+    "say_not_read",
+    "to_grey",
+]
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"}) | {
+    *(".jp2", ".j2k", ".pgm", ".ppm", ".pbm", ".pnm"),
+}
 """Endings of image files, in lower case."""
-MAX_PIXELS = 64_000_000
-"""More are refused before anything is allocated: no ultrasound frame comes near, and a tiny file can claim any."""
+_OTHERS = {
+    *(".dib", ".heic", ".heif", ".avif", ".jxl", ".jxr", ".jls", ".svg", ".psd", ".dng", ".exr", ".hdr", ".pdf"),
+    *(".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
+    *(".mp4", ".m4v", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv", ".webm"),
+}
+"""Endings of files that hold pictures too."""
 
 
 class Listing(NamedTuple):
@@ -88,59 +102,25 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def read_pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """An image file as (H, W) levels or (H, W, 3 or 4) colours, blue first; palettes are applied.
-
-    Raises:
-        DataError: missing, truncated, not an image of 8 or 16 bits, or of more than `MAX_PIXELS`.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-    _check_size(path, content)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    except cv2.error:  # such as a header that claims more pixels than OpenCV accepts
-        pixels = None
-    if pixels is None:
-        raise DataError(f"{path}: truncated, or not an image. Copy it again from the source.")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: pixels are {pixels.dtype}; expected 8 or 16 bits.")
-    decoded: NDArray[np.uint8] | NDArray[np.uint16] = pixels
-    return decoded
+def _ending(name: str) -> str:
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1]  # noqa: PTH122 - of a name alone
 
 
-def _check_size(path: Path, content: bytes) -> None:
-    """By the header alone, which Pillow reads without decoding."""
-    try:
-        with Pillow.open(io.BytesIO(content)) as header:
-            width, height = header.size
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
-        raise DataError(f"{path}: {_TOO_LARGE}") from None
-    except Exception:  # Pillow's plugins raise whatever they meet; OpenCV is the judge of broken files
-        return
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{path}: {_TOO_LARGE}")
+def not_read(folder: Path, read: Collection[str]) -> list[str]:
+    """Files below a folder that hold pictures by their ending, which is none of those that are read; sorted."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        passed = [
+            n for n in names if not n.startswith(".") and _ending(n) in (IMAGES | _OTHERS) and not _wanted(n, read)
+        ]
+        found += [Path(parent, name).relative_to(folder).as_posix() for name in passed]
+    return sorted(found)
 
 
-_TOO_LARGE = f"its header claims more than {MAX_PIXELS / 1e6:g} million pixels. Damaged or malicious; not decoded."
-
-
-def to_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Image:
-    """(H, W) grey levels: the high byte of 16 bits, colour by luminance (ITU-R BT.601), transparency ignored."""
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if pixels.ndim == 3:
-        code = cv2.COLOR_BGRA2GRAY if pixels.shape[2] == 4 else cv2.COLOR_BGR2GRAY
-        pixels = cv2.cvtColor(pixels, code)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
-
-
-def read_grey(path: Path) -> Image:
-    """An image file as (H, W) grey levels; see `read_pixels` and `to_grey`.
-
-    Raises:
-        DataError: missing, truncated, not an image of 8 or 16 bits, or too large.
-    """
-    return to_grey(read_pixels(path))
+def say_not_read(names: Iterable[str], why: str = "") -> list[str]:
+    """A note that counts files by their ending; none where there are none."""
+    counts = Counter(_ending(name) or "none" for name in names)
+    listed = ", ".join(f"{n} with the ending {ending}" for ending, n in sorted(counts.items()))
+    return [f"{sum(counts.values())} files were not read{why}: {listed}"] if counts else []

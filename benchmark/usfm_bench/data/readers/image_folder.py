@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
-from usfm_bench.data.readers.files import IMAGES, list_files
+from usfm_bench.data.readers.base import READERS, FolderReader, ImageOptions, missing_folder, read_options
+from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
 
 
-class ImageFolderOptions(Options):
+class ImageFolderOptions(ImageOptions):
     """Options of the layout `imagefolder`."""
 
     patient: PatientRegex = None
@@ -25,8 +27,9 @@ class ImageFolderReader(FolderReader):
     """`ROOT/<class>/**/*.png` and the like; classes are the entry's, or else the folders found."""
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
-        super().__init__(spec, root)
-        self._patient = read_options(spec, ImageFolderOptions).patient
+        options = read_options(spec, ImageFolderOptions)
+        super().__init__(spec, root, options)
+        self._patient = options.patient
 
     def cases(self) -> list[Case]:
         """Every image, by class and path."""
@@ -35,7 +38,9 @@ class ImageFolderReader(FolderReader):
         folders = sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
         cases: list[Case] = []
         self.faults = faults = []
-        for label in self.spec.classes or folders:
+        classes = self.spec.classes or folders
+        self._notes = say_not_read(not_read(self.root, IMAGES)) + self._other_folders(classes)
+        for label in classes:
             folder = self.root / label
             images, found = list_files(folder, self.root)
             faults += found
@@ -50,6 +55,14 @@ class ImageFolderReader(FolderReader):
             raise DataError("\n".join(faults) or f"{self.root}: no class folders.")
         return cases
 
+    def _other_folders(self, classes: Sequence[str]) -> list[str]:
+        """A note on images that lie in no class's folder."""
+        names = [path.relative_to(self.root).parts for path in list_files(self.root).files]
+        others = Counter(parts[0] if len(parts) > 1 else "." for parts in names if parts[0] not in classes)
+        listed = ", ".join(f"{n} in '{folder}'" for folder, n in sorted(others.items())[:5])
+        more = ", ..." if len(others) > 5 else ""
+        return [f"{sum(others.values())} images of no class's folder were not read: {listed}{more}"] if others else []
+
     def _case(self, label: str, path: Path) -> Case:
         name = path.relative_to(self.root).as_posix()
         match = re.search(self._patient, name) if self._patient else None
@@ -60,4 +73,4 @@ class ImageFolderReader(FolderReader):
     def load(self, case: Case) -> Sample:
         """Image by luminance; no mask."""
         assert case.image is not None
-        return Sample(case, read_grey(case.image), None)
+        return Sample(case, self.read_image(case.image), None)

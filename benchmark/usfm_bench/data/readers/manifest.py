@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from usfm_bench.data.alike import alike, only_one
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
+from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.cells import point_hint, read_table
 from usfm_bench.data.readers.files import list_files, name_key
-from usfm_bench.data.readers.mask_values import HALF, Values
 from usfm_bench.data.sample import Case, Sample, Side, Spacing
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError, did_you_mean
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x", "split")
 
 
-class ListOptions(Options):
+class ListOptions(MaskFileOptions):
     """Options of the layout `manifest`."""
 
-    values: Values = HALF
-    """Which levels of a mask are the lesion."""
     no_mask: Literal["fault", "empty"] = "fault"
     """What an image without a mask in the list is, where a suite needs one: a fault, or an image without a lesion."""
 
@@ -39,8 +36,8 @@ class ManifestReader(FolderReader):
     """Paths are relative to the list's folder and may not leave it."""
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
-        super().__init__(spec, root.parent)
         self._list, self._options = root, read_options(spec, ListOptions)
+        super().__init__(spec, root.parent, self._options)
         self._spacing: dict[str, Spacing] = {}
 
     def cases(self) -> list[Case]:
@@ -62,7 +59,7 @@ class ManifestReader(FolderReader):
     def load(self, case: Case) -> Sample:
         """Image by luminance; mask where the list names one."""
         assert case.image is not None
-        image = read_grey(case.image)
+        image = self.read_image(case.image)
         mask = None
         if case.masks or self._options.no_mask == "empty":
             mask = self.read_mask(case, image.shape, self._options.values)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from usfm_bench.data.readers.base import READERS, FolderReader, read_grey, read_options
-from usfm_bench.data.readers.files import read_pixels
-from usfm_bench.data.readers.mask_values import Colours, nearest_colour
+from usfm_bench.data.readers.base import READERS, FolderReader, read_options
+from usfm_bench.data.readers.files import read_pixels, say_not_read
+from usfm_bench.data.readers.mask_values import Colours, nearest_colour, without_alpha
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared_key, sort_names
 from usfm_bench.data.readers.recordings import tell_patients
@@ -25,15 +26,17 @@ class MasksReader(FolderReader):
     """One case an image; what the patterns say decides which file is what."""
 
     def __init__(self, spec: DatasetSpec, root: Path, options: MasksOptions | None = None) -> None:
-        super().__init__(spec, root)
         self.options = options or read_options(spec, MasksOptions)
+        super().__init__(spec, root, self.options)
         self._spacing: dict[str, Spacing] = {}
 
     def cases(self) -> list[Case]:
         """Every image of the entry's classes, by path; masks without an image, and the like, go to `faults`."""
         files, options = self.find(), self.options
         image, masks = compile_pattern(options.images), [compile_pattern(pattern) for pattern in options.masks]
-        images, found = sort_names(list(files), image, masks, [compile_pattern(p) for p in options.ignore])
+        ignored = [compile_pattern(pattern) for pattern in options.ignore]
+        images, found = sort_names(list(files), image, masks, ignored)
+        self._notes += say_not_read(_unmatched(files, [image, *masks, *ignored]), ", since no pattern fits them")
         owners: dict[tuple[int, Key], str] = {}
         cases = []
         for name, values in images:
@@ -57,7 +60,7 @@ class MasksReader(FolderReader):
     def load(self, case: Case) -> Sample:
         """Image by luminance; masks united, None where the entry has no pattern for one; spacing from a table."""
         assert case.image is not None
-        image = read_grey(case.image)
+        image = self.read_image(case.image)
         mask = self.read_mask(case, image.shape, self.options.values) if self.options.masks else None
         return Sample(case, image, mask, self._spacing.get(case.case_id))
 
@@ -106,7 +109,9 @@ class MasksReader(FolderReader):
         names = list(self.options.values.colours)
         try:
             numbers = {
-                int(n) for path in case.masks for n in np.unique(nearest_colour(read_pixels(path), self.options.values))
+                int(n)
+                for path in case.masks
+                for n in np.unique(nearest_colour(without_alpha(path, read_pixels(path)), self.options.values))
             }
         except DataError as error:
             self.faults.append(str(error))
@@ -128,6 +133,10 @@ class MasksReader(FolderReader):
             others = ", ".join(sorted({str(case.label) for case in cases} - set(classes)))
             self._notes.append(f"left out {len(cases) - len(kept)} images of other classes ({others})")
         return kept
+
+
+def _unmatched(names: Iterable[str], patterns: Sequence[re.Pattern[str]]) -> list[str]:
+    return [name for name in names if not any(pattern.fullmatch(name) for pattern in patterns)]
 
 
 def _told(case: Case, row: Row) -> Case:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from usfm_bench.data.readers.base import Options
-from usfm_bench.data.readers.mask_values import HALF, Colours, Values
+from usfm_bench.data.readers.base import MaskFileOptions
+from usfm_bench.data.readers.mask_values import Colours
 from usfm_bench.data.readers.recordings import PatientTable
 from usfm_bench.data.readers.tables import Table
 
@@ -37,7 +37,7 @@ Tables = Annotated[
 PatientRegex = Annotated[str | None, AfterValidator(_has_one_group)]
 
 
-class MasksOptions(Options):
+class MasksOptions(MaskFileOptions):
     """Options of the layout `masks`; `patterns.compile_pattern` says what patterns may hold."""
 
     images: Pattern
@@ -46,8 +46,6 @@ class MasksOptions(Options):
     """An image has all masks that agree with it in the placeholders of both patterns; they are united."""
     ignore: Patterns = ()
     """Files that are neither."""
-    values: Values = HALF
-    """Which levels of a mask are the lesion."""
     no_mask: Literal["fault", "empty"] = "fault"
     """What an image without a mask file is: a fault, or an image without a lesion."""
     label_from: Tables | Literal["colours"] | None = None

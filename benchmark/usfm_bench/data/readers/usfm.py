@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from usfm_bench.data.readers.base import READERS, Options, read_options
-from usfm_bench.data.readers.mask_values import HALF, Values
+from usfm_bench.data.readers.base import READERS, MaskFileOptions, read_options
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, PatientRegex
 from usfm_bench.data.sample import Case
@@ -14,11 +13,9 @@ from usfm_bench.data.spec import DatasetSpec
 SETS = ("training_set", "val_set", "test_set")
 
 
-class UsfmOptions(Options):
+class UsfmOptions(MaskFileOptions):
     """Options of the layout `usfm`."""
 
-    values: Values = HALF
-    """Which levels of a mask are the lesion."""
     patient: PatientRegex = None
     """Regular expression that finds the patient in the image's path."""
 
@@ -36,7 +33,7 @@ class UsfmReader(MasksReader):
             names = {"images": "{split}/image/{id}.*", "masks": "{split}/mask/{id}.*"}
         else:
             names = {"images": "{split}/{label}/{id}.*"}
-        patterns = MasksOptions.model_validate({**names, "values": options.values, "patient": options.patient})
+        patterns = MasksOptions.model_validate(names | options.model_dump())
         super().__init__(spec, root, patterns)
 
     def cases(self) -> list[Case]:

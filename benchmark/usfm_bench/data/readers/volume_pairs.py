@@ -12,7 +12,6 @@ from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Case, Mask, Sample
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
 
 
 class VolumesOptions(MasksOptions):
@@ -36,12 +35,10 @@ class VolumesReader(MasksReader):
         """The grey picture, its masks united, and the header's pixel spacing."""
         assert case.image is not None
         image, spacing = read_picture(case.image, self.root, planes=(1, 3))
-        masks = [self._mask(path, image.shape) for path in case.masks]
+        masks = [self.fit(path, self._mask(path), image.shape) for path in case.masks]
         mask = sum(masks[1:], masks[0]) if masks else None
         return Sample(case, image, mask, spacing if self._volumes.spacing == "header" else None)
 
-    def _mask(self, path: Path, shape: tuple[int, ...]) -> Mask:
+    def _mask(self, path: Path) -> Mask:
         levels, _ = read_picture(path, self.root)
-        if levels.shape != shape:
-            raise DataError(f"{path}: mask is {levels.shape[::-1]} px, its image {shape[::-1]}.")
         return select(path, levels, self._volumes.values)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image, Mask
 
 SCALE = 2
@@ -40,7 +41,5 @@ def _closed(points: NDArray[np.int32]) -> str:
 
 def jpeg_of(image: Image) -> str:
     """An image (H, W) as the data URI of a JPEG, no side longer than 512 pixels."""
-    factor = _SIDE / max(image.shape)
-    small = image if factor >= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    _, content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    _, content = cv2.imencode(".jpg", shrink(image, _SIDE), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
