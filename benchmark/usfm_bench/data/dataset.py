@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.config import content_hash
 from usfm_bench.data.cache import image_cache
+from usfm_bench.data.faults import Fault, standing, strange_exclusions
 from usfm_bench.data.groups import assign_groups, pixel_hash
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
@@ -92,14 +93,15 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
-    faults = [*reader.faults, *faults]
+    strange = strange_exclusions(spec, found, reader.faults)
+    faults = standing([*reader.faults, *faults], spec)
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
         raise DataError("\n".join(faults))
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in found})
-    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *notes, *left_out))
+    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *strange, *notes, *left_out))
     if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
     if spec.positive is not None and spec.positive not in dataset.classes:
@@ -165,7 +167,7 @@ def read_cases(
 
 
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
-    """The decodable cases, with their pixel hashes, and the faults of the others.
+    """The decodable cases, with their pixel hashes, and the faults of the others, each with its case.
 
     On all cores: OpenCV decodes and hashlib hashes without the interpreter's lock.
     """
@@ -174,7 +176,7 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
         try:
             sample = reader.load(case)
         except DataError as error:
-            return str(error)
+            return Fault(str(error), case.case_id)
         return replace(sample, pixel_hash=pixel_hash(sample.image))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.files import IMAGES, list_files, read_grey
 from usfm_bench.data.readers.mask_values import HALF, Values, read_mask
 from usfm_bench.data.sample import Case, Mask, Sample
@@ -26,6 +27,7 @@ __all__ = [
     "read_grey",
     "read_mask",
     "read_options",
+    "shorten",
 ]
 
 
@@ -34,7 +36,10 @@ class Reader(Protocol):
 
     @property
     def faults(self) -> Sequence[str]:
-        """What `cases` found wrong; reported together with the faults of the files."""
+        """What `cases` found wrong, reported together with the faults of the files.
+
+        What is about cases is a `Fault` with their ids, so that `exclude` can set it aside.
+        """
 
     @property
     def notes(self) -> Sequence[str]:
@@ -94,13 +99,16 @@ class FolderReader:
         self.faults: list[str] = []
         self._notes: list[str] = []
         self._resampled: list[Path] = []
+        self._passed_over = 0
 
     @property
     def notes(self) -> list[str]:
         """What `cases` noted, and how many masks `load` resampled."""
-        n = len(set(self._resampled))
-        return self._notes + (
-            [f"{n} masks of another size resampled to their image's, by nearest neighbour"] if n else []
+        n, others = len(set(self._resampled)), self._passed_over
+        return (
+            self._notes
+            + [f"{others} files elsewhere have the name of one at its published place, and are not read"] * bool(others)
+            + [f"{n} masks of another size resampled to their image's, by nearest neighbour"] * bool(n)
         )
 
     def find(self) -> dict[str, Path]:
@@ -111,8 +119,9 @@ class FolderReader:
         """
         if not self.root.is_dir():
             raise DataError(missing_folder(self.spec, self.root))
-        files, self.faults = list_files(self.root, endings=self.endings)
-        self._notes, self._resampled = [], []
+        files, faults = list_files(self.root, endings=self.endings)
+        self.faults = [Fault(fault, *map(self.case_of, cases_of(fault))) for fault in faults]
+        self._notes, self._resampled, self._passed_over = [], [], 0
         if not files:
             nothing = f"{self.root}: no file" + (
                 f" that ends in {', '.join(sorted(self.endings))}." if self.endings else "."
@@ -120,9 +129,39 @@ class FolderReader:
             raise DataError("\n".join([*self.faults, nothing]))
         return {path.relative_to(self.root).as_posix(): path for path in files}
 
+    def case_of(self, name: str) -> str:
+        """Id of the case that a file belongs to, by its path relative to the folder."""
+        return name
+
+    def only(self, found: Sequence[str], published: str, *cases: str) -> str | None:
+        """Which of several files of one name is meant: the one at the published place, or else the only one.
+
+        Args:
+            found: paths relative to the folder, one at least.
+            published: the path that it has in the release.
+            *cases: whose file it is.
+
+        Returns:
+            The path; None, with a fault that names them, where it could be each of several.
+        """
+        if len(found) == 1 or published in found:
+            self._passed_over += len(found) - 1
+            return found[0] if len(found) == 1 else published
+        names = shorten([f"'{name}'" for name in found])
+        self.faults.append(
+            Fault(f"{self.root}: {names} could each be '{published}'. Keep one, or put it there.", *cases)
+        )
+        return None
+
     def read_mask(self, case: Case, shape: tuple[int, ...], values: Values = HALF) -> Mask:
         """`read_mask` of the case, remembering what was resampled."""
         return read_mask(case.masks, shape, values, self._resampled)
+
+
+def shorten(items: Sequence[str], most: int = 5) -> str:
+    """A list in words, cut after some: `a, b and 526 more`."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
 
 
 def medical(module: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.sample import Image
 from usfm_bench.errors import DataError
 
@@ -29,6 +30,7 @@ class Listing(NamedTuple):
     files: list[Path]
     """Sorted; each begins with the folder as it was given."""
     faults: list[str]
+    """Each a `Fault` of paths relative to the data set's folder, where it is about files in it."""
 
 
 def list_files(folder: Path, root: Path | None = None, endings: Collection[str] | None = IMAGES) -> Listing:
@@ -44,10 +46,10 @@ def list_files(folder: Path, root: Path | None = None, endings: Collection[str] 
         wanted = [n for n in names if _wanted(n, endings)]
         for path in (Path(parent, name) for name in (*folders, *wanted)):
             if fault := _name_fault(path) or link_fault(path, inside):
-                faults.append(fault)
+                faults.append(Fault(fault, path.relative_to(root or folder).as_posix()))
             elif path.is_file():
                 files.append(path)
-    return Listing(sorted(files), faults + _same_but_for_case(files, folder))
+    return Listing(sorted(files), faults + _same_but_for_case(files, folder, root or folder))
 
 
 def _wanted(name: str, endings: Collection[str] | None) -> bool:
@@ -71,13 +73,16 @@ def _name_fault(path: Path) -> str | None:
     return None
 
 
-def _same_but_for_case(files: list[Path], folder: Path) -> list[str]:
+def _same_but_for_case(files: list[Path], folder: Path, root: Path) -> list[str]:
     by_key: dict[str, list[str]] = {}
     for path in files:
         name = path.relative_to(folder).as_posix()
         by_key.setdefault(name_key(name), []).append(name)
     return [
-        f"{folder}: {' and '.join(map(repr, sorted(names)))} differ only in case. Rename all but one."
+        Fault(
+            f"{folder}: {' and '.join(map(repr, sorted(names)))} differ only in case. Rename all but one.",
+            *((folder / name).relative_to(root).as_posix() for name in names),
+        )
         for names in by_key.values()
         if len(names) > 1
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
 from usfm_bench.data.readers.files import IMAGES, list_files
 from usfm_bench.data.readers.masks_options import PatientRegex
@@ -54,7 +55,7 @@ class ImageFolderReader(FolderReader):
         name = path.relative_to(self.root).as_posix()
         match = re.search(self._patient, name) if self._patient else None
         if self._patient and not (match and match[1]):
-            self.faults.append(f"{path}: no patient in the path, by the expression '{self._patient}'.")
+            self.faults.append(Fault(f"{path}: no patient in the path, by the expression '{self._patient}'.", name))
         return Case(name, label, path, patient=match[1] if match else None, organ=self.spec.organ)
 
     def load(self, case: Case) -> Sample:
