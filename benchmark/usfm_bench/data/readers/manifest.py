@@ -6,6 +6,7 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
 from usfm_bench.data.readers.files import name_key
 from usfm_bench.data.readers.mask_values import HALF, Values
@@ -40,14 +41,22 @@ class ManifestReader(FolderReader):
         table = self._read()
         rows = table.to_dict("records")
         wrong = [self._faults(row) for row in rows]
-        self.faults = [f"{self._list.name}, row {i + 2}: {fault}" for i, faults in enumerate(wrong) for fault in faults]
+        self.faults = [
+            Fault(f"{self._list.name}, row {i + 2}: {fault}", rows[i]["path"])
+            for i, faults in enumerate(wrong)
+            for fault in faults
+        ]
         self.faults += [
-            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][_same_file(table["path"])]
+            Fault(f"{self._list.name}: '{path}' is listed twice.", path)
+            for path in table["path"][_same_file(table["path"])]
         ]
         for column in ("patient", "split"):
             given = table[column] != "" if column in table else None
             if given is not None and given.any():
-                self.faults += [f"{self._list.name}, row {i + 2}: {column} is empty." for i in table.index[~given]]
+                self.faults += [
+                    Fault(f"{self._list.name}, row {i + 2}: {column} is empty.", table["path"][i])
+                    for i in table.index[~given]
+                ]
         return [self._case(row) for row, faults in zip(rows, wrong, strict=True) if not faults]
 
     def load(self, case: Case) -> Sample:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.files import link_fault
 from usfm_bench.data.readers.patterns import SIDES
@@ -120,14 +121,15 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
         path = PurePosixPath(name)
         known = [k for k in (ident, path.name, path.stem, ident.lstrip("0")) if k in by_key]
         if not known:
-            faults.append(f"{root / name}: has no row in '{' or '.join(table.file for table in tables)}'.")
+            files = " or ".join(table.file for table in tables)
+            faults.append(Fault(f"{root / name}: has no row in '{files}'.", name))
             continue
         first = used.setdefault(known[0], name)
         if first != name and known[0] != ident:
             where = f"{root / by_key[known[0]][0].file}: '{known[0]}'"
-            faults.append(f"{where} fits '{first}' and '{name}'. Write ids with their folder.")
+            faults.append(Fault(f"{where} fits '{first}' and '{name}'. Write ids with their folder.", first, name))
         found[name], wrong = _row(*by_key[known[0]])
-        faults += [f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}" for fault in wrong]
+        faults += [Fault(f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}", name) for fault in wrong]
     faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]
     return found, faults
 
