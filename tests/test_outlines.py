@@ -230,7 +230,7 @@ WRONG = {
     "nan.png": ([[1, 2, 3, math.nan, 5, 6]], "annotation 73 of image 'nan.png' has a coordinate that is no number"),
     "text.png": ([["a", 2, 3, 4, 5, 6]], "annotation 74 of image 'text.png' is no list of coordinates"),
     "far.png": ([[90, 90, 99, 90, 99, 99]], "far.png: annotation 75 lies outside the picture."),
-    "thin.png": ([[4.6, 1, 4.9, 1, 4.9, 9]], "thin.png: annotation 76 cover no pixel's centre."),
+    "thin.png": ([[4.6, 1, 4.9, 1, 4.9, 9]], "thin.png: annotation 76 covers no pixel's centre."),
     "size.png": ({"size": [9, 9], "counts": [81]}, "annotation 77 has run lengths for 9 x 9 px"),
 }
 
@@ -294,7 +294,7 @@ def test_coco_without_categories_can_segment_and_not_classify(tmp_path):
     assert "has no categories" in fault
 
 
-def test_the_entrys_classes_choose_outlines(tmp_path):
+def test_the_classes_of_an_entry_choose_outlines(tmp_path):
     content = coco(tmp_path, {"a.png": [SQUARE], "b.png": [SQUARE]})
     content["annotations"].append({"id": 99, "image_id": 0, "category_id": 2, "segmentation": []})
     write(tmp_path / "mine" / "all.json", content)
@@ -559,13 +559,13 @@ def test_no_annotated_image_opens_as_one_without_a_lesion(tmp_path):
     line = [{"x": 1.2, "y": 1.1}, {"x": 1.8, "y": 1.1}, {"x": 1.8, "y": 1.9}]
     ddti(tmp_path / "ddti", outline=line)
     (fault,) = faults_of(tmp_path / "ddti", entry("ddti"))
-    assert fault.endswith("1_1.jpg: outline 1 cover no pixel's centre.")
+    assert fault.endswith("1_1.jpg: outline 1 covers no pixel's centre.")
     yolo(tmp_path / "yolo", {"a": "0 0.04 0.01 0.045 0.01 0.045 0.9", "b": f"0 {UNIT}"})
     (fault,) = faults_of(tmp_path / "yolo", entry("yolo"))
-    assert "a.png: line 1 of 'a.txt' cover no pixel's centre." in fault
+    assert "a.png: line 1 of 'a.txt' covers no pixel's centre." in fault
     labelme(tmp_path / "labelme", "a", ("rectangle", [[1.6, 1], [1.9, 9]]))
     (fault,) = faults_of(tmp_path / "labelme", entry("labelme"))
-    assert "a.png: shape 1 cover no pixel's centre." in fault
+    assert "a.png: shape 1 covers no pixel's centre." in fault
 
 
 def test_an_outline_of_a_layout_is_read_by_its_reader(tmp_path):

@@ -125,7 +125,7 @@ class OutlineReader(FolderReader):
                 faults.append(f"{outline.where} {error}")
         names = [outline.where for outline in self._outlines[case.case_id]]
         if names and not faults and not mask.any():
-            faults = [f"{shorten(names)} cover no pixel's centre"]
+            faults = [f"{shorten(names)} {'cover' if len(names) > 1 else 'covers'} no pixel's centre"]
         if faults:
             raise DataError(f"{case.image}: {'; '.join(faults)}.")
         return mask
