@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from usfm_bench.data.faults import Fault
+from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.base import READERS, Options, read_options
 from usfm_bench.data.readers.outlines import Outline, OutlineReader, points_of, take_turns
 from usfm_bench.data.readers.polygons import fill_polygons
@@ -61,7 +61,7 @@ class DdtiReader(OutlineReader):
                 images[stem] = files[chosen]
         if lost := len(outlines.keys() - named.keys()):
             self._notes.append(f"{lost} outlined images are not here")
-        faulty = {name for fault in self.faults for name in fault.cases} - outlines.keys()
+        faulty = {name for fault in self.faults for name in cases_of(fault)} - outlines.keys()
         images = {name: path for name, path in images.items() if name not in faulty}
         return self.outlined(images, outlines, {name: name.partition("_")[0] for name in images})
 

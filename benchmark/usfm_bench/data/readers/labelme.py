@@ -62,7 +62,8 @@ class LabelmeReader(OutlineReader):
             if len(names) > 1:
                 both = shorten([f"'{name}'" for name in names])
                 self.faults.append(Fault(f"{self.root}: {both} are all of '{image}'. Keep one.", image))
-            content, wrong = read[names[0]][0], []
+            content = read[names[0]][0]
+            wrong: list[str] = []
             outlines[image] = _outlines(content["shapes"], wrong)
             if wrong:
                 self.faults.append(Fault(f"{self.root / names[0]}: {shorten(wrong)}.", image))

@@ -55,7 +55,7 @@ def _fill(points: Points, shape: tuple[int, ...]) -> Mask:
     crossings = upper[edge, 0] + share * (lower[edge, 0] - upper[edge, 0])
     turns = np.zeros((height, width + 1), np.int64)
     np.add.at(turns, (rows, np.clip(np.ceil(crossings), 0, width).astype(np.int64)), 1)
-    return np.cumsum(turns[:, :-1], axis=1) % 2 == 1
+    return np.asarray(np.cumsum(turns[:, :-1], axis=1) % 2 == 1)
 
 
 def fill_ellipse(centre: tuple[float, float], axes: tuple[float, float], angle: float, shape: tuple[int, ...]) -> Mask:

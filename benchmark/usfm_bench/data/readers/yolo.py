@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from usfm_bench.data.faults import Fault
+from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.base import READERS, read_options, shorten
 from usfm_bench.data.readers.files import IMAGES
 from usfm_bench.data.readers.outlines import Outline, OutlineOptions, OutlineReader, points_of, take_turns
@@ -73,7 +73,7 @@ class YoloReader(OutlineReader):
                 outlines[owners[name][0]] = self._read(path, owners[name][0], classes)
             elif path.suffix.lower() == ".txt" and self._is_label(name):
                 self.faults.append(Fault(f"{path}: holds outlines of no image in '{self._options.images}'."))
-        faulty = {case for fault in self.faults if isinstance(fault, Fault) for case in fault.cases}
+        faulty = {case for fault in self.faults for case in cases_of(fault)}
         images = {name: path for name, path in images.items() if outlines.get(name) or name not in faulty}
         return self.outlined(images, outlines, sides=self._sides(images))
 
