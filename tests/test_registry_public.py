@@ -47,6 +47,8 @@ class Wanted(NamedTuple):
     spacing: Spacing | None = None
     loss: float = 0
     """Mean difference in grey levels that the encoding may cost."""
+    off: int = 0
+    """Pixels of the mask that may differ, where a drawn line stands for an outline."""
 
 
 def picture(seed: int) -> np.ndarray:
@@ -277,8 +279,8 @@ def ddti(root: Path) -> dict[str, Wanted]:
     for i, name in enumerate(["1_1", "1_2", "2_1", "30_1"]):
         save(root / f"{name}.jpg", picture(i), quality=95)
     one, two = NOTHING.copy(), NOTHING.copy()
-    one[8:20, 8:24] = True
-    two[24:28, 30:36] = True
+    one[8:19, 8:23] = True  # from centre to centre: an area of 15 x 11
+    two[24:27, 30:35] = True
     return {
         "1_1": Wanted(picture(0), one, patient="1", loss=3),
         "1_2": Wanted(picture(1), one | two, patient="1", loss=3),
@@ -294,13 +296,13 @@ def hc18(root: Path) -> dict[str, Wanted]:
     for i, name in enumerate(["000_HC", "000_2HC", "001_HC"]):
         ellipse = ((20, 16), (24.0, 16.0), 0.0)
         outline = cv2.ellipse(np.zeros(SHAPE, np.uint8), ellipse, 255, 1)
-        # Within a row, from the first to the last pixel of the line: an ellipse is convex.
-        filled = np.maximum.accumulate(outline, axis=1) & np.maximum.accumulate(outline[:, ::-1], axis=1)[:, ::-1]
+        rows, columns = np.indices(SHAPE)
+        filled = ((columns - 20) / 12) ** 2 + ((rows - 16) / 8) ** 2 <= 1
         save(root / "training_set" / f"{name}.png", picture(i))
         save(root / "training_set" / f"{name}_Annotation.png", outline)
         lines.append(f"{name}.png,0.0{i + 1},64.5")
         spacing = Spacing(0.01 * (i + 1), 0.01 * (i + 1))
-        wanted[name] = Wanted(picture(i), filled > 0, patient=name[:3], spacing=spacing)
+        wanted[name] = Wanted(picture(i), filled, patient=name[:3], spacing=spacing, off=12)
     save(root / "test_set" / "002_HC.png", picture(9))
     write(root / "training_set_pixel_size_and_HC.csv", "\n".join(lines))
     write(root / "test_set_pixel_size.csv", "filename,pixel size(mm)\n002_HC.png,0.1\n")
@@ -357,7 +359,7 @@ def echonet_dynamic(root: Path) -> dict[str, Wanted]:
             lines.append(f"{name}.avi,18,4,18,30,{frame}")  # the long axis
             lines += [f"{name}.avi,{10.2 + frame},{y},25.4,{y},{frame}" for y in range(8, 25, 4)]
             mask = NOTHING.copy()
-            mask[8:25, 10 + frame : 26] = True
+            mask[8:24, 11 + frame : 26] = True  # centres of pixels from 10.2 to 25.4
             split = side.lower()
             wanted[f"{name}#{frame:04d}"] = Wanted(picture(3 * i + frame), mask, None, name, split, loss=4)
     write(root / "VolumeTracings.csv", "\n".join(lines))
@@ -397,7 +399,7 @@ def mmotu(root: Path) -> dict[str, Wanted]:
 
 
 def gist514(root: Path) -> dict[str, Wanted]:
-    corners = [8.0, 8, 23, 8, 23, 19, 8, 19]
+    corners = [8.0, 8, 24, 8, 24, 20, 8, 20]
     mask = NOTHING.copy()
     mask[8:20, 8:24] = True
     names = ["a b.jpg", "b.jpg", "bare.jpg"]
@@ -541,7 +543,8 @@ def test_a_public_data_set_comes_back_as_its_release_has_it(name, tmp_path):
         assert np.abs(sample.image.astype(int) - truth.image).mean() <= truth.loss, case_id
         assert (sample.mask is None) == (truth.mask is None), case_id
         if truth.mask is not None:
-            np.testing.assert_array_equal(sample.mask, truth.mask, case_id)
+            assert sample.mask is not None
+            assert np.count_nonzero(sample.mask != truth.mask) <= truth.off, case_id
     assert {case.organ for case in cases.values()} == {spec.organ}
     found = verify_dataset(spec, tmp_path)
     assert not found.faults
@@ -609,7 +612,7 @@ def test_faults_of_videos_and_tracings_name_them_all(tmp_path):
     files.write_text(files.read_text().replace("TEST", "TEXT"))
     text = faults_of("echonet-dynamic", tmp_path)
     assert "0X2B.avi: is listed in 'FileList.csv' and not here." in text
-    assert "VolumeTracings.csv: '0X1A.avi': a line without five numbers." in text
+    assert "VolumeTracings.csv: '0X1A.avi', frame '2': a line without five numbers." in text
     assert "0X3C': 'TEXT' is no split." in text
     assert "0X1A.avi: has no frame 7" in text
 
@@ -627,7 +630,7 @@ def test_faults_of_outlines_in_xml(tmp_path):
     (root / "30.xml").write_text('<case><mark><image>1</image><svg>[{"points": [{"x": 1}]}]</svg></mark></case>')
     text = faults_of("ddti", tmp_path)
     assert "2.xml: cannot be read as XML" in text
-    assert "30.xml: the outline of image 1 is not a list of points." in text
+    assert "30.xml: outline 1 of image 1 is not a list of points." in text
 
 
 def test_faults_of_coco_files(tmp_path):
@@ -643,7 +646,7 @@ def test_faults_of_coco_files(tmp_path):
     assert "b.jpg: is annotated and not here." in text
     content["annotations"] = [content["annotations"][0] | {"segmentation": {"counts": "abc", "size": [32, 40]}}]
     path.write_text(json.dumps(content))
-    assert "no COCO annotations with polygons" in faults_of("gist514", tmp_path)
+    assert "annotation 9 has run lengths that end within a number" in faults_of("gist514", tmp_path)
     path.write_text("{")
     assert "cannot be read as JSON" in faults_of("gist514", tmp_path)
 

@@ -218,7 +218,7 @@ def _has_folders(files: Files) -> bool:
 
 def _facts(files: Files, best: Trial, dataset: Dataset) -> dict[str, Any]:
     cases = [sample.case for sample in dataset.samples]
-    masks = sum(bool(case.masks) for case in cases)
+    masks = sum(bool(s.case.masks) or (s.mask is not None and bool(s.mask.any())) for s in dataset.samples)
     known = sum(sample.spacing is not None for sample in dataset.samples)
     sides = Counter(case.split for case in cases if case.split)
     return {
@@ -251,7 +251,11 @@ def _unexplained(files: Files, best: Trial, most: int = 5) -> dict[str, Any]:
 def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
     """Readings of the same layout that explain as many files."""
     ties = [t for t in trials if t.worth == best.worth and t.candidate.layout == best.candidate.layout]
-    return [f"could as well be read as {_words(trial)}" for trial in ties if trial.candidate != best.candidate]
+    return [
+        f"could as well be read as {_words(trial)}"
+        for trial in ties
+        if trial.candidate.options != best.candidate.options
+    ]
 
 
 def _notes(best: Trial, dataset: Dataset) -> list[str]:

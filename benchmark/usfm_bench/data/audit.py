@@ -14,6 +14,7 @@ from usfm_bench.config import SplitSpec
 from usfm_bench.cores import available_cores
 from usfm_bench.data.burned_in import MIN_PIXELS, stroke_pixels
 from usfm_bench.data.dataset import Dataset, find_cases, open_reader, read_cases
+from usfm_bench.data.faults import standing
 from usfm_bench.data.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.near_duplicates import Fingerprints, components, fingerprints, near_pairs
@@ -55,13 +56,13 @@ def read_images(spec: DatasetSpec, data_root: Path) -> Images:
     """Decode every case, also those left out, from the cache where it has them.
 
     Raises:
-        DataError: data missing or a file unreadable; every fault at once.
+        DataError: data missing or a file unreadable, of a case that is not left out; every fault at once.
     """
     reader = open_reader(spec, data_root)
     cases = find_cases(spec, reader)
     samples, faults, _ = read_cases(spec, data_root / spec.path, reader, cases, cases)
     wanted = [case for case in cases if case.case_id not in spec.exclude]
-    if faults := [*reader.faults, *patient_faults(wanted), *faults]:
+    if faults := standing([*reader.faults, *patient_faults(wanted), *faults], spec):
         raise DataError("\n".join(faults))
     kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     left_out = tuple(sample for sample in samples if sample.case.case_id in spec.exclude)

@@ -16,6 +16,7 @@ from usfm_bench.catalog import file_sha256
 from usfm_bench.config import SplitSpec
 from usfm_bench.cores import available_cores
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
+from usfm_bench.data.faults import standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.mask_likeness import unlikely_masks
@@ -57,10 +58,12 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         return report
     samples, faults = decode(reader, cases)
     samples = assign_groups(samples, spec) if samples else []
+    kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     kept_cases = [case for case in cases if case.case_id not in spec.exclude]
-    report.faults += [*reader.faults, *patient_faults(kept_cases), *faults]
+    all_faults = [*reader.faults, *patient_faults(kept_cases), *faults]
+    report.faults += standing(all_faults, spec)
     if "segmentation" in spec.tasks:
-        report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in samples if s.mask is None]
+        report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in kept if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
     report.facts = {
         "images found": len(cases),
@@ -68,12 +71,11 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "images by class": dict(sorted(Counter(case.label or "none" for case in cases).items())),
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
-        "notes": [*patient_notes(kept_cases), *reader.notes],
+        "notes": [*strange_exclusions(spec, cases, all_faults), *patient_notes(kept_cases), *reader.notes],
         **mask_values([path for case in cases for path in case.masks]),
         **_orientation(cases),
         **_checksum(spec, data_root),
     }
-    kept = [sample for sample in samples if sample.case.case_id not in spec.exclude]
     if kept and not report.faults:
         _check_split(spec, kept, data_root / spec.path, report, reader.grouped_by)
     report.faults += contradictions(kept)

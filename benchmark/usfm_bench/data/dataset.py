@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from usfm_bench.config import content_hash
 from usfm_bench.cores import available_cores
 from usfm_bench.data.cache import image_cache
+from usfm_bench.data.faults import Fault, standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
 from usfm_bench.data.patients import patient_faults, patient_notes
@@ -107,7 +108,8 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     found = find_cases(spec, reader)
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
-    faults = [*reader.faults, *patient_faults(cases), *faults]
+    strange = strange_exclusions(spec, found, reader.faults)
+    faults = standing([*reader.faults, *patient_faults(cases), *faults], spec)
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
@@ -115,7 +117,8 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     kept, left_out = thin_out(assign_groups(samples, spec), spec)
     kept = assign_sides(kept, spec, data_root / spec.path, {case.case_id for case in found})
     kind = kind_of(spec, kept, reader.grouped_by)
-    dataset = Dataset(spec, tuple(kept), (*_notes(spec, found), *patient_notes(cases), *notes, *left_out), kind)
+    told = (*_notes(spec, found), *strange, *patient_notes(cases), *notes, *left_out)
+    dataset = Dataset(spec, tuple(kept), told, kind)
     if empty := [name for name, n in zip(dataset.classes, dataset.class_counts, strict=True) if n == 0]:
         raise DataError(f"Dataset '{spec.name}': no case of class {', '.join(empty)}.")
     if spec.positive is not None and spec.positive not in dataset.classes:
@@ -181,7 +184,7 @@ def read_cases(
 
 
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
-    """The decodable cases, with their pixel hashes, and the faults of the others.
+    """The decodable cases, with their pixel hashes, and the faults of the others, each with its case.
 
     On all cores: OpenCV decodes and hashlib hashes without the interpreter's lock.
     """
@@ -190,7 +193,7 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
         try:
             sample = reader.load(case)
         except DataError as error:
-            return str(error)
+            return Fault(str(error), case.case_id)
         return replace(sample, pixel_hash=pixel_hash(sample.image))
 
     with ThreadPoolExecutor(available_cores()) as pool:

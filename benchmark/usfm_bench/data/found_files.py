@@ -8,6 +8,7 @@ from functools import cached_property
 from os.path import commonpath
 from pathlib import Path
 
+from usfm_bench.data.guess_outlines import outline_files
 from usfm_bench.data.mask_likeness import mask_share
 from usfm_bench.data.readers.dicom_files import is_dicom
 from usfm_bench.data.readers.files import IMAGES, list_files
@@ -75,9 +76,10 @@ def look_at(place: Path) -> Files:
         raise BenchError(f"{place}: does not exist.")
     paths, faults = list_files(place, endings=None)
     files = Files(place, {path.relative_to(place).as_posix(): path for path in paths}, tuple(faults))
-    if not files.pictures and not files.tables:
+    outlines = outline_files(files.all)
+    if not files.pictures and not files.tables and not outlines:
         kinds = f"{', '.join(sorted(IMAGES))}, DICOM, NIfTI or MHD"
         raise BenchError("\n".join([*faults, f"{place}: holds no image ({kinds}) and no list (.csv, .parquet)."]))
-    wanted = {*files.pictures, *(name for name, path in files.all.items() if path.suffix.lower() in TABLES)}
+    wanted = {*files.pictures, *outlines, *(name for name, path in files.all.items() if path.suffix.lower() in TABLES)}
     root = Path(commonpath([files.all[name].parent for name in wanted]))
     return Files(root, {p.relative_to(root).as_posix(): p for p in paths if p.is_relative_to(root)}, tuple(faults))

@@ -14,6 +14,7 @@ import pandas as pd
 from usfm_bench.data.dataset import decode, open_reader
 from usfm_bench.data.folder_names import are_numbered, are_sides, folder_roles
 from usfm_bench.data.found_files import Files, absolute_path
+from usfm_bench.data.guess_outlines import LAYOUTS, readings
 from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
 from usfm_bench.data.mask_likeness import guess_values, spread
 from usfm_bench.data.readers.cells import read_table
@@ -29,10 +30,10 @@ _LABELS = ("label", "class", "diagnosis", "pathology", "category", "type", "targ
 _PATIENTS = ("patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "pid")
 _SAMPLE = 20
 _FEW_MASKS = 0.1
-_WITHOUT_OPTIONS = ("imagefolder", "usfm", "hc18", "camus")
-GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "imagefolder")
+_WITHOUT_OPTIONS = ("imagefolder", "usfm", "hc18", "camus", *LAYOUTS[1:])
+GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "imagefolder", *LAYOUTS)
 """Layouts that lie on disk."""
-WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder")
+WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder", *LAYOUTS[:3])
 """Layouts whose option `patient` finds patients in paths."""
 WITH_NO_MASK = ("masks", "dicom")
 
@@ -176,6 +177,10 @@ def _published(files: Files) -> Iterator[Candidate]:
         yield Candidate("busi", reason, ("segmentation", "classification"), classes=classes)
 
 
+def _outlines(files: Files) -> Iterator[Candidate]:
+    yield from (Candidate(*reading) for reading in readings(files.all))
+
+
 def _pairs(files: Files) -> Iterator[Candidate]:
     for pair in find_pairs(files.images | files.dicom):
         images, masks = patterns(pair)
@@ -214,7 +219,7 @@ def _class_folders(files: Files) -> Iterator[Candidate]:
         yield Candidate("imagefolder", "one folder a class")
 
 
-GUESSERS = (_lists, _usfm, _published, _pairs, _label_folders, _class_folders)
+GUESSERS = (_lists, _usfm, _published, _outlines, _pairs, _label_folders, _class_folders)
 
 
 def _label_tables(files: Files, names: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.decode import picture, read_grey, read_pixels
 from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
 from usfm_bench.data.readers.mask_values import HALF, Fit, Values, read_mask
@@ -31,6 +32,7 @@ __all__ = [
     "read_grey",
     "read_mask",
     "read_options",
+    "shorten",
 ]
 
 
@@ -39,7 +41,10 @@ class Reader(Protocol):
 
     @property
     def faults(self) -> Sequence[str]:
-        """What `cases` found wrong; reported together with the faults of the files."""
+        """What `cases` found wrong, reported together with the faults of the files.
+
+        What is about cases is a `Fault` with their ids, so that `exclude` can set it aside.
+        """
 
     @property
     def notes(self) -> Sequence[str]:
@@ -125,11 +130,14 @@ class FolderReader:
         self._any_scale = isinstance(options, MaskFileOptions) and options.any_scale
         self.fit = Fit(any_scale=self._any_scale)
         self._deep: list[int] = []
+        self._passed_over = 0
 
     @property
     def notes(self) -> list[str]:
         """What `cases` noted, how many masks `load` resampled, and whether its images would be nearly black."""
-        return [*self._notes, *self.fit.notes, *self._say_dark()]
+        n = self._passed_over
+        elsewhere = f"{n} files elsewhere have the name of one at its published place, and are not read"
+        return [*self._notes, *([elsewhere] if n else []), *self.fit.notes, *self._say_dark()]
 
     def _say_dark(self) -> list[str]:
         """Of 16-bit images: how many bits they use, where that is less than 15."""
@@ -150,8 +158,9 @@ class FolderReader:
         """
         if not self.root.is_dir():
             raise DataError(missing_folder(self.spec, self.root))
-        files, self.faults = list_files(self.root, endings=self.endings)
-        self._notes, self.fit, self._deep = [], Fit(any_scale=self._any_scale), []
+        files, faults = list_files(self.root, endings=self.endings)
+        self.faults = [Fault(fault, *map(self.case_of, cases_of(fault))) for fault in faults]
+        self._notes, self.fit, self._deep, self._passed_over = [], Fit(any_scale=self._any_scale), [], 0
         if self.endings is not None:
             self._notes += say_not_read(not_read(self.root, self.endings))
         if not files:
@@ -171,10 +180,39 @@ class FolderReader:
         """Remember the highest level of an image of 16 bits, where the entry does not say how many of them it uses."""
         if pixels.dtype == np.uint16 and self._bits is None:
             self._deep.append(int(pixels.max()))
+    def case_of(self, name: str) -> str:
+        """Id of the case that a file belongs to, by its path relative to the folder."""
+        return name
+
+    def only(self, found: Sequence[str], published: str, *cases: str) -> str | None:
+        """Which of several files of one name is meant: the one at the published place, or else the only one.
+
+        Args:
+            found: paths relative to the folder, one at least.
+            published: the path that it has in the release.
+            *cases: whose file it is.
+
+        Returns:
+            The path; None, with a fault that names them, where it could be each of several.
+        """
+        if len(found) == 1 or published in found:
+            self._passed_over += len(found) - 1
+            return found[0] if len(found) == 1 else published
+        names = shorten([f"'{name}'" for name in found])
+        self.faults.append(
+            Fault(f"{self.root}: {names} could each be '{published}'. Keep one, or put it there.", *cases)
+        )
+        return None
 
     def read_mask(self, case: Case, shape: tuple[int, ...], values: Values = HALF) -> Mask:
         """`read_mask` of the case, remembering what was resampled."""
         return read_mask(case.masks, shape, values, self.fit)
+
+
+def shorten(items: Sequence[str], most: int = 5) -> str:
+    """A list in words, cut after some: `a, b and 526 more`."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
 
 
 def medical(module: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.base import READERS, FolderReader, missing_folder
 from usfm_bench.data.readers.files import list_files, not_read, say_not_read
 from usfm_bench.data.sample import Case, Sample
@@ -29,14 +30,16 @@ class BusiReader(FolderReader):
             if not found:
                 faults.append(f"{self.root / label}: no images; the class '{label}' would be empty.")
             faults += [
-                f"{case.image}: has no mask file ('{case.case_id}_mask.png')." for case in found if not case.masks
+                Fault(f"{case.image}: has no mask file ('{case.case_id}_mask.png').", case.case_id)
+                for case in found
+                if not case.masks
             ]
             cases += [case for case in found if case.masks]
         return cases
 
     def _cases_of(self, label: str) -> list[Case]:
         found, faults = list_files(self.root / label, self.root, {".png"})
-        self.faults += faults
+        self.faults += [Fault(fault, *(Path(name).stem for name in cases_of(fault))) for fault in faults]
         files = [path for path in found if path.parent == self.root / label]
         masks: dict[str, list[Path]] = {}
         for path in sorted(files):

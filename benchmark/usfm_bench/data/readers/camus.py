@@ -9,13 +9,15 @@ that the data set prescribes. The older release has no labels for its `testing` 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
+from usfm_bench.data.readers.outlines import take_turns
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Case, Sample, Side
@@ -49,22 +51,31 @@ class CamusReader(FolderReader):
 
     def cases(self) -> list[Case]:
         """Every image of the chosen views and phases, by path."""
-        files = self.find().values()
-        sides = self._sides([path for path in files if _SUBGROUP.fullmatch(path.name)])
-        images: dict[str, Case] = {}
-        masks: dict[str, Path] = {}
-        for path in files:
-            match = _NAME.fullmatch(path.name)
-            if not match or match["view"] not in self._options.views or match["phase"] not in self._options.phases:
-                continue
-            name, patient = match["image"], match["patient"]
-            if name in (masks if match["mask"] else images):
-                self.faults.append(f"{path}: '{name}' is there twice.")
-            elif match["mask"]:
-                masks[name] = path
-            else:
-                images[name] = Case(name, None, path, patient=patient, organ=self.spec.organ, split=sides.get(patient))
+        files = self.find()
+        sides = self._sides([path for path in files.values() if _SUBGROUP.fullmatch(path.name)])
+        found = [(name, m) for name, path in files.items() if (m := _NAME.fullmatch(path.name))]
+        chosen = [
+            (name, m) for name, m in found if m["view"] in self._options.views and m["phase"] in self._options.phases
+        ]
+        masks = self._each(files, [(m["image"], name) for name, m in chosen if m["mask"]])
+        paths = self._each(files, [(m["image"], name) for name, m in chosen if not m["mask"]])
+        images = {}
+        for name, path in paths.items():
+            patient = name.partition("_")[0]
+            images[name] = Case(name, None, path, patient=patient, organ=self.spec.organ, split=sides.get(patient))
         return self._paired(images, masks)
+
+    def case_of(self, name: str) -> str:
+        """Patient, view and phase."""
+        match = _NAME.fullmatch(PurePosixPath(name).name)
+        return match["image"] if match else name
+
+    def _each(self, files: dict[str, Path], found: list[tuple[str, str]]) -> dict[str, Path]:
+        """Case id -> the one file that has its name; releases differ in where it lies."""
+        chosen = {
+            case: (self.only(names, names[0].rpartition("/")[2], case)) for case, names in take_turns(found).items()
+        }
+        return {case: files[name] for case, name in chosen.items() if name is not None}
 
     def load(self, case: Case) -> Sample:
         """Image, the chosen structures, and the header's pixel spacing."""
@@ -75,15 +86,22 @@ class CamusReader(FolderReader):
             raise DataError(f"{case.masks[0]}: labels are {labels.shape[::-1]} px, their image {image.shape[::-1]}.")
         if strange := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
             raise DataError(f"{case.masks[0]}: labels {strange}; expected 0 to 3.")
-        return Sample(case, image, np.isin(labels, self._options.structures), spacing)
+        mask = np.isin(labels, self._options.structures)
+        if not mask.any():
+            raise DataError(f"{case.masks[0]}: holds none of the labels {list(self._options.structures)}.")
+        return Sample(case, image, mask, spacing)
 
     def _paired(self, images: dict[str, Case], masks: dict[str, Path]) -> list[Case]:
         bare = [case for name, case in images.items() if name not in masks]
         test = [case for case in bare if case.image and "testing" in case.image.relative_to(self.root).parts]
         if test:
             self._notes.append(f"left out {len(test)} images of the testing folder, which have no labels")
-        self.faults += [f"{case.image}: has no labels ('{case.case_id}_gt')." for case in bare if case not in test]
-        self.faults += [f"{masks[name]}: has no image." for name in masks.keys() - images.keys()]
+        self.faults += [
+            Fault(f"{case.image}: has no labels ('{case.case_id}_gt').", case.case_id)
+            for case in bare
+            if case not in test
+        ]
+        self.faults += [Fault(f"{masks[name]}: has no image.", name) for name in masks.keys() - images.keys()]
         return [
             Case(name, None, case.image, (masks[name],), patient=case.patient, organ=case.organ, split=case.split)
             for name, case in images.items()

@@ -1,81 +1,102 @@
 """DDTI as published: `1.xml` beside `1_1.jpg`, `1_2.jpg`; outlines are JSON in the XML's `<svg>`.
 
 Pedraza et al., Proc SPIE 9287:92870W, 2015, doi:10.1117/12.2073532. A file of a case has a `<mark>` for each image,
-with the image's number and `[{"points": [{"x": 250, "y": 72}, ...], "regionType": "freehand"}, ...]`.
+with the image's number and `[{"points": [{"x": 250, "y": 72}, ...], "regionType": "freehand"}, ...]`. The points are
+whole numbers, those of the pixels under the pointer, and so stand for the centres of pixels.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
-
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_grey, read_options
-from usfm_bench.data.readers.polygons import Points, fill_polygons
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.faults import Fault, cases_of
+from usfm_bench.data.readers.base import READERS, Options, read_options
+from usfm_bench.data.readers.outlines import Outline, OutlineReader, points_of, take_turns
+from usfm_bench.data.readers.polygons import fill_polygons
+from usfm_bench.data.sample import Case
 from usfm_bench.data.spec import DatasetSpec
 
 _IMAGE = re.compile(r"(?P<case>\d+)_\d+")
 
 
 @READERS.register("ddti")
-class DdtiReader(FolderReader):
-    """One case an image with an outline; images of one file are one group. Images without an outline are left out."""
+class DdtiReader(OutlineReader):
+    """One case an image with an outline; images of one file are one group. Images without an outline are left out.
+
+    Published, all files lie in one folder. They may lie elsewhere below the data set's folder, each name once.
+    """
 
     endings = frozenset({".jpg", ".jpeg", ".xml"})
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         super().__init__(spec, root)
         read_options(spec, Options)
-        self._outlines: dict[str, list[Points]] = {}
+
+    def case_of(self, name: str) -> str:
+        """The file name without its ending."""
+        return PurePosixPath(name).stem
 
     def cases(self) -> list[Case]:
         """Every outlined image, by path."""
-        files = self.find().values()
-        self._outlines = {}
-        for path in files:
-            if path.suffix.lower() == ".xml":
-                self._read_outlines(path)
-        images = {path.stem: path for path in files if _IMAGE.fullmatch(path.stem) and path.suffix.lower() != ".xml"}
-        bare, lost = images.keys() - self._outlines.keys(), self._outlines.keys() - images.keys()
-        self._notes += [f"left out {len(bare)} images without an outline"] * bool(bare)
-        self._notes += [f"{len(lost)} outlines are of images that are not here"] * bool(lost)
-        return [
-            Case(name, None, path, patient=name.partition("_")[0], organ=self.spec.organ)
-            for name, path in images.items()
-            if name in self._outlines
-        ]
+        files = self.find()
+        xml = take_turns((path.stem, name) for name, path in files.items() if path.suffix.lower() == ".xml")
+        named = take_turns(
+            (path.stem, name)
+            for name, path in files.items()
+            if path.suffix.lower() != ".xml" and _IMAGE.fullmatch(path.stem)
+        )
+        outlines: dict[str, list[Outline]] = {}
+        for stem, found in xml.items():
+            cases = [name for name in named if name.partition("_")[0] == stem]
+            if (chosen := self.only(found, f"{stem}.xml", *cases)) is not None:
+                self._read_outlines(files[chosen], outlines)
+        images = {}
+        for stem, found in named.items():
+            if (chosen := self.only(found, f"{stem}.jpg", stem)) is not None:
+                images[stem] = files[chosen]
+        if lost := len(outlines.keys() - named.keys()):
+            self._notes.append(f"{lost} outlined images are not here")
+        faulty = {name for fault in self.faults for name in cases_of(fault)} - outlines.keys()
+        images = {name: path for name, path in images.items() if name not in faulty}
+        return self.outlined(images, outlines, {name: name.partition("_")[0] for name in images})
 
-    def load(self, case: Case) -> Sample:
-        """Image by luminance, and its filled outlines united."""
-        assert case.image is not None
-        image = read_grey(case.image)
-        return Sample(case, image, fill_polygons(self._outlines[case.case_id], image.shape))
-
-    def _read_outlines(self, path: Path) -> None:
+    def _read_outlines(self, path: Path, outlines: dict[str, list[Outline]]) -> None:
         try:
             marks = list(ElementTree.fromstring(path.read_bytes()).iter("mark"))
         except (OSError, ElementTree.ParseError) as error:
-            self.faults.append(f"{path}: cannot be read as XML: {error}.")
+            self.faults.append(Fault(f"{path}: cannot be read as XML: {error}."))
             return
         for mark in marks:
             number, text = (mark.findtext("image") or "").strip(), (mark.findtext("svg") or "").strip()
             if not text:
                 continue
+            name = f"{path.stem}_{number}"
             try:
-                polygons = [_points(shape) for shape in json.loads(text)]
-            except (ValueError, TypeError, KeyError):
-                self.faults.append(f"{path}: the outline of image {number} is not a list of points.")
+                shapes = json.loads(text)
+                if not isinstance(shapes, list):
+                    raise ValueError("no list")
+            except (ValueError, RecursionError):
+                self.faults.append(Fault(f"{path}: the outline of image {number} is not a list of points.", name))
                 continue
-            if polygons:
-                self._outlines.setdefault(f"{path.stem}_{number}", []).extend(polygons)
+            for i, shape in enumerate(shapes):
+                where = f"outline {i + 1}" + f" of {len(shapes)}" * (len(shapes) > 1)
+                try:
+                    fill = partial(fill_polygons, [_points(shape)], origin="centre")
+                except ValueError as error:
+                    self.faults.append(Fault(f"{path}: {where} of image {number} {error}.", name))
+                else:
+                    outlines.setdefault(name, []).append(Outline(where, None, fill))
 
 
-def _points(shape: dict[str, list[dict[str, float]]]) -> Points:
-    points = np.array([(float(point["x"]), float(point["y"])) for point in shape["points"]])
-    if len(points) < 3 or not np.isfinite(points).all():
-        raise ValueError
-    return points
+def _points(shape: Any) -> Any:
+    """Raises ValueError, in words that follow the outline's name."""
+    try:
+        pairs = [(point["x"], point["y"]) for point in shape["points"]]
+    except (TypeError, KeyError):
+        raise ValueError("is not a list of points") from None
+    return points_of(pairs)

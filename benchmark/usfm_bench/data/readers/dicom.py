@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, Options, medical, read_options
 from usfm_bench.data.readers.decode import full_range, to_grey
 from usfm_bench.data.readers.dicom_files import Header, crop, is_dicom, read_frame, read_header
@@ -100,12 +101,13 @@ class DicomReader(MasksReader):
         try:
             header = self._headers[case.image] = read_header(case.image)
         except DataError as error:
-            self.faults.append(str(error))
+            self.faults.append(Fault(str(error), case.case_id))
             return []
         if header.other_regions:
             return []
         if header.frames > 1 and case.masks:
-            self.faults.append(f"{case.image}: has {header.frames} frames, and a mask that could be of any of them.")
+            fault = f"{case.image}: has {header.frames} frames, and a mask that could be of any of them."
+            self.faults.append(Fault(fault, case.case_id))
             return []
         digest = header.patient if self._dicom.group_by == "PatientID" else None
         if not (case.patient or digest):

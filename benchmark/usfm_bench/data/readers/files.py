@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from usfm_bench.data.readers.decode import MAX_PIXELS, read_grey, read_pixels, to_grey
 
+from usfm_bench.data.faults import Fault
+
 __all__ = [
     "IMAGES",
     "MAX_PIXELS",
@@ -43,6 +45,7 @@ class Listing(NamedTuple):
     files: list[Path]
     """Sorted; each begins with the folder as it was given."""
     faults: list[str]
+    """Each a `Fault` of paths relative to the data set's folder, where it is about files in it."""
 
 
 def list_files(folder: Path, root: Path | None = None, endings: Collection[str] | None = IMAGES) -> Listing:
@@ -58,10 +61,10 @@ def list_files(folder: Path, root: Path | None = None, endings: Collection[str] 
         wanted = [n for n in names if _wanted(n, endings)]
         for path in (Path(parent, name) for name in (*folders, *wanted)):
             if fault := _name_fault(path) or link_fault(path, inside):
-                faults.append(fault)
+                faults.append(Fault(fault, path.relative_to(root or folder).as_posix()))
             elif path.is_file():
                 files.append(path)
-    return Listing(sorted(files), faults + _same_but_for_case(files, folder))
+    return Listing(sorted(files), faults + _same_but_for_case(files, folder, root or folder))
 
 
 def _wanted(name: str, endings: Collection[str] | None) -> bool:
@@ -85,13 +88,16 @@ def _name_fault(path: Path) -> str | None:
     return None
 
 
-def _same_but_for_case(files: list[Path], folder: Path) -> list[str]:
+def _same_but_for_case(files: list[Path], folder: Path, root: Path) -> list[str]:
     by_key: dict[str, list[str]] = {}
     for path in files:
         name = path.relative_to(folder).as_posix()
         by_key.setdefault(name_key(name), []).append(name)
     return [
-        f"{folder}: {' and '.join(map(repr, sorted(names)))} differ only in case. Rename all but one."
+        Fault(
+            f"{folder}: {' and '.join(map(repr, sorted(names)))} differ only in case. Rename all but one.",
+            *((folder / name).relative_to(root).as_posix() for name in names),
+        )
         for names in by_key.values()
         if len(names) > 1
     ]

@@ -8,13 +8,17 @@ published.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_grey, read_options
 from usfm_bench.data.readers.mask_values import foreground
+from usfm_bench.data.readers.outlines import take_turns
+from usfm_bench.data.readers.polygons import fill_ellipse
 from usfm_bench.data.readers.tables import read_columns
 from usfm_bench.data.sample import Case, Mask, Sample, Spacing
 from usfm_bench.data.spec import DatasetSpec
@@ -39,33 +43,49 @@ class Hc18Reader(FolderReader):
         self.circumference: dict[str, float] = {}
         """Case id -> published head circumference in millimetres."""
 
+    def case_of(self, name: str) -> str:
+        """The image's name without its ending."""
+        match = _NAME.fullmatch(PurePosixPath(name).stem)
+        return match["image"] if match else name
+
     def cases(self) -> list[Case]:
         """Every image with an outline, by name; images and rows of the list that lack each other are faults."""
         files = self.find()
-        named = [(path, match) for path in files.values() if (match := _NAME.fullmatch(path.stem))]
-        outlines = {match["image"]: path for path, match in named if match["outline"]}
-        images = {match["image"]: (path, match["examination"]) for path, match in named if not match["outline"]}
-        self._read_list([path for path in files.values() if path.name.lower() == _LIST.lower()], images)
-        test = [
-            name
-            for name in images.keys() - outlines.keys()
-            if "test_set" in images[name][0].relative_to(self.root).parts
-        ]
+        named = [(name, path, match) for name, path in files.items() if (match := _NAME.fullmatch(path.stem))]
+        test = [path for _, path, match in named if not match["outline"] and _is_test(path, self.root)]
         if test:
             self._notes.append(f"left out {len(test)} images of the test set, whose outlines are not published")
-        for name, (path, _) in images.items():
-            if name not in outlines and name not in test:
-                self.faults.append(f"{path}: has no outline ('{name}_Annotation.png').")
-            elif name not in test and name not in self._spacing:
-                self.faults.append(f"{path}: has no row in the list of pixel sizes.")
+        outlined = take_turns((match["image"], name) for name, _, match in named if match["outline"])
+        pictured = take_turns(
+            (match["image"], name) for name, path, match in named if not match["outline"] and path not in test
+        )
+        outlines, images = self._chosen(files, outlined), self._chosen(files, pictured)
+        lists = [name for name, path in files.items() if path.name.lower() == _LIST.lower()]
+        self._read_list(lists, pictured)
+        for name, path in images.items():
+            if name not in outlined:
+                self.faults.append(Fault(f"{path}: has no outline ('{name}_Annotation.png').", name))
+            elif name not in self._spacing:
+                self.faults.append(Fault(f"{path}: has no row in the list of pixel sizes.", name))
         self.faults += [
-            f"{outlines[name]}: is an outline without an image." for name in outlines.keys() - images.keys()
+            Fault(f"{path}: is an outline without an image.", name)
+            for name, path in outlines.items()
+            if name not in pictured
         ]
         return [
-            Case(name, None, path, (outlines[name],), patient=examination, organ=self.spec.organ)
-            for name, (path, examination) in images.items()
+            Case(name, None, path, (outlines[name],), patient=name.partition("_")[0], organ=self.spec.organ)
+            for name, path in images.items()
             if name in outlines
         ]
+
+    def _chosen(self, files: dict[str, Path], found: Mapping[str, list[str]]) -> dict[str, Path]:
+        """Image name -> its file, or its outline's: that of the published folder, or else the only one."""
+        chosen = {}
+        for image, names in found.items():
+            published = f"training_set/{PurePosixPath(names[0]).name}"
+            if (name := self.only(names, published, image)) is not None:
+                chosen[image] = files[name]
+        return chosen
 
     def load(self, case: Case) -> Sample:
         """Image by luminance, the filled outline, and the published pixel size."""
@@ -79,25 +99,36 @@ class Hc18Reader(FolderReader):
             raise DataError(f"{case.masks[0]}: outline is {mask.shape[::-1]} px, its image {image.shape[::-1]}.")
         return Sample(case, image, mask, self._spacing.get(case.case_id))
 
-    def _read_list(self, lists: list[Path], images: dict[str, tuple[Path, str]]) -> None:
-        if len(lists) != 1:
-            found = f"{len(lists)} lists" if lists else "no list"
-            self.faults.append(f"{self.root}: {found} called '{_LIST}'; one is needed.")
+    def _read_list(self, lists: list[str], images: Collection[str]) -> None:
+        self._spacing, self.circumference = {}, {}
+        if not lists:
+            self.faults.append(f"{self.root}: no list called '{_LIST}'; one is needed.")
+        if not lists or (name := self.only(lists, _LIST)) is None:
             return
+        path = self.root / name
         try:
-            rows = read_columns(lists[0], self.root, (_FILE, _SIZE, _HC))
+            rows = read_columns(path, self.root, (_FILE, _SIZE, _HC))
         except DataError as error:
             self.faults.append(str(error))
             return
+        seen = set()
         for file, size, circumference in rows.itertuples(index=False):
-            name = Path(file).stem
-            if name not in images:
-                self.faults.append(f"{lists[0]}: '{file}' names no image.")
+            image = Path(file).stem
+            if image in seen:
+                self.faults.append(Fault(f"{path}: '{file}' has two rows.", image))
+            elif image not in images:
+                self.faults.append(Fault(f"{path}: '{file}' names no image.", image))
+            seen.add(image)
             try:
-                self._spacing[name] = Spacing(_positive(size), _positive(size))
-                self.circumference[name] = _positive(circumference)
+                self._spacing[image] = Spacing(_positive(size), _positive(size))
+                self.circumference[image] = _positive(circumference)
             except ValueError:
-                self.faults.append(f"{lists[0]}: '{file}': '{size}' or '{circumference}' is not a positive number.")
+                fault = f"{path}: '{file}': '{size}' or '{circumference}' is not a positive number."
+                self.faults.append(Fault(fault, image))
+
+
+def _is_test(path: Path, root: Path) -> bool:
+    return "test_set" in path.relative_to(root).parts
 
 
 def _positive(text: str) -> float:
@@ -107,10 +138,11 @@ def _positive(text: str) -> float:
 
 
 def fill_outline(outline: Mask) -> Mask:
-    """The region that an ellipse's outline encloses, the line included; the ellipse may leave the picture.
+    """The region within the middle of an ellipse's drawn line; the ellipse may leave the picture.
 
     The line cuts the picture into pieces (by 4-neighbourhood). Those that lie mostly in the ellipse fitted to the line
-    (Taubin 1991, doi:10.1109/34.103273) are inside: where it leaves the picture, the border closes it.
+    (Taubin 1991, doi:10.1109/34.103273) are inside: where it leaves the picture, the border closes it. Of the line, the
+    pixels are inside whose centres the fitted ellipse encloses, so that a thick line makes no larger head.
 
     Raises:
         ValueError: no ellipse fits, or the line has a gap within the picture.
@@ -120,12 +152,14 @@ def fill_outline(outline: Mask) -> Mask:
     rows, columns = np.nonzero(outline)
     if len(rows) < 5:
         raise ValueError("holds no outline.")
-    ellipse = cv2.fitEllipseAMS(np.stack([columns, rows], axis=1).astype(np.float32))
-    fitted = cv2.ellipse(np.zeros(outline.shape, np.uint8), ellipse, 1, cv2.FILLED)
+    centre, axes, angle = cv2.fitEllipseAMS(np.stack([columns, rows], axis=1).astype(np.float32))
+    if not (np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0):
+        raise ValueError("the outline is not that of an ellipse.")
+    fitted = fill_ellipse((centre[0], centre[1]), (axes[0], axes[1]), angle, outline.shape)
     pieces, n = ndimage.label(~outline)
     share = ndimage.mean(fitted, pieces, range(1, n + 1))
     inside: Mask = np.isin(pieces, 1 + np.flatnonzero(np.asarray(share) > 0.5))
-    expected = (fitted > 0) & ~outline
+    expected = fitted & ~outline
     if np.count_nonzero(inside & expected) < _AGREE * np.count_nonzero(inside | expected) or not inside.any():
         raise ValueError("the outline is not that of one ellipse, or has a gap.")
-    return inside | outline
+    return inside | (outline & fitted)

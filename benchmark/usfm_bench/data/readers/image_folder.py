@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, ImageOptions, missing_folder, read_options
 from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
 from usfm_bench.data.readers.masks_options import PatientRegex
@@ -67,7 +68,7 @@ class ImageFolderReader(FolderReader):
         name = path.relative_to(self.root).as_posix()
         match = re.search(self._patient, name) if self._patient else None
         if self._patient and not (match and match[1]):
-            self.faults.append(f"{path}: no patient in the path, by the expression '{self._patient}'.")
+            self.faults.append(Fault(f"{path}: no patient in the path, by the expression '{self._patient}'.", name))
         return Case(name, label, path, patient=match[1] if match else None, organ=self.spec.organ)
 
     def load(self, case: Case) -> Sample:

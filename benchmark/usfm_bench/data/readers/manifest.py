@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from usfm_bench.data.alike import alike, only_one
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.cells import point_hint, read_table
 from usfm_bench.data.readers.files import list_files, name_key
@@ -45,15 +46,23 @@ class ManifestReader(FolderReader):
         table = self._read()
         rows = table.to_dict("records")
         wrong = [self._faults(row) for row in rows]
-        numbered = zip(table.index, wrong, strict=True)
-        self.faults = [f"{self._list.name}, row {i}: {fault}" for i, faults in numbered for fault in faults]
+        numbered = zip(table.index, rows, wrong, strict=True)
+        self.faults = [
+            Fault(f"{self._list.name}, row {i}: {fault}", row["path"])
+            for i, row, faults in numbered
+            for fault in faults
+        ]
         self.faults += [
-            f"{self._list.name}: '{path}' is listed twice." for path in table["path"][self._again(table["path"])]
+            Fault(f"{self._list.name}: '{path}' is listed twice.", path)
+            for path in table["path"][self._again(table["path"])]
         ]
         for column in ("patient", "split"):
             given = table[column] != "" if column in table else None
             if given is not None and given.any():
-                self.faults += [f"{self._list.name}, row {i}: {column} is empty." for i in table.index[~given]]
+                self.faults += [
+                    Fault(f"{self._list.name}, row {i}: {column} is empty.", table["path"][i])
+                    for i in table.index[~given]
+                ]
         return [self._case(row) for row, faults in zip(rows, wrong, strict=True) if not faults]
 
     def load(self, case: Case) -> Sample:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, read_options
 from usfm_bench.data.readers.files import read_pixels, say_not_read
 from usfm_bench.data.readers.mask_values import Colours, nearest_colour, without_alpha
@@ -42,13 +43,17 @@ class MasksReader(FolderReader):
         for name, values in images:
             keys = [(i, shared_key(values, image, mask)) for i, mask in enumerate(masks)]
             self.faults += [
-                f"{files[name]}: has the same masks as '{owners[key]}'. Rename one, or `ignore` it."
+                Fault(
+                    f"{files[name]}: has the same masks as '{owners[key]}'. Rename one, or `ignore` it.",
+                    name,
+                    owners[key],
+                )
                 for key in keys
                 if owners.setdefault(key, name) != name
             ]
             cases.append(self._case(name, values, files, [m for i, key in keys for m in found[i].get(key, ())]))
         self.faults += [
-            f"{files[name]}: is a mask (`{options.masks[i]}`) without an image."
+            Fault(f"{files[name]}: is a mask (`{options.masks[i]}`) without an image.", self.case_of(name))
             for i in found
             for key in found[i].keys() - {key for j, key in owners if j == i}
             for name in found[i][key]
@@ -56,6 +61,17 @@ class MasksReader(FolderReader):
         if not cases:
             raise DataError("\n".join([*self.faults, f"{self.root}: no file is an image (`{options.images}`)."]))
         return self._of_classes(self._tell(self._label(cases, dict(images))))
+
+    def case_of(self, name: str) -> str:
+        """The file's own path; of a mask, the left-out image that it would belong to, if it is of one."""
+        image = compile_pattern(self.options.images)
+        for pattern in map(compile_pattern, self.options.masks):
+            if mask := pattern.fullmatch(name):
+                key = shared_key(mask.groupdict(), image, pattern)
+                left_out = ((case, image.fullmatch(case)) for case in self.spec.exclude)
+                fitting = (case for case, m in left_out if m and shared_key(m.groupdict(), image, pattern) == key)
+                return next(fitting, name)
+        return name
 
     def load(self, case: Case) -> Sample:
         """Image by luminance; masks united, None where the entry has no pattern for one; spacing from a table."""
@@ -66,20 +82,18 @@ class MasksReader(FolderReader):
 
     def _case(self, name: str, values: dict[str, str], files: dict[str, Path], masks: list[str]) -> Case:
         if self.options.masks and not masks and self.options.no_mask == "fault":
-            self.faults.append(
-                f"{files[name]}: has no mask file ({' or '.join(f'`{m}`' for m in self.options.masks)})."
-            )
+            patterns = " or ".join(f"`{mask}`" for mask in self.options.masks)
+            self.faults.append(Fault(f"{files[name]}: has no mask file ({patterns}).", name))
         split = values.get("split")
         if split and split.lower() not in SIDES:
-            self.faults.append(f"{files[name]}: '{split}' is no split; known: {', '.join(SIDES)}.")
+            self.faults.append(Fault(f"{files[name]}: '{split}' is no split; known: {', '.join(SIDES)}.", name))
         patient = values.get("patient")
         if self.options.patient:
             match = re.search(self.options.patient, name)
             patient = match[1] if match else None
             if not patient and not self.options.recording:
-                self.faults.append(
-                    f"{files[name]}: no patient in the path, by the expression '{self.options.patient}'."
-                )
+                fault = f"{files[name]}: no patient in the path, by the expression '{self.options.patient}'."
+                self.faults.append(Fault(fault, name))
         paths, side = tuple(files[mask] for mask in masks), SIDES.get((split or "").lower())
         return Case(name, values.get("label"), files[name], paths, patient=patient, organ=self.spec.organ, split=side)
 
@@ -114,13 +128,12 @@ class MasksReader(FolderReader):
                 for n in np.unique(nearest_colour(without_alpha(path, read_pixels(path)), self.options.values))
             }
         except DataError as error:
-            self.faults.append(str(error))
+            self.faults.append(Fault(str(error), case.case_id))
             return None
         found = [names[n - 1] for n in sorted(numbers - {0})] or [c for c in self.spec.classes if c not in names]
         if len(found) != 1:
-            self.faults.append(
-                f"{case.image}: its mask has the colours of {' and '.join(found) or 'no class'}, not of one."
-            )
+            fault = f"{case.image}: its mask has the colours of {' and '.join(found) or 'no class'}, not of one."
+            self.faults.append(Fault(fault, case.case_id))
             return None
         return replace(case, label=found[0])
 

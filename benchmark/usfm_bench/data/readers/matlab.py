@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
+from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options, shorten
 from usfm_bench.data.sample import Case, Image, Sample
 from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.errors import DataError
@@ -40,7 +40,8 @@ class MatReader(FolderReader):
         """
         files = list(self.find().values())
         if len(files) > 1:
-            raise DataError(f"{self.root}: {len(files)} files end in .mat; one is needed.")
+            names = shorten([f"'{path.relative_to(self.root)}'" for path in files])
+            raise DataError(f"{self.root}: {len(files)} files end in .mat ({names}); one is needed.")
         from scipy import io  # takes a while to import; other readers need it not
 
         try:
@@ -93,6 +94,8 @@ class OasbudReader(MatReader):
         echoes, inside = np.asarray(record[f"rf{k}"], float), np.asarray(record[f"roi{k}"]) > 0
         if echoes.ndim != 2 or echoes.shape != inside.shape:
             raise DataError(f"{case.image}: '{case.case_id}': rf{k} is {echoes.shape}, roi{k} {inside.shape}.")
+        if not inside.any():
+            raise DataError(f"{case.image}: '{case.case_id}': roi{k} is empty; each scan has an outline.")
         return Sample(case, b_mode(echoes, self._options.dynamic_range), inside)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.cells import other_separator, point_hint, read_table
@@ -114,15 +115,15 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
         forms = (ident, path.name, path.stem, ident.lstrip("0"))
         known = [k for k in forms if k in by_key] or [near[k] for k in map(alike, forms) if k in near]
         if not known:
-            where = f"'{' or '.join(table.file for table in tables)}'"
-            faults.append(f"{root / name}: has no row in {where}.")
+            files = " or ".join(table.file for table in tables)
+            faults.append(Fault(f"{root / name}: has no row in '{files}'.", name))
             continue
         first = used.setdefault(known[0], name)
         if first != name and known[0] != ident:
             where = f"{root / by_key[known[0]][0].file}: '{known[0]}'"
-            faults.append(f"{where} fits '{first}' and '{name}'. Write ids with their folder.")
+            faults.append(Fault(f"{where} fits '{first}' and '{name}'. Write ids with their folder.", first, name))
         found[name], wrong = _row(*by_key[known[0]])
-        faults += [f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}" for fault in wrong]
+        faults += [Fault(f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}", name) for fault in wrong]
     faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]
     return found, faults
 
