@@ -14,7 +14,7 @@ from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.operating import Tuned, choose
 from usfm_bench.metrics.segmentation import primary_definitions, score_segmentation
-from usfm_bench.predictions import Predictions, SegmentationPredictions, softmax
+from usfm_bench.predictions import Predictions, SegmentationPredictions, log_odds, softmax
 
 _SHOWN = 5
 PROBABILITY = "p_"
@@ -87,7 +87,8 @@ def score_cases(
         for name, column in zip(predictions.classes, scaled.T, strict=True):
             scores[SCALED + name] = column
         for rule, threshold in tuned.thresholds.items():
-            scores[DECISION + rule] = scores[PROBABILITY + str(tuned.positive)] >= threshold
+            odds = log_odds(predictions.logits)[:, predictions.classes.index(str(tuned.positive))]
+            scores[DECISION + rule] = odds >= threshold
     return pd.concat([rows, scores], axis=1)
 
 
