@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, listed
 from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.operating import Tuned, choose
@@ -64,7 +64,7 @@ def score_cases(
     """
     ids = list(predictions.case_ids)
     if unknown := sorted(set(ids) - set(who["case_id"])):
-        raise BenchError(f"predictions of cases that the table of cases lacks: {', '.join(unknown[:_SHOWN])}.")
+        raise BenchError(f"predictions of cases that the table of cases lacks: {listed(unknown, _SHOWN)}.")
     rows = who.set_index("case_id").loc[ids].reset_index()[list(WHO)]
     if isinstance(predictions, SegmentationPredictions):
         scores = score_segmentation(

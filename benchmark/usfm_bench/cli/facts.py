@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from usfm_bench.cli.options import TextFormat
+from usfm_bench.errors import capped, listed
 
 
 def print_facts(facts: Any, form: TextFormat) -> None:
@@ -26,7 +27,7 @@ def print_facts(facts: Any, form: TextFormat) -> None:
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{key}: {item}" for key, item in value.items()]
+        return capped([f"{key}: {item}" for key, item in value.items()], hint="; --format json has all")
     if isinstance(value, (list, tuple)):
-        return [", ".join(map(str, value))]
+        return [listed(list(map(str, value)))]
     return str(value).split("\n")

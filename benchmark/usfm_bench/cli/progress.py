@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from usfm_bench.cli.output import console
 from usfm_bench.config import TrialSpec
+from usfm_bench.errors import capped
 from usfm_bench.execution.outcome import Event, Outcome, Tick
 
 _STYLES = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]", "failed": "[bold red]failed[/]"}
@@ -20,7 +21,7 @@ class RunProgress:
     """Bars in a terminal; plain lines elsewhere. The overall bar counts epochs, for a useful time left."""
 
     def __init__(self, trials: Sequence[TrialSpec]) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,7 +62,7 @@ class RunProgress:
         self._end(event.spec)
         self._bars.console.print(
             f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {escape(self._name(event))}  "
-            f"{escape(event.message)}"
+            f"{escape(_short(event.message))}"
         )
 
     @staticmethod
@@ -92,6 +93,10 @@ class RunProgress:
         self._left[label] = left
 
 
+def _short(message: str) -> str:
+    return "\n".join(capped(message.split("\n"), hint="; `usfm-bench data verify NAME --format json` lists all"))
+
+
 class PretrainProgress:
     """A line with loss, speed and time left in a terminal; a line now and then elsewhere.
 
@@ -120,7 +125,7 @@ class PretrainProgress:
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True, highlight=False, soft_wrap=True),
+                console=console(),
                 transient=True,
             )
             self._task = self._bar.add_task("", total=self._steps)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, capped
 from usfm_bench.metrics.calibration import brier_scores, calibration_error
 from usfm_bench.metrics.definitions import FAMILIES, Averaging, Definition, define
 from usfm_bench.predictions import log_odds_of
@@ -110,8 +110,7 @@ def check_probabilities(
         for i in np.flatnonzero((labels < 0) | (labels >= len(classes)))
     ]
     if faults:
-        more = [f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        raise BenchError("\n".join([*faults[:_SHOWN], *more]))
+        raise BenchError("\n".join(capped(faults, _SHOWN)))
 
 
 def matthews(labels: Labels, predicted: Labels) -> float:

@@ -14,6 +14,7 @@ from usfm_bench.data.burned_in import MIN_PIXELS
 from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION
 from usfm_bench.data.sample import Image
+from usfm_bench.errors import capped
 
 THRESHOLDS = (
     f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or at most {MAX_BITS} of 63 bits "
@@ -103,8 +104,7 @@ def _counted(n: int, noun: str) -> str:
 
 def _section(head: str, lines: Iterable[str]) -> list[str]:
     found = list(lines)
-    more = [f"and {len(found) - _SHOWN} more; --format json has all"] if len(found) > _SHOWN else []
-    return [head, *(f"    {line}" for line in [*found[:_SHOWN], *more])]
+    return [head, *(f"    {line}" for line in capped(found, _SHOWN, hint="; --format json has all"))]
 
 
 def _groups(groups: Sequence[Sequence[str]]) -> str:

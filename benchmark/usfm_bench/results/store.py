@@ -6,6 +6,7 @@ A trial is done when its `record.json` is there; that file is written last.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from usfm_bench.atomic import check_writable, write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.faults import in_words
 from usfm_bench.plan import suite_names
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.predictions import save_predictions
@@ -193,13 +195,20 @@ def lock_of(folder: Path) -> filelock.BaseFileLock:
 
 
 def encode_name(name: str) -> str:
-    """A name as a folder: percent-encoded outside [A-Za-z0-9._-], and never `.` or `..`.
+    """A name as a folder: percent-encoded outside [A-Za-z0-9._-], never `.` or `..`, and of 255 bytes at most.
+
+    Of a longer one, the end is replaced by `~` and a hash of the whole, which no encoded name has.
 
     >>> encode_name("timm:resnet18@scratch")
     'timm%3Aresnet18%40scratch'
     """
     encoded = quote(name, safe="").replace("~", "%7E")
+    if len(encoded) > _LONGEST:
+        return f"{encoded[:200]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
+
+
+_LONGEST = 255  # bytes of a file's name on all usual file systems
 
 
 def read_record(path: Path) -> Record:
@@ -215,7 +224,7 @@ def read_record(path: Path) -> Record:
     try:
         return Record.model_validate(content)
     except ValidationError as error:
-        raise BenchError(f"{path}: not a trial record: {error.errors()[0]['msg']}") from None
+        raise BenchError("\n".join(in_words(error, Record, content, f"{path}: not a trial record"))) from None
 
 
 def differing_fields(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -1,0 +1,74 @@
+"""What a terminal or a pipe can take: colours only where they are wanted, and characters that its encoding has."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ALIKE = {
+    **{"×": "x", "±": "+/-", "²": "2", "µ": "u", "μ": "u", "≤": "<=", "≥": ">=", "→": "->", "·": "-", "•": "*"},
+    **{"–": "-", "—": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " "},
+}
+_HANDLER = "usfm-bench-alike"
+
+
+def plain_streams() -> None:
+    r"""Let stdout and stderr show what their encoding lacks as something alike, or else as its number, `\u826f`.
+
+    Nothing changes where they are UTF-8.
+    """
+    codecs.register_error(_HANDLER, _alike)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper) or codecs.lookup(stream.encoding).name.startswith("utf"):
+            continue
+        if codecs.lookup(stream.encoding).name != "ascii":
+            stream.reconfigure(errors=_HANDLER)
+            continue
+        buffered = stream.line_buffering
+        setattr(sys, name, _Ascii(stream.detach(), "ascii", errors=_HANDLER, line_buffering=buffered))
+
+
+class _Ascii(io.TextIOWrapper):
+    """ASCII by another name: Click takes a stream of that name for a mistake, and writes UTF-8 to it."""
+
+    encoding = "ascii, as it was asked for"  # type: ignore[assignment]
+
+
+def _alike(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(_ALIKE.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lost), error.end
+
+
+def console() -> Console:
+    """On stderr, for progress: names are shown as they are."""
+    from rich.console import Console  # of no use to commands without progress
+
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def say_error(text: str) -> None:
+    """A fault on stderr, in red where colours are wanted."""
+    typer.secho(f"error: {text}", fg="red", err=True, color=_coloured())
+
+
+def _coloured() -> bool | None:
+    """No with NO_COLOR, yes with FORCE_COLOR, no with TERM=dumb; None: where it is a terminal.
+
+    Reference: https://no-color.org, https://force-color.org.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
