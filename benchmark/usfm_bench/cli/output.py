@@ -23,12 +23,12 @@ _HANDLER = "usfm-bench-alike"
 def plain_streams() -> None:
     r"""Let stdout and stderr show what their encoding lacks as something alike, or else as its number, `\u826f`.
 
-    Nothing changes where they are UTF-8.
+    Of UTF-8 that is nothing but the bytes of a file's name that are no UTF-8 themselves.
     """
     codecs.register_error(_HANDLER, _alike)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if not isinstance(stream, io.TextIOWrapper) or codecs.lookup(stream.encoding).name.startswith("utf"):
+        if not isinstance(stream, io.TextIOWrapper):  # another program's, such as a notebook's
             continue
         if codecs.lookup(stream.encoding).name != "ascii":
             stream.reconfigure(errors=_HANDLER)

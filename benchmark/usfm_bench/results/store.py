@@ -6,14 +6,12 @@ A trial is done when its `record.json` is there; that file is written last.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import filelock
 from pydantic import ValidationError
@@ -22,6 +20,7 @@ from usfm_bench.atomic import check_writable, write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError, unknown
 from usfm_bench.faults import in_words
+from usfm_bench.file_names import encode_name
 from usfm_bench.plan import suite_names
 from usfm_bench.predictions import Predictions
 from usfm_bench.results.predictions import save_predictions
@@ -192,23 +191,6 @@ def lock_of(folder: Path) -> filelock.BaseFileLock:
     except OSError as error:
         raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
     return filelock.FileLock(path)
-
-
-def encode_name(name: str) -> str:
-    """A name as a folder: percent-encoded outside [A-Za-z0-9._-], never `.` or `..`, and of 255 bytes at most.
-
-    Of a longer one, the end is replaced by `~` and a hash of the whole, which no encoded name has.
-
-    >>> encode_name("timm:resnet18@scratch")
-    'timm%3Aresnet18%40scratch'
-    """
-    encoded = quote(name, safe="").replace("~", "%7E")
-    if len(encoded) > _LONGEST:
-        return f"{encoded[:200]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-    return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
-
-
-_LONGEST = 255  # bytes of a file's name on all usual file systems
 
 
 def read_record(path: Path) -> Record:

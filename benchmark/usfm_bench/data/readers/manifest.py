@@ -6,6 +6,7 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from usfm_bench.csv_cells import unguarded
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, missing_folder, read_grey, read_options
 from usfm_bench.data.readers.files import name_key
 from usfm_bench.data.readers.mask_values import HALF, Values
@@ -78,7 +79,7 @@ class ManifestReader(FolderReader):
             hints = "".join(did_you_mean(name.lower(), _COLUMNS) for name in strange)
             raise DataError(f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints}")
         text: pd.DataFrame = table.astype(str).where(table.notna(), "")
-        return text.map(str.strip)
+        return text.map(str.strip).map(unguarded)
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
         faults = []
