@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 
 from usfm_bench.atomic import write_text
 from usfm_bench.cli import app as cli
+from usfm_bench.cli.facts import print_facts
+from usfm_bench.cli.options import TextFormat
 from usfm_bench.cli.output import _coloured, console, plain_streams
 from usfm_bench.csv_cells import guarded, guarded_frame, unguarded
 from usfm_bench.data.checks import Report
@@ -259,6 +261,22 @@ def test_colours_are_as_the_environment_asks(monkeypatch, set_to, expected):
     for name, value in set_to.items():
         monkeypatch.setenv(name, value)
     assert _coloured() is expected
+
+
+def test_nothing_that_a_file_is_called_commands_the_terminal(monkeypatch, capsys, tmp_path):
+    evil = "a\x1b[2Jb\x07\u202e"
+
+    def fail():
+        raise BenchError(f"{evil}: no image.\nsecond")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    print_facts({"name": evil, "classes": [evil], "by class": {evil: 1}}, TextFormat.text)
+    out, err = capsys.readouterr()
+    assert err == "error: a [2Jb  : no image.\nsecond\n"
+    assert out.count("a [2Jb") == 3
+    assert not set(out) & {"\x1b", "\x07", "\u202e"}
 
 
 def test_no_colour_of_progress_where_none_is_wanted(monkeypatch):

@@ -66,5 +66,10 @@ def printable(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in _UNPRINTABLE or c in _OTHERS else c for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Every line of a text `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 _OTHERS = "\ufffe\uffff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -13,6 +13,7 @@ from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
 from usfm_bench.cli.output import say_error
 from usfm_bench.errors import capped
+from usfm_bench.pipe_table import printable_lines
 
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
 app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
@@ -126,7 +127,7 @@ def audit(
     if form is TextFormat.json:
         print_facts(audit_json(found), form)
     else:
-        typer.echo(audit_text(found))
+        typer.echo(printable_lines(audit_text(found)))
     raise typer.Exit(1 if fail_on is FailOn.leak and found.leaks else 0)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from usfm_bench.cli.options import TextFormat
 from usfm_bench.errors import capped, listed
+from usfm_bench.pipe_table import printable, printable_lines
 
 
 def print_facts(facts: Any, form: TextFormat) -> None:
@@ -27,7 +28,7 @@ def print_facts(facts: Any, form: TextFormat) -> None:
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return capped([f"{key}: {item}" for key, item in value.items()], hint="; --format json has all")
+        return capped([printable(f"{key}: {item}") for key, item in value.items()], hint="; --format json has all")
     if isinstance(value, (list, tuple)):
-        return [listed(list(map(str, value)))]
-    return str(value).split("\n")
+        return [printable(listed(list(map(str, value))))]
+    return printable_lines(str(value)).split("\n")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from usfm_bench.pipe_table import printable_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,7 +61,7 @@ def console() -> Console:
 
 def say_error(text: str) -> None:
     """A fault on stderr, in red where colours are wanted."""
-    typer.secho(f"error: {text}", fg="red", err=True, color=_coloured())
+    typer.secho(f"error: {printable_lines(text)}", fg="red", err=True, color=_coloured())
 
 
 def _coloured() -> bool | None:

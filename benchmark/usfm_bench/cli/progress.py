@@ -13,6 +13,7 @@ from usfm_bench.cli.output import console
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import capped
 from usfm_bench.execution.outcome import Event, Outcome, Tick
+from usfm_bench.pipe_table import printable_lines
 
 _STYLES = {"done": "[green]done[/]", "skipped": "[yellow]skipped[/]", "failed": "[bold red]failed[/]"}
 
@@ -45,7 +46,7 @@ class RunProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(escape(text))
+        self._bars.console.print(_text(text))
 
     def keep(self, trials: Sequence[TrialSpec]) -> None:
         """Trials that were finished before."""
@@ -61,8 +62,8 @@ class RunProgress:
             return
         self._end(event.spec)
         self._bars.console.print(
-            f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {escape(self._name(event))}  "
-            f"{escape(_short(event.message))}"
+            f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {_text(self._name(event))}  "
+            f"{_text(_short(event.message))}"
         )
 
     @staticmethod
@@ -76,7 +77,7 @@ class RunProgress:
         if label not in self._running:
             # Short enough for a terminal of 80 columns; the line at the trial's end names it in full.
             name = f"  {tick.spec.model} seed {tick.spec.seed}"
-            self._running[label] = self._bars.add_task(escape(name), total=epochs, state="")
+            self._running[label] = self._bars.add_task(_text(name), total=epochs, state="")
         score = tick.row["val_score"]
         state = f"epoch {done}/{epochs}  loss {tick.row['loss']:.3f}" + ("" if score != score else f"  val {score:.3f}")
         self._bars.update(self._running[label], completed=done, state=state)
@@ -91,6 +92,11 @@ class RunProgress:
     def _advance(self, label: str, left: int) -> None:
         self._bars.update(self._overall, advance=self._left[label] - left, state=f"{self._ended}/{self._total} ended")
         self._left[label] = left
+
+
+def _text(words: str) -> str:
+    """Words that are no markup and no command to the terminal."""
+    return escape(printable_lines(words))
 
 
 def _short(message: str) -> str:

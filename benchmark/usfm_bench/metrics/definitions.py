@@ -116,7 +116,7 @@ def _find(name: str) -> list[Definition]:
         if full in DEFINITIONS:
             return [DEFINITIONS[full]]
         for pattern, build in FAMILIES.items():
-            if match := re.fullmatch(pattern, full):
+            if match := re.fullmatch(pattern, full, re.DOTALL):
                 return [build(match)]
     return [d for d in DEFINITIONS.values() if d.emulates == name]
 

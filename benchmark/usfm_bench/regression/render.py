@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.pipe_table import bullet, escaped, pipe_table, printable
+from usfm_bench.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
 from usfm_bench.regression.findings import ALPHA, Finding
@@ -115,9 +115,9 @@ def _junit(found: Check, strict: bool) -> str:
 
 def _xml(suite: ET.Element) -> str:
     for element in suite.iter():
-        element.attrib = {name: "\n".join(map(printable, value.split("\n"))) for name, value in element.items()}
+        element.attrib = {name: printable_lines(value) for name, value in element.items()}
         if element.text:
-            element.text = "\n".join(map(printable, element.text.split("\n")))
+            element.text = printable_lines(element.text)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
