@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from matplotlib import font_manager
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typer.testing import CliRunner
 
+from invented import invent_store
 from usfm_bench.atomic import write_text
 from usfm_bench.cli import app as cli
 from usfm_bench.cli.facts import print_facts
@@ -30,7 +32,8 @@ from usfm_bench.errors import BenchError
 from usfm_bench.faults import in_words
 from usfm_bench.file_names import encode_name
 from usfm_bench.pipe_table import Grid, bullet, pipe_table, printable
-from usfm_bench.reporting.figures import fonts
+from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.figures import draw_all, fonts, write_figures
 from usfm_bench.reporting.figures.draw import rendered
 from usfm_bench.reporting.figures.style import style
 from usfm_bench.reporting.latex import _table, escaped
@@ -485,3 +488,52 @@ def test_every_script_has_a_name():
     assert {fonts._script(c) for c in "良가गঅ"} == {"CJK", "HANGUL", "DEVANAGARI", "BENGALI"}
     assert fonts._script("\ue000") == "UNKNOWN"
     assert unicodedata.category("\ue000") == "Co"
+
+
+# ---- a whole report
+
+EVIL = "<5 mm & {0} [x] $a_b$ | %s ~x~ ^\\ #"
+
+
+@pytest.fixture(scope="module")
+def hostile_report(tmp_path_factory, tiny_registry):
+    """A report in which a data set, its positive class, and a model have such a name."""
+    store = invent_store(tmp_path_factory.mktemp("evil"), tiny_registry, ["usfm-micro-scratch"], ["tiny-clinical"], 2)
+    for folder, record in list(store.finished("demo")):
+        cases = pd.read_parquet(folder / "cases.parquet")
+        renamed = {name: name.replace("malignant", EVIL) for name in cases.columns}
+        cases["class"] = cases["class"].replace("malignant", EVIL)
+        cases.rename(columns=renamed).to_parquet(folder / "cases.parquet", index=False)
+        classes = tuple(EVIL if name == "malignant" else name for name in record.classes)
+        dataset = record.spec.dataset.model_copy(update={"name": EVIL, "classes": classes, "positive": EVIL})
+        spec = record.spec.model_copy(update={"dataset": dataset, "model": f"={EVIL}"})
+        tuned = replace(record.tuned, positive=EVIL)
+        changed = record.model_copy(update={"spec": spec, "classes": classes, "tuned": tuned})
+        (folder / "record.json").write_text(changed.model_dump_json())
+    return build_report(store, "demo"), store
+
+
+def test_hostile_names_stand_in_every_table_as_they_are(hostile_report):
+    report, _ = hostile_report
+    assert typeset(escaped(EVIL)) == EVIL
+    tex = render([report], "latex")
+    rows = [line for table in re.findall(r"\\toprule(.*?)\\bottomrule", tex, re.DOTALL) for line in table.split("\n")]
+    cells = [
+        typeset(cell)
+        for row in rows
+        for cell in re.split(r" & ", row.removeprefix("{}").removesuffix(" \\\\"))
+        if not row.startswith("\\midrule")
+    ]
+    assert {EVIL, f"={EVIL}", f"F1 of {EVIL} (%)"} <= set(cells)
+    told = shown(re.sub(r"^\*\*.*\*\*$|^#.*|`.*?`", "", render([report], "markdown"), flags=re.MULTILINE))
+    assert {EVIL, f"={EVIL}", f"F1 of {EVIL} (%)"} <= set(told)
+    table = pd.read_csv(io.StringIO(render([report], "csv")))
+    assert f"'={EVIL}" in set(table["model"])
+    assert f"={EVIL}" in {row["model"] for row in json.loads(render([report], "json"))["rows"]}
+
+
+def test_hostile_names_make_figures_with_safe_names(hostile_report, tmp_path):
+    report, store = hostile_report
+    written = write_figures(tmp_path, draw_all(report, store), formats=("svg",))
+    assert len(written) > 5
+    assert all(re.fullmatch(r"[A-Za-z0-9.-]{1,90}\.svg", path.name) for path in tmp_path.iterdir())
