@@ -288,6 +288,13 @@ def test_no_colour_of_progress_where_none_is_wanted(monkeypatch):
     assert not console()._emoji  # a name such as a:smile:b is no picture
 
 
+def test_colours_in_a_file_are_no_bars_in_it(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert console().is_terminal
+    assert not console().is_interactive
+
+
 # ---- long lists
 
 

@@ -56,7 +56,9 @@ def console() -> Console:
     """On stderr, for progress: names are shown as they are."""
     from rich.console import Console  # of no use to commands without progress
 
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    # FORCE_COLOR asks for colours in a file, not for bars that move in it.
+    moving = None if sys.stderr.isatty() else False
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, force_interactive=moving)
 
 
 def say_error(text: str) -> None:

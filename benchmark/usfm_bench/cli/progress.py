@@ -135,7 +135,7 @@ class PretrainProgress:
                 transient=True,
             )
             self._task = self._bar.add_task("", total=self._steps)
-            if self._bar.console.is_terminal:
+            if self._bar.console.is_interactive:
                 self._bar.start()
         step = int(row["step"])
         text = (
@@ -144,7 +144,7 @@ class PretrainProgress:
         )
         self._bar.update(self._task, completed=step, description=text)
         now = time.monotonic()
-        if not self._bar.console.is_terminal and (now - self._last_line >= self._every_s or step == self._steps):
+        if not self._bar.console.is_interactive and (now - self._last_line >= self._every_s or step == self._steps):
             self._bar.console.print(text)
             self._last_line = now
         if step == self._steps:

@@ -14,7 +14,7 @@ from usfm_bench.data.burned_in import MIN_PIXELS
 from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION
 from usfm_bench.data.sample import Image
-from usfm_bench.errors import capped
+from usfm_bench.errors import capped, listed
 
 THRESHOLDS = (
     f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or at most {MAX_BITS} of 63 bits "
@@ -49,7 +49,7 @@ def audit_text(audit: Audit) -> str:
             f"{len(near) - grouped - out} that a split could part",
             [pair_text(pair) for pair in near if pair in audit.loose],
         ),
-        (f"groups of duplicates: {_groups(audit.near_groups)}", [", ".join(group) for group in audit.near_groups]),
+        (f"groups of duplicates: {_groups(audit.near_groups)}", [listed(group, _SHOWN) for group in audit.near_groups]),
         (
             f"contradictory labels among duplicates: {_counted(len(audit.contradictions), 'pair')}",
             map(pair_text, audit.contradictions),
