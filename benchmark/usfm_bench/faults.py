@@ -101,7 +101,7 @@ def _keys(location: Sequence[int | str], values: object) -> Iterator[int | str]:
     """The location without pydantic's names of the types that it tried."""
     for place, part in enumerate(location):
         if (isinstance(values, Mapping) and part in values) or (
-            isinstance(values, (list, tuple)) and isinstance(part, int) and part < len(values)
+            isinstance(values, Sequence) and isinstance(part, int) and part < len(values)
         ):
             values = values[part]
         elif not (isinstance(values, Mapping) and place == len(location) - 1):  # else the key is missing

@@ -42,7 +42,7 @@ def plain_streams() -> None:
 class _Ascii(io.TextIOWrapper):
     """ASCII by another name: Click takes a stream of that name for a mistake, and writes UTF-8 to it."""
 
-    encoding = "ascii, as it was asked for"  # type: ignore[assignment]
+    encoding = "ascii, as it was asked for"
 
 
 def _alike(error: UnicodeError) -> tuple[str | bytes, int]:
