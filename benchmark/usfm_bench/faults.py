@@ -97,16 +97,20 @@ _LIMITS = {
 }
 
 
-def _keys(location: Sequence[int | str], values: object) -> Iterator[int | str]:
+def _keys(location: Sequence[int | str], values: Any) -> Iterator[int | str]:
     """The location without pydantic's names of the types that it tried."""
     for place, part in enumerate(location):
-        if (isinstance(values, Mapping) and part in values) or (
-            isinstance(values, Sequence) and isinstance(part, int) and part < len(values)
-        ):
+        if _holds(values, part):
             values = values[part]
         elif not (isinstance(values, Mapping) and place == len(location) - 1):  # else the key is missing
             continue
         yield part
+
+
+def _holds(values: object, part: int | str) -> bool:
+    if isinstance(values, Mapping):
+        return part in values
+    return isinstance(values, (list, tuple)) and isinstance(part, int) and part < len(values)
 
 
 def _fields(kind: object, parts: Sequence[int | str]) -> list[str]:
