@@ -377,7 +377,7 @@ def test_runs_without_the_suite_are_an_error(check, runs, made):
         ("[]", "is not a baseline"),
         ('{"kind": "other"}', "is not a baseline"),
         ('{"kind": "usfm-bench baseline", "schema_version": 99}', "schema_version is 99, this usfm-bench reads 1"),
-        ('{"kind": "usfm-bench baseline", "schema_version": 1, "suite": "demo"}', "profile: Field required"),
+        ('{"kind": "usfm-bench baseline", "schema_version": 1, "suite": "demo"}', "profile: is missing"),
     ],
 )
 def test_what_is_no_baseline_is_an_error(bench, tmp_path, text, message):

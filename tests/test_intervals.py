@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from scipy.special import expit
 from sklearn import metrics as sk
 
 from usfm_bench.errors import BenchError
@@ -445,7 +446,7 @@ def test_the_point_of_an_interval_is_the_mean_over_seeds_of_the_metric(definitio
 def test_the_point_of_a_weighted_average_is_the_mean_over_seeds(metric):
     probabilities, labels = noisy_predictions()
     ovr = ".ovr" if metric.startswith("AU") else ""
-    interval = classification_interval(DEFINITIONS[f"{metric.lower()}{ovr}.weighted@1"], probabilities, labels)
+    interval = classification_interval(find_definitions([f"{metric.lower()}{ovr}.weighted"])[0], probabilities, labels)
     assert interval.point == pytest.approx(
         np.mean([score_classification(p, labels, "abc")["weighted"][metric] for p in probabilities])
     )
@@ -456,7 +457,7 @@ def test_the_point_of_a_weighted_average_is_the_mean_over_seeds(metric):
 def test_a_binary_metric_has_the_interval_of_its_class(metric):
     probabilities, labels = noisy_predictions()
     [binary] = find_definitions([f"{metric.lower()}.binary[b]"])
-    of_class = classification_interval(DEFINITIONS[f"{metric.lower()}.class@1"], probabilities, labels, only=1)
+    of_class = classification_interval(find_definitions([f"{metric.lower()}.class"])[0], probabilities, labels, only=1)
     assert classification_interval(binary, probabilities, labels, only=1) == of_class
 
 
@@ -533,7 +534,7 @@ EMULATED = {
     "prec": "prec.macro@1",
     "sen": "sen.macro@1",
     "f1": "f1.macro@1",
-    "auroc": "auroc.ovr.macro@1",
+    "auroc": "auroc.ovr.macro@2",
 }
 
 
@@ -556,7 +557,7 @@ def test_the_jackknife_interval_of_auroc_covers_about_95_percent():
         score = labels * (1 + rng.normal(0, shift_sd, (seeds, 1))) + rng.normal(0, case_sd, n)
         score += rng.normal(0, rest_sd, (seeds, n))
         interval = classification_interval(
-            DEFINITIONS["auroc.class@1"], np.stack([-score, score], axis=2), labels, only=1
+            DEFINITIONS["auroc.class@2"], np.stack([expit(-score), expit(score)], axis=2), labels, only=1
         )
         covered += interval.low <= truth <= interval.high
     assert 0.925 <= covered / draws <= 0.976

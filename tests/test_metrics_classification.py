@@ -1,6 +1,8 @@
 """Classification metrics against scikit-learn and by hand, what an absent class gets, and what their ids mean."""
 
+import decimal
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -13,8 +15,16 @@ from sklearn import metrics as sk
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
 from usfm_bench.metrics.calibration import BINS, brier_scores, calibration_error, confidence_bins
-from usfm_bench.metrics.classification import PER_CLASS, against_the_rest, class_definition_id, score_classification
+from usfm_bench.metrics.classification import (
+    PER_CLASS,
+    RANKED,
+    against_the_rest,
+    class_definition_id,
+    score_classification,
+)
+from usfm_bench.predictions import log_odds, log_odds_of, softmax
 from usfm_bench.scoring import PROBABILITY, probabilities_of, summarise
+from usfm_bench.stats.delete_one import class_metric
 
 CLASSES = ("benign", "malignant", "normal", "other", "cyst")
 FEW = settings(max_examples=12, deadline=None)
@@ -358,6 +368,51 @@ def test_a_trials_scores_come_from_the_table_of_cases():
         summarise(table.assign(label=[0, 5, 0, 1]), {}, CLASSES[:3])
 
 
+def exact_log_odds(logits, k):
+    """Of one case, by 60 digits; to 10 decimals, beyond which 64 bits cannot tell cases apart."""
+    with decimal.localcontext(prec=60):
+        others = [Decimal(z).exp() for j, z in enumerate(logits) if j != k]
+        return round(Decimal(logits[k]) - sum(others).ln(), 10)
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(2, 4), st.sampled_from([3, 40, 300]))
+def test_areas_rank_saturated_probabilities_by_their_exact_log_odds(seed, n_classes, spread):
+    rng = np.random.default_rng(seed)
+    logits = np.sort(rng.integers(-spread, spread + 1, (25, n_classes)), axis=1)  # no permutations, so no ties of sums
+    logits, labels = np.roll(logits, rng.integers(n_classes)), rng.integers(0, n_classes, 25)
+    probabilities = softmax(logits.astype(np.float32))
+    for k in np.unique(labels).tolist():
+        if (labels == k).all():
+            continue
+        exact = [exact_log_odds(case, k) for case in logits.tolist()]
+        ranks = np.searchsorted(sorted(set(exact)), exact)
+        found = against_the_rest(probabilities, labels, k)
+        assert found["AUROC"] == pytest.approx(sk.roc_auc_score(labels == k, ranks), abs=1e-12)
+        assert found["AUPRC"] == pytest.approx(sk.average_precision_score(labels == k, ranks), abs=1e-12)
+        alone = class_metric("AUROC", "class", probabilities, labels, np.arange(25), only=k)
+        assert alone[0] == pytest.approx(found["AUROC"], abs=1e-12)
+
+
+@FEW
+@given(st.integers(0, 2**32), st.sampled_from([1, 30, 200, 5000]))
+def test_two_classes_agree_on_their_auroc_however_sure_a_model_is(seed, spread):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(30) % 2
+    logits = np.stack([np.zeros(30), spread * rng.normal(2 + labels, 1)], axis=1).astype(np.float32)
+    first, second = (against_the_rest(softmax(logits), labels, k) for k in (0, 1))
+    assert first["AUROC"] == second["AUROC"]
+    if spread < 5000:  # beyond, 64 bits hold no odds
+        assert second["AUROC"] == sk.roc_auc_score(labels, logits[:, 1])
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(1, 5))
+def test_log_odds_of_probabilities_and_of_logits_are_the_same(seed, n_classes):
+    logits = np.random.default_rng(seed).normal(0, 30, (20, n_classes))
+    np.testing.assert_allclose(log_odds_of(softmax(logits)), log_odds(logits), rtol=1e-12, atol=1e-12)
+
+
 def test_every_metric_has_a_versioned_definition():
     scores = score(PREDICTED, LABELS)
     assert {d.name for d in primary("classification")} == set(scores) - NOT_METRICS
@@ -374,7 +429,7 @@ def test_every_metric_of_one_class_has_an_id_for_each_averaging(metric):
     name = metric.lower()
     ids = [f"{name}{ovr}.macro", f"{name}{ovr}.weighted", f"{name}.class", f"{name}.binary[cyst]"]
     found = find_definitions(ids)
-    assert [d.id for d in found] == [f"{ident}@1" for ident in ids]
+    assert [d.id for d in found] == [f"{ident}@{2 if metric in RANKED else 1}" for ident in ids]
     assert [d.averaging for d in found] == ["macro", "weighted", "class", "binary"]
     assert {(d.name, d.range, d.higher_is_better) for d in found} == {(metric, (0.0, 1.0), True)}
 
@@ -389,7 +444,7 @@ def test_a_binary_id_names_its_positive_class(ident):
 
 @pytest.mark.parametrize("positive", ["BI-RADS 4", "a.b", "µ", "class[1]"])
 def test_a_class_may_have_any_name_in_a_binary_id(positive):
-    assert find_definitions([f"auprc.binary[{positive}]@1"])[0].positive == positive
+    assert find_definitions([f"auprc.binary[{positive}]@2"])[0].positive == positive
 
 
 @pytest.mark.parametrize("metric", ["mcc", "kappa", "ece", "brier", "dsc"])
@@ -405,7 +460,7 @@ def test_every_unknown_id_is_in_one_message_with_the_nearest_known_one():
     assert [line.partition(". ")[0].removeprefix("Unknown definition ") for line in lines] == [
         *("'f1.marco@1'", "'auroc.macro'", "'f1.macro@2'", "'usfm-rep'"),
     ]
-    for line, near in zip(lines, ["f1.macro@1", "auroc.ovr.macro@1", "f1.macro@1", "usfm-repo"], strict=True):
+    for line, near in zip(lines, ["f1.macro@1", "auroc.ovr.macro@2", "f1.macro@1", "usfm-repo"], strict=True):
         assert f"Did you mean '{near}'?" in line
 
 

@@ -225,9 +225,9 @@ def test_patterns(pattern, name, found):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "options.images: Field required"),
+        ({}, "options.images: is missing"),
         ({"images": "x.png"}, "has no {id}"),
-        ({"images": "{id}.png", "mask": "m"}, "options.mask: Extra inputs"),
+        ({"images": "{id}.png", "mask": "m"}, "options.mask: unknown key"),
         ({"images": "{id}.png", "patient": "("}, "no regular expression"),
         ({"images": "{id}.png", "patient": "a"}, "needs one group"),
         ({"images": "{id}.png", "label_from": "colours"}, "label_from: colours` needs"),

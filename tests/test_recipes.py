@@ -51,8 +51,8 @@ def test_all_faults_of_an_own_profile_are_told_at_once_with_the_nearest_key(own)
     path = own("extends: smoke\nsegmentation: {epochs: 0, loss: focal}\nclassification: {samplng: balanced, lr: fast}")
     assert faults_of(load_profile, path) == [
         f"{path}: segmentation.loss: is a setting of classification alone",
-        f"{path}: segmentation.epochs: Input should be greater than or equal to 1",
-        f"{path}: classification.lr: Input should be a valid number, unable to parse string as a number",
+        f"{path}: segmentation.epochs: must be at least 1, not 0",
+        f"{path}: classification.lr: expected a number, not 'fast'",
         f"{path}: classification.samplng: unknown key. Did you mean 'sampling'?",
     ]
 

@@ -10,8 +10,9 @@ import torch
 
 from usfm_bench import atomic
 from usfm_bench.errors import BenchError
+from usfm_bench.file_names import encode_name
 from usfm_bench.locks import LockHeldError
-from usfm_bench.results.store import Store, encode_name, read_record
+from usfm_bench.results.store import Store, read_record
 
 
 def test_names_are_percent_encoded_and_never_leave_the_folder():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import expit
 from sklearn import metrics as sk
 
 from invented import invent_store
@@ -24,7 +25,7 @@ from usfm_bench.metrics.operating import (
     threshold_for_f1,
     threshold_for_specificity,
 )
-from usfm_bench.predictions import ClassificationPredictions, softmax
+from usfm_bench.predictions import ClassificationPredictions, log_odds, softmax
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.decisions import tuning_notes
 from usfm_bench.reporting.rows import classification_rows
@@ -160,12 +161,13 @@ def test_the_table_of_cases_has_what_was_chosen():
     # The same cases on both sides: one of them has the threshold itself as its score, and is called positive.
     predictions = replace(drawn, val_logits=drawn.logits, val_labels=drawn.labels)
     tuned = tune(predictions, "malignant")
-    assert tuned.thresholds["f1"] in predictions.probabilities[:, 2]
+    odds = log_odds(predictions.logits)[:, 2]
+    assert tuned.thresholds["f1"] in odds
     cases = score_cases(predictions, who_of(predictions), tuned=tuned)
     scaled = cases[[f"t_{name}" for name in CLASSES]].to_numpy()
     np.testing.assert_allclose(scaled, softmax(predictions.logits / np.float64(tuned.temperature)))
     for rule in ("f1", *SPECIFICITIES):
-        expected = predictions.probabilities[:, 2] >= tuned.thresholds[rule]
+        expected = odds >= tuned.thresholds[rule]
         assert cases[f"at_{rule}"].tolist() == expected.tolist()
     assert (tuned.positive, tuned.n, tuned.n_positive) == ("malignant", 40, int((predictions.val_labels == 2).sum()))
 
@@ -195,8 +197,8 @@ def test_rows_are_those_of_the_thresholds_of_each_seed(store, report):
     found = []
     for folder, record in store.finished("demo"):
         kept = load_predictions(folder / "predictions.npz")
-        true, said = kept.labels == 2, kept.probabilities[:, 2] >= record.tuned.thresholds["spec90"]
-        val = softmax(kept.val_logits)[:, 2] >= record.tuned.thresholds["spec90"]
+        true, said = kept.labels == 2, log_odds(kept.logits)[:, 2] >= record.tuned.thresholds["spec90"]
+        val = log_odds(kept.val_logits)[:, 2] >= record.tuned.thresholds["spec90"]
         assert (~val[kept.val_labels != 2]).mean() >= 0.9
         scaled = softmax(kept.logits, record.tuned.temperature)
         found.append(
@@ -206,13 +208,13 @@ def test_rows_are_those_of_the_thresholds_of_each_seed(store, report):
                 ((scaled - np.eye(3)[kept.labels]) ** 2).sum(axis=1).mean(),
             ]
         )
-    names = [f"{name}.binary[malignant].val_spec90@1" for name in ("sen", "spec", "prec", "f1", "bacc")]
+    names = [f"{name}.binary[malignant].val_spec90@2" for name in ("sen", "spec", "prec", "f1", "bacc")]
     assert [rows[name].mean for name in [*names, "brier.temperature@1"]] == pytest.approx(np.mean(found, axis=0))
     row = rows[names[0]]
     assert (row.metric, row.label, row.n_cases, row.n_seeds) == ("SEN@SPEC90", "malignant", 5, 2)
     assert row.ci_low < row.mean < row.ci_high
     # No threshold: the decision by the largest probability, as the rows by class have it.
-    assert rows["sen.binary[malignant].val_f1@1"].mean != rows["sen.class@1"].mean
+    assert rows["sen.binary[malignant].val_f1@2"].mean != rows["sen.class@1"].mean
 
 
 def test_tables_show_each_rule_with_its_threshold(report):
@@ -223,7 +225,7 @@ def test_tables_show_each_rule_with_its_threshold(report):
         *("largest probability", "highest F1", "specificity of 90 %", "specificity of 95 %")
     ]
     assert {line[header.index("In validation")] for line in body[1:]} == {"5 of 60"}
-    low, high = sorted(record.tuned.thresholds["f1"] for record in report.results[0].records)
+    low, high = sorted(expit(record.tuned.thresholds["f1"]) for record in report.results[0].records)
     assert body[1][header.index("Threshold")] == f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f})"
     assert "Decisions by thresholds chosen" in render([report], "latex")
     assert [note for note in report.notes if "validation cases of class malignant: 5, few" in note]
@@ -236,6 +238,30 @@ def test_definitions_are_found_by_their_ids_and_need_the_class_of_the_entry(repo
     assert [len(list(classification_rows(results, d))) for d in asked] == [1, 1, 0]
     with pytest.raises(BenchError, match="AUROC is no metric of decisions"):
         find_definitions(["auroc.binary[malignant].val_f1"])
+
+
+def test_thresholds_part_cases_whose_probabilities_are_all_one():
+    logits = np.array([[0, 90], [0, 60], [0, 50], [0, 45], [0, -3]], dtype=np.float32)
+    labels = np.array([1, 1, 0, 0, 0])
+    tuned = choose(logits, labels, ("no", "yes"), "yes")
+    # Positives 90 and 60 stand above all negatives: F1 is 1 at 60, and the specificity is 1 just above 50.
+    assert tuned.thresholds == {"f1": 60, "spec90": np.nextafter(50, 60), "spec95": np.nextafter(50, 60)}
+    assert tuned.probability("f1") == 1
+    said = ClassificationPredictions(tuple("abcde"), logits, labels, ("no", "yes"))
+    cases = score_cases(said, who_of(said), tuned=tuned)
+    assert cases["at_spec90"].tolist() == [True, True, False, False, False]
+
+
+def test_thresholds_of_an_earlier_version_are_left_out_until_they_are_chosen_anew(make_store):
+    runs = make_store(models=[MICRO], datasets=["tiny-clinical"], seeds=2)
+    [(folder, record), _] = runs.finished("demo")
+    old = record.model_copy(update={"tuned": replace(record.tuned, version=1)})
+    (folder / "record.json").write_text(old.model_dump_json())
+    report = build_report(runs, "demo")
+    assert not [row for row in report.rows if "@" in row.metric]
+    assert [note for note in report.notes if "chose them otherwise" in note]
+    assert update_trial(folder, old)
+    assert [row for row in build_report(runs, "demo").rows if "@" in row.metric]
 
 
 def test_trials_of_an_earlier_version_have_no_such_rows_until_they_are_run_again(make_store):

@@ -46,8 +46,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: b
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    """Write a UTF-8 text file atomically; bytes of a file's name that are no UTF-8 stand as escapes."""
+    write_atomic(path, lambda stream: stream.write(text.encode(errors="backslashreplace")))
 
 
 def check_writable(folder: Path) -> None:

@@ -33,7 +33,7 @@ def marked(grid: Grid, names: Collection[str], mark: str) -> Grid:
 def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str]) -> list[str]:
     """Lines of a table; the columns in `left` to the left, figures to the right."""
     lines = [[escaped(cell) for cell in line] for line in (header, *body)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    widths = [max(2, *(len(line[i]) for line in lines)) for i in range(len(header))]  # a rule needs a dash and a colon
     rule = [
         ":" + "-" * (w - 1) if name in left else "-" * (w - 1) + ":" for name, w in zip(header, widths, strict=True)
     ]
@@ -49,9 +49,27 @@ def escaped(text: str) -> str:
     plain = printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("](", "]\\(")
     plain = re.sub(r"&(?=#?\w+;)", "&amp;", plain)
     plain = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)
-    return re.sub(r"(?<!\w)_(?=\w)|(?<=\w)_(?!\w)", r"\\_", plain)
+    plain = plain.replace("~", "\\~").replace("$", "\\$")
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", plain)
+
+
+def bullet(text: str) -> str:
+    """A line of a list that shows the text as it is, whatever list, heading or box the text seems to begin."""
+    return "- " + re.sub(r"^(\s*\d*)([#>+=\-.)\[])", r"\1\\\2", escaped(text))
 
 
 def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey and XML forbids, and on one line."""
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c for c in text)
+    """Without control characters, which a terminal would obey and XML forbids, and on one line.
+
+    Those that turn the direction of what follows are among them. Joiners and the like stay, since scripts need them.
+    """
+    return "".join(" " if unicodedata.category(c) in _UNPRINTABLE or c in _OTHERS else c for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Every line of a text `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+_OTHERS = "\ufffe\uffff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -13,6 +13,7 @@ from usfm_bench.catalog import resolve
 from usfm_bench.config import Settings, SplitSpec, Task, TrainingSpec, TrialSpec
 from usfm_bench.data.spec import DatasetSpec, find_dataset
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.faults import in_words
 from usfm_bench.recipes import Profile, ProfileName, load_profile
 from usfm_bench.resources import load_yaml
 
@@ -189,5 +190,4 @@ def _validated(kind: type[S], values: object, path: Path) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise BenchError("\n".join(faults)) from None
+        raise BenchError("\n".join(in_words(error, kind, values, path.name))) from None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from usfm_bench.config import CLASSIFICATION_ONLY, Task, TrainingSpec
 from usfm_bench.errors import BenchError, did_you_mean, unknown
+from usfm_bench.faults import faults
 from usfm_bench.resources import load_yaml
 
 ProfileName = Literal["paper", "quick", "smoke"]
@@ -118,10 +119,6 @@ def _faults(values: Mapping[str, Any], task: Task, where: str, *, only_keys: boo
     try:
         TrainingSpec.model_validate(values)
     except ValidationError as error:
-        for fault in error.errors():
-            key = ".".join(map(str, fault["loc"]))
-            said = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] == "extra_forbidden":
-                said = f"unknown key.{did_you_mean(key, TrainingSpec.model_fields)}"
+        for key, said in faults(error, TrainingSpec, values):
             if key or not only_keys:
                 yield f"{where}.{key}: {said}" if key else f"{where}: {said}"

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, listed
 from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.operating import Tuned, choose
 from usfm_bench.metrics.segmentation import primary_definitions, score_segmentation
-from usfm_bench.predictions import Predictions, SegmentationPredictions, softmax
+from usfm_bench.predictions import Predictions, SegmentationPredictions, log_odds, softmax
 
 _SHOWN = 5
 PROBABILITY = "p_"
@@ -64,7 +64,7 @@ def score_cases(
     """
     ids = list(predictions.case_ids)
     if unknown := sorted(set(ids) - set(who["case_id"])):
-        raise BenchError(f"predictions of cases that the table of cases lacks: {', '.join(unknown[:_SHOWN])}.")
+        raise BenchError(f"predictions of cases that the table of cases lacks: {listed(unknown, _SHOWN)}.")
     rows = who.set_index("case_id").loc[ids].reset_index()[list(WHO)]
     if isinstance(predictions, SegmentationPredictions):
         scores = score_segmentation(
@@ -87,7 +87,8 @@ def score_cases(
         for name, column in zip(predictions.classes, scaled.T, strict=True):
             scores[SCALED + name] = column
         for rule, threshold in tuned.thresholds.items():
-            scores[DECISION + rule] = scores[PROBABILITY + str(tuned.positive)] >= threshold
+            odds = log_odds(predictions.logits)[:, predictions.classes.index(str(tuned.positive))]
+            scores[DECISION + rule] = odds >= threshold
     return pd.concat([rows, scores], axis=1)
 
 

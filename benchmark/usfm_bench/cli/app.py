@@ -8,7 +8,10 @@ import typer
 
 from usfm_bench import __version__
 from usfm_bench.cli import baseline, check, claims, data, models, pretrain, report, run, score
-from usfm_bench.errors import BenchError
+from usfm_bench.cli.output import plain_streams, say_error
+from usfm_bench.errors import BenchError, capped
+
+_ALL = "; of a data set, `usfm-bench data verify NAME --format json` lists all"
 
 app = typer.Typer(
     name="usfm-bench",
@@ -40,8 +43,9 @@ def _version(
 
 def main() -> None:
     """Run the command line. A fault that the user can mend is one message on stderr and exit code 2."""
+    plain_streams()
     try:
         app()
     except BenchError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        say_error("\n".join(capped(str(error).split("\n"), hint=_ALL)))
         sys.exit(2)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from usfm_bench.cli.options import TextFormat
+from usfm_bench.pipe_table import printable_lines
 
 EXAMPLES = (
     "Example: `usfm-bench claims reports/reference/paper_tables.yaml`. The file: `rows: [{table, dataset, task, model, "
@@ -23,6 +24,7 @@ def claims(
     from usfm_bench.reporting.claims import check_claims, claims_json, claims_text, load_claims
 
     verdicts = check_claims(load_claims(file))
-    typer.echo((claims_json if form is TextFormat.json else claims_text)(verdicts), nl=False)
+    text = claims_json(verdicts) if form is TextFormat.json else printable_lines(claims_text(verdicts))
+    typer.echo(text, nl=False)
     if any(verdict.verdict == "impossible" for verdict in verdicts):
         raise typer.Exit(1)

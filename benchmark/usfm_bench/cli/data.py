@@ -11,6 +11,9 @@ import typer
 from usfm_bench.cli import data_add
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
+from usfm_bench.cli.output import say_error
+from usfm_bench.errors import capped
+from usfm_bench.pipe_table import printable_lines
 
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
 app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
@@ -79,8 +82,8 @@ def verify(
         print_facts({"dataset": name, "ok": not result.faults, **result.facts, "faults": result.faults}, form)
     else:
         print_facts(result.facts, form)
-        for fault in result.faults:
-            typer.secho(f"error: {fault}", fg="red", err=True)
+        for fault in capped(result.faults, hint="; --format json has all"):
+            say_error(fault)
         typer.echo(f"{len(result.faults)} faults." if result.faults else "No faults.")
     raise typer.Exit(2 if result.faults else 0)
 
@@ -125,7 +128,7 @@ def audit(
     if form is TextFormat.json:
         print_facts(audit_json(found), form)
     else:
-        typer.echo(audit_text(found))
+        typer.echo(printable_lines(audit_text(found)))
     raise typer.Exit(1 if fail_on is FailOn.leak and found.leaks else 0)
 
 

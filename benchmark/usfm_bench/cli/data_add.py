@@ -10,6 +10,7 @@ import typer
 
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
+from usfm_bench.pipe_table import printable_lines
 
 EXAMPLES = (
     "Examples: `usfm-bench data add clinic ~/images` · `usfm-bench data add clinic images.zip --organ thyroid` · "
@@ -50,7 +51,7 @@ def add(
         return
     print_facts(added.facts, form)
     for note in added.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(printable_lines(f"note: {note}"))
     typer.echo("\nNext:\n")
     for command in added.commands:
         typer.echo(command)

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 
 from usfm_bench.cli.options import TextFormat
+from usfm_bench.errors import capped, listed
+from usfm_bench.pipe_table import printable, printable_lines
 
 
 def print_facts(facts: Any, form: TextFormat) -> None:
@@ -26,7 +28,7 @@ def print_facts(facts: Any, form: TextFormat) -> None:
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{key}: {item}" for key, item in value.items()]
+        return capped([printable(f"{key}: {item}") for key, item in value.items()], hint="; --format json has all")
     if isinstance(value, (list, tuple)):
-        return [", ".join(map(str, value))]
-    return str(value).split("\n")
+        return [printable(listed(list(map(str, value))))]
+    return printable_lines(str(value)).split("\n")

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from usfm_bench.cli.output import console
 from usfm_bench.config import TrialSpec
+from usfm_bench.errors import capped
 from usfm_bench.execution.outcome import Event, Notice, Outcome, Tick
+from usfm_bench.pipe_table import printable_lines
 
 _STYLES = {
     "done": "[green]done[/]",
@@ -25,7 +27,7 @@ class RunProgress:
     """Bars in a terminal; plain lines elsewhere. The overall bar counts epochs, for a useful time left."""
 
     def __init__(self, trials: Sequence[TrialSpec]) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -49,7 +51,7 @@ class RunProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(escape(text))
+        self._bars.console.print(_text(text))
 
     def keep(self, trials: Sequence[TrialSpec]) -> None:
         """Trials that were finished before."""
@@ -68,8 +70,8 @@ class RunProgress:
             return
         self._end(event.spec)
         self._bars.console.print(
-            f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {escape(self._name(event))}  "
-            f"{escape(event.message)}"
+            f"[dim]{self._ended:>3}/{self._total}[/] {_STYLES[event.status]} {_text(self._name(event))}  "
+            f"{_text(_short(event.message))}"
         )
 
     @staticmethod
@@ -83,7 +85,7 @@ class RunProgress:
         if label not in self._running:
             # Short enough for a terminal of 80 columns; the line at the trial's end names it in full.
             name = f"  {tick.spec.model} seed {tick.spec.seed}"
-            self._running[label] = self._bars.add_task(escape(name), total=epochs, state="")
+            self._running[label] = self._bars.add_task(_text(name), total=epochs, state="")
         score = tick.row["val_score"]
         state = f"epoch {done}/{epochs}  loss {tick.row['loss']:.3f}" + ("" if score != score else f"  val {score:.3f}")
         self._bars.update(self._running[label], completed=done, state=state)
@@ -98,6 +100,15 @@ class RunProgress:
     def _advance(self, label: str, left: int) -> None:
         self._bars.update(self._overall, advance=self._left[label] - left, state=f"{self._ended}/{self._total} ended")
         self._left[label] = left
+
+
+def _text(words: str) -> str:
+    """Words that are no markup and no command to the terminal."""
+    return escape(printable_lines(words))
+
+
+def _short(message: str) -> str:
+    return "\n".join(capped(message.split("\n"), hint="; `usfm-bench data verify NAME --format json` lists all"))
 
 
 class PretrainProgress:
@@ -128,11 +139,11 @@ class PretrainProgress:
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True, highlight=False, soft_wrap=True),
+                console=console(),
                 transient=True,
             )
             self._task = self._bar.add_task("", total=self._steps)
-            if self._bar.console.is_terminal:
+            if self._bar.console.is_interactive:
                 self._bar.start()
         step = int(row["step"])
         text = (
@@ -141,7 +152,7 @@ class PretrainProgress:
         )
         self._bar.update(self._task, completed=step, description=text)
         now = time.monotonic()
-        if not self._bar.console.is_terminal and (now - self._last_line >= self._every_s or step == self._steps):
+        if not self._bar.console.is_interactive and (now - self._last_line >= self._every_s or step == self._steps):
             self._bar.console.print(text)
             self._last_line = now
         if step == self._steps:

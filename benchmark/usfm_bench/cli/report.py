@@ -89,8 +89,8 @@ def report(
 
 def _draw(reports: list[Report], store: Store, folder: Path) -> None:
     """Figures of each suite, in a folder of its own where there are several."""
+    from usfm_bench.file_names import encode_name
     from usfm_bench.reporting.figures import draw_all, write_figures
-    from usfm_bench.results.store import encode_name
 
     for report in reports:
         place = folder / encode_name(report.suite) if len(reports) > 1 else folder

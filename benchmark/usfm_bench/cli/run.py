@@ -10,6 +10,7 @@ import typer
 
 from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, parse_seeds, split_names
 from usfm_bench.errors import BenchError
+from usfm_bench.pipe_table import printable
 
 if TYPE_CHECKING:
     from usfm_bench.config import TrialSpec
@@ -165,7 +166,7 @@ def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: b
             state = "done" if store.record(spec) else "to do"
         if state.startswith("to do"):
             state += _missing(spec, data_root)
-        typer.echo(f"{spec.label}  [{spec.profile}]  {state}")
+        typer.echo(printable(f"{spec.label}  [{spec.profile}]  {state}"))
     typer.echo(f"{len(trials)} trials. Whether data or weights have changed is checked by the run itself.", err=True)
 
 

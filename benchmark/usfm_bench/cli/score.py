@@ -126,6 +126,7 @@ def _write(
     import pandas as pd
 
     from usfm_bench.atomic import write_atomic, write_text
+    from usfm_bench.csv_cells import guarded_frame
     from usfm_bench.reporting import render_scores
     from usfm_bench.results.frames import identified
 
@@ -135,7 +136,7 @@ def _write(
         write_atomic(
             cases,
             lambda stream: (
-                frame.to_csv(stream, index=False)
+                guarded_frame(frame).to_csv(stream, index=False)
                 if cases.suffix.lower() == ".csv"
                 else frame.to_parquet(stream, index=False)
             ),

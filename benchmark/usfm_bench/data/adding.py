@@ -25,6 +25,7 @@ from usfm_bench.data.registry_file import append_entry, check_new_name, registry
 from usfm_bench.data.spec import DatasetSpec, Task
 from usfm_bench.data.splits import split_dataset
 from usfm_bench.errors import BenchError, DataError, unknown
+from usfm_bench.faults import said
 
 SUITES: dict[Task, str] = {"classification": "clinical-cls", "segmentation": "clinical-seg"}
 """Suites that run on anybody's own images."""
@@ -87,7 +88,7 @@ def _check(request: Request, registry: Path) -> None:
     try:
         TypeAdapter(PatientRegex).validate_python(request.patient)
     except ValidationError as error:
-        raise BenchError(f"--patient '{request.patient}': {error.errors()[0]['msg']}") from None
+        raise BenchError(f"--patient '{request.patient}': {said(error.errors()[0])}") from None
 
 
 def _add_folder(request: Request, place: Path, registry: Path) -> Added:

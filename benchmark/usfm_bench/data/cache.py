@@ -45,6 +45,7 @@ _SCHEMA = pa.schema(
     }
 )
 _Bytes = NDArray[np.uint8]
+_LONGEST = 120  # characters of a data set's name; what stands behind it in the file's name has a hash of the rest
 _BATCH = 64  # rows written at once: bounds the memory
 
 
@@ -112,7 +113,7 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
     place = content_hash([str(root.resolve()), reading])
     key = content_hash([place, _code(), _listing(root, files)])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", spec.name.partition("@")[0])  # parts of a data set have its pixels
-    return ImageCache(folder / f"{name}-v{spec.version}-{place[:12]}.arrow", key)
+    return ImageCache(folder / f"{name[:_LONGEST]}-v{spec.version}-{place[:12]}.arrow", key)
 
 
 def _listing(root: Path, files: set[Path]) -> list[list[Any]]:

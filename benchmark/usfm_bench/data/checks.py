@@ -28,7 +28,7 @@ from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.data.splits import split_dataset, twins_of
 from usfm_bench.data.subsample import thin_out
-from usfm_bench.errors import DataError
+from usfm_bench.errors import DataError, listed
 
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar"}
 
@@ -182,7 +182,7 @@ def contradictions(samples: Sequence[Sample]) -> list[str]:
     for sample in samples:
         by_pixels.setdefault(sample.pixel_hash, []).append(sample)
     return [
-        f"Same pixels, different labels: {', '.join(s.case.case_id for s in twins)}. Exclude them by name."
+        f"Same pixels, different labels: {listed([s.case.case_id for s in twins])}. Exclude them by name."
         for twins in by_pixels.values()
         if len({s.case.label for s in twins}) > 1
     ]

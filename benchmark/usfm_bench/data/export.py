@@ -22,9 +22,11 @@ import yaml
 from usfm_bench import __version__
 from usfm_bench.atomic import write_atomic
 from usfm_bench.cores import available_cores
+from usfm_bench.csv_cells import guarded
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.sample import Sample, Spacing
 from usfm_bench.errors import BenchError
+from usfm_bench.file_names import encode_name
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
 Write = Callable[[str, bytes], None]
@@ -73,7 +75,7 @@ def export_dataset(dataset: Dataset, size: int, out: Path) -> dict[str, Any]:
         "images": len(samples),
         "lesions without a pixel left": lost,
         "made from": _origin(dataset, size),
-        "to use it": f"unpack it in DATA_ROOT and give --registry DATA_ROOT/{name}/datasets.yaml",
+        "to use it": f"unpack it in DATA_ROOT and give --registry DATA_ROOT/{encode_name(name)}/datasets.yaml",
     }
 
 
@@ -101,20 +103,20 @@ def _add_files(dataset: Dataset, samples: list[Sample], name: str, size: int, ad
     """Add every file to the archive; returns how many lesions vanished."""
     in_order = dict.fromkeys(sample.group_id for sample in samples)  # of the case ids, as the files
     patients = {group: f"{i:05d}" for i, group in enumerate(in_order, start=1)}
-    rows, lost = [], 0
+    rows, lost, place = [], 0, encode_name(name)
     with ThreadPoolExecutor(available_cores()) as pool:
         for number, (sample, small) in enumerate(
             zip(samples, pool.map(lambda sample: shrink(sample, size), samples), strict=True), start=1
         ):
             image, mask = f"images/{number:05d}.png", f"masks/{number:05d}.png" if small.mask is not None else ""
-            add(f"{name}/{image}", small.image)
+            add(f"{place}/{image}", small.image)
             if small.mask is not None:
-                add(f"{name}/{mask}", small.mask)
+                add(f"{place}/{mask}", small.mask)
             lost += small.lost
             spacing = small.spacing or ("", "")
-            rows.append((image, sample.case.label or "", patients[sample.group_id], mask, *spacing))
-    add(f"{name}/manifest.csv", _csv(rows))
-    add(f"{name}/datasets.yaml", _entry(dataset, name, size))
+            rows.append((image, guarded(sample.case.label or ""), patients[sample.group_id], mask, *spacing))
+    add(f"{place}/manifest.csv", _csv(rows))
+    add(f"{place}/datasets.yaml", _entry(dataset, name, size))
     return lost
 
 
@@ -127,7 +129,7 @@ def _entry(dataset: Dataset, name: str, size: int) -> bytes:
         "tasks": list(spec.tasks),
         "organ": spec.organ,
         "layout": "manifest",
-        "path": f"{name}/manifest.csv",
+        "path": f"{encode_name(name)}/manifest.csv",
         "classes": list(dataset.classes),
         "grouped_by": dataset.grouped_by,
         "synthetic": spec.synthetic,

@@ -13,7 +13,7 @@ from usfm_bench.data.alike import only_one, tidy
 from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.sample import Sample, Side
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError, did_you_mean
+from usfm_bench.errors import DataError, did_you_mean, listed
 
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 _SHOWN = 5
@@ -98,9 +98,9 @@ def _listed(samples: Sequence[Sample], path: Path, left_out: Collection[str]) ->
     lost, strange = [i for i in ids if i not in found], [i for i in found if i not in {*ids, *left_out}]
     if strange:
         hint = did_you_mean(strange[0], lost)
-        faults.append(f"{path}: names {len(strange)} cases that are not here: {', '.join(strange[:_SHOWN])}.{hint}")
+        faults.append(f"{path}: names {len(strange)} cases that are not here: {listed(strange, _SHOWN)}.{hint}")
     if lost:
-        faults.append(f"{path}: does not name {len(lost)} cases: {', '.join(lost[:_SHOWN])}.")
+        faults.append(f"{path}: does not name {len(lost)} cases: {listed(lost, _SHOWN)}.")
     if faults:
         raise DataError("\n".join(faults))
     return [found[case_id] for case_id in ids]

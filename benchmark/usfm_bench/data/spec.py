@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.faults import in_words, said
 from usfm_bench.resources import load_yaml, resource
 
 Task = Literal["segmentation", "classification"]
@@ -191,10 +192,12 @@ def load_registry(extra: Path | None = None) -> dict[str, DatasetSpec]:
         if "@" in name:
             faults.append(f"{path.name}: {name}: a name without '@', please: it stands before parts of a data set")
             continue
+        values: dict[str, Any] = {}
         try:
-            specs[name] = DatasetSpec.model_validate({**_merged(name, entries), "name": name})
+            values = {**_merged(name, entries), "name": name}
+            specs[name] = DatasetSpec.model_validate(values)
         except ValidationError as error:
-            faults += [f"{path.name}: {name}.{_where(e['loc'])}: {e['msg']}" for e in error.errors()]
+            faults += in_words(error, DatasetSpec, values, f"{path.name}: {name}", ".")
         except BenchError as error:
             faults.append(f"{path.name}: {name}: {error}")
     if faults:
@@ -233,7 +236,7 @@ def _with_part(spec: DatasetSpec, part: str) -> DatasetSpec:
     try:
         subset = TrainingSubset(prevalence=share) if label else TrainingSubset(fraction=share)
     except ValidationError as error:
-        raise BenchError(f"{spec.name}@{part}: {error.errors()[0]['msg'].replace('Input', 'the share')}.") from None
+        raise BenchError(f"{spec.name}@{part}: the share {said(error.errors()[0])}.") from None
     shown = f"{label}={100 * share:g}%" if label else f"{100 * share:g}%"
     return spec.model_copy(update={"name": f"{spec.name}@{shown}", "training": subset})
 
@@ -276,7 +279,3 @@ def _check_form(entry: Any) -> None:
         raise BenchError("options: expected a mapping")
     if not isinstance(entry.get("extends", ""), str):
         raise BenchError("extends: expected the name of one entry")
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.errors import BenchError
+from usfm_bench.errors import BenchError, capped
 from usfm_bench.metrics.calibration import brier_scores, calibration_error
 from usfm_bench.metrics.definitions import FAMILIES, Averaging, Definition, define
+from usfm_bench.predictions import log_odds_of
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -65,7 +66,8 @@ def against_the_rest(probabilities: Floats, labels: Labels, k: int) -> dict[str,
     """ACC, BACC, SEN, SPEC, PREC, F1, AUROC and AUPRC of class k as the positive one; NaN where undefined."""
     from sklearn import metrics as sk  # takes over a second to import, which `check` can do without
 
-    true, said, score = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
+    true, said = labels == k, probabilities.argmax(axis=1) == k
+    score = log_odds_of(probabilities)[:, k]
     both = 0 < true.sum() < len(true)
     sensitivity = sk.recall_score(true, said, zero_division=np.nan)
     specificity = sk.recall_score(~true, ~said, zero_division=np.nan)
@@ -108,8 +110,7 @@ def check_probabilities(
         for i in np.flatnonzero((labels < 0) | (labels >= len(classes)))
     ]
     if faults:
-        more = [f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        raise BenchError("\n".join([*faults[:_SHOWN], *more]))
+        raise BenchError("\n".join(capped(faults, _SHOWN)))
 
 
 def matthews(labels: Labels, predicted: Labels) -> float:
@@ -136,6 +137,8 @@ def _number(value: Any) -> float | None:
 
 PER_CLASS = ("SEN", "SPEC", "PREC", "F1", "AUROC", "AUPRC")
 """Metrics that a report shows for each class, one against the rest."""
+RANKED = ("AUROC", "AUPRC")
+"""Metrics of the order in which cases stand."""
 _ONE_AGAINST_REST = {
     "ACC": "(TP + TN) / all",
     "BACC": "(SEN + SPEC) / 2",
@@ -143,8 +146,8 @@ _ONE_AGAINST_REST = {
     "SPEC": "TN / (TN + FP)",
     "PREC": "TP / (TP + FP); 0 for a class that is never predicted",
     "F1": "2TP / (2TP + FP + FN)",
-    "AUROC": "area under the ROC curve of the class's probability",
-    "AUPRC": "average precision of the class's probability, without interpolation",
+    "AUROC": "area under the ROC curve of the class's log-odds, log p - log(1 - p)",
+    "AUPRC": "average precision of the class's log-odds, log p - log(1 - p), without interpolation",
 }
 _AVERAGES: dict[Averaging, str] = {
     "macro": "plain mean over the classes present of",
@@ -157,15 +160,20 @@ def class_definition_id(metric: str) -> str:
     """Id of a metric of one class.
 
     >>> class_definition_id("SEN"), class_definition_id("AUROC")
-    ('sen.class@1', 'auroc.class@1')
+    ('sen.class@1', 'auroc.class@2')
     """
-    return f"{metric.lower()}.class@1"
+    return f"{metric.lower()}.class@{_version(metric)}"
+
+
+def _version(metric: str) -> int:
+    # In version 1 areas ranked by probability, of which all near 1 are alike.
+    return 2 if metric in RANKED else 1
 
 
 def _averaged_id(metric: str, averaging: Averaging) -> str:
     # The area's one-against-rest rule is in the id, since one against one is usual too.
-    ovr = ".ovr" if metric in ("AUROC", "AUPRC") and averaging != "class" else ""
-    return f"{metric.lower()}{ovr}.{averaging}@1"
+    ovr = ".ovr" if metric in RANKED and averaging != "class" else ""
+    return f"{metric.lower()}{ovr}.{averaging}@{_version(metric)}"
 
 
 def binary_definition(metric: str, positive: str) -> Definition:
@@ -178,7 +186,7 @@ def binary_definition(metric: str, positive: str) -> Definition:
         raise BenchError(f"{metric} has no binary form; {', '.join(_ONE_AGAINST_REST)} have.")
     return Definition(
         metric,
-        f"{metric.lower()}.binary[{positive}]@1",
+        f"{metric.lower()}.binary[{positive}]@{_version(metric)}",
         "classification",
         f"positive: {positive}; {_ONE_AGAINST_REST[metric]}",
         "fraction",
@@ -235,7 +243,8 @@ for _name, _formula in _ONE_AGAINST_REST.items():
             averaging=_averaging,
             primary=_averaging == "macro" and _name not in ("ACC", "BACC"),
         )
-FAMILIES[r"(\w+)\.binary\[(.+)\]@1"] = lambda match: binary_definition(match[1].upper(), match[2])
+for _pattern in (r"((?!(?i:auroc|auprc)\.)\w+)\.binary\[(.+)\]@1", r"((?i:auroc|auprc))\.binary\[(.+)\]@2"):
+    FAMILIES[_pattern] = lambda match: binary_definition(match[1].upper(), match[2])
 _define(
     "MCC",
     "mcc@1",

@@ -107,13 +107,17 @@ def known_definitions(names: Iterable[str]) -> list[Definition]:
     return [definition for name in names for definition in _find(name)]
 
 
+_VERSIONS = (2, 1)
+"""Of definitions, the newest first."""
+
+
 def _find(name: str) -> list[Definition]:
-    full = name if re.search(r"@\d+$", name) else f"{name}@1"
-    if full in DEFINITIONS:
-        return [DEFINITIONS[full]]
-    for pattern, build in FAMILIES.items():
-        if match := re.fullmatch(pattern, full):
-            return [build(match)]
+    for full in [name] if re.search(r"@\d+$", name) else [f"{name}@{version}" for version in _VERSIONS]:
+        if full in DEFINITIONS:
+            return [DEFINITIONS[full]]
+        for pattern, build in FAMILIES.items():
+            if match := re.fullmatch(pattern, full, re.DOTALL):
+                return [build(match)]
     return [d for d in DEFINITIONS.values() if d.emulates == name]
 
 

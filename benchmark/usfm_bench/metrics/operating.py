@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.predictions import softmax
+from usfm_bench.predictions import log_odds, softmax
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -18,6 +18,9 @@ SPECIFICITIES = {"spec90": 0.90, "spec95": 0.95}
 """Rules that fix the specificity on validation data."""
 RULES = {"f1": "highest F1"} | {rule: f"specificity of {100 * level:.0f} %" for rule, level in SPECIFICITIES.items()}
 """Rules that choose a threshold, and what they choose it for."""
+
+
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,15 @@ class Tuned:
     n_positive: int | None = None
     """Validation cases of that class."""
     thresholds: dict[str, float] = field(default_factory=dict)
-    """Rule -> threshold on that class's probability, as the softmax gives it; empty where there is none."""
-    version: int = 1
+    """Rule -> threshold on that class's log-odds, log p - log(1 - p); empty where there is none. Version 1: on p."""
+    version: int = VERSION
     """Raised with the versions of the definitions, whenever the same logits would give another choice."""
+
+    def probability(self, rule: str) -> float:
+        """A rule's threshold as a probability."""
+        from scipy.special import expit  # takes long to import, which commands without a report can do without
+
+        return float(expit(self.thresholds[rule])) if self.version > 1 else self.thresholds[rule]
 
 
 def choose(
@@ -58,7 +67,7 @@ def choose(
     if positive is None:
         return Tuned(temperature, len(labels))
     k = classes.index(positive)
-    scores, true = softmax(logits)[:, k], labels == k
+    scores, true = log_odds(logits)[:, k], labels == k
     found = {"f1": threshold_for_f1(scores, true)} | {
         rule: threshold_for_specificity(scores, true, level) for rule, level in SPECIFICITIES.items()
     }
@@ -104,7 +113,7 @@ def threshold_for_f1(scores: Floats, positive: Bools) -> float | None:
     It is the score of a positive case, since any other cut has a false alarm more, or the same decisions.
 
     Args:
-        scores: (M,) probabilities of the positive class.
+        scores: (M,) log-odds of the positive class, or its probabilities.
         positive: (M,) the truth.
 
     Returns:
@@ -126,12 +135,12 @@ def threshold_for_specificity(scores: Floats, positive: Bools, level: float) -> 
     score that would be one more. Negative cases alone decide it.
 
     Args:
-        scores: (M,) probabilities of the positive class.
+        scores: (M,) log-odds of the positive class, or its probabilities.
         positive: (M,) the truth.
         level: in (0, 1).
 
     Returns:
-        None where no case, or every case, is positive. It can be just above 1: then nothing is called positive.
+        None where no case, or every case, is positive. It can be above every score: then nothing is called positive.
     """
     if positive.all() or not positive.any():
         return None

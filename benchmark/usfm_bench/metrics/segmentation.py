@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from usfm_bench.cores import available_cores
 from usfm_bench.data.sample import Mask
-from usfm_bench.errors import BenchError, unknown
+from usfm_bench.errors import BenchError, capped, unknown
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.grids import GRIDS
 from usfm_bench.metrics.measures import HD95, Missed, dice_of, distance_of
@@ -141,8 +141,7 @@ def _check_cases(
         except BenchError as error:
             faults.append(f"case '{name}': {error}")
     if faults:
-        more = [f"... and {len(faults) - _SHOWN} more cases"] if len(faults) > _SHOWN else []
-        raise BenchError("\n".join([*faults[:_SHOWN], *more]))
+        raise BenchError("\n".join(capped(faults, _SHOWN)))
 
 
 def _check_grid(grid_pred: Mask | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.classification import binary_definition
 from usfm_bench.metrics.definitions import DEFINITIONS, FAMILIES, Definition, define
-from usfm_bench.metrics.operating import RULES
+from usfm_bench.metrics.operating import RULES, VERSION
 
 DECIDED = ("SEN", "SPEC", "PREC", "F1", "BACC")
 """Metrics of decisions by a threshold."""
@@ -18,7 +18,7 @@ def decided_definition(metric: str, positive: str, rule: str) -> Definition:
 
     >>> found = decided_definition("SEN", "malignant", "spec90")
     >>> found.name, found.id, found.base
-    ('SEN@SPEC90', 'sen.binary[malignant].val_spec90@1', 'sen.binary[malignant]@1')
+    ('SEN@SPEC90', 'sen.binary[malignant].val_spec90@2', 'sen.binary[malignant]@1')
 
     Raises:
         BenchError: the metric is not one of decisions.
@@ -29,14 +29,14 @@ def decided_definition(metric: str, positive: str, rule: str) -> Definition:
     return replace(
         base,
         name=f"{metric}@{rule.upper()}",
-        id=base.id.replace("@", f".val_{rule}@"),
+        id=f"{base.id.rpartition('@')[0]}.val_{rule}@{VERSION}",
         formula=f"{base.formula}; by the threshold chosen on validation cases for {RULES[rule]}",
         tuned=rule,
         base=base.id,
     )
 
 
-FAMILIES[rf"(\w+)\.binary\[(.+)\]\.val_({'|'.join(RULES)})@1"] = lambda match: decided_definition(
+FAMILIES[rf"(\w+)\.binary\[(.+)\]\.val_({'|'.join(RULES)})@{VERSION}"] = lambda match: decided_definition(
     match[1].upper(), match[2], match[3]
 )
 

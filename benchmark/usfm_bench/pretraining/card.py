@@ -11,6 +11,7 @@ from usfm_bench.catalog import ModelEntry, file_sha256
 from usfm_bench.config import Settings
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.errors import BenchError
+from usfm_bench.faults import in_words
 from usfm_bench.pretraining.spec import PretrainSpec
 
 
@@ -49,7 +50,7 @@ def read_card(weights: Path) -> Card | None:
     try:
         card = Card.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise BenchError(f"{path}: no card of a pre-training: {error.errors()[0]['msg']}.") from None
+        raise BenchError("\n".join(in_words(error, Card, {}, f"{path}: no card of a pre-training"))) from None
     return card if card.weight_hash == file_sha256(weights) else None
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from usfm_bench.config import Settings, content_hash
 from usfm_bench.errors import BenchError
+from usfm_bench.faults import in_words
 from usfm_bench.resources import load_yaml, resource
 
 Method = Literal["usfm", "spatial", "frequency"]
@@ -119,8 +120,7 @@ def build_spec(values: dict[str, Any], where: str) -> PretrainSpec:
     try:
         return PretrainSpec.model_validate(values)
     except ValidationError as error:
-        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
-        raise BenchError("\n".join(lines)) from None
+        raise BenchError("\n".join(in_words(error, PretrainSpec, values, where))) from None
 
 
 def load_recipe(name: str) -> PretrainSpec:

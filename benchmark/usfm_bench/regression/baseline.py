@@ -14,6 +14,7 @@ from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from usfm_bench.config import Settings, Task
 from usfm_bench.environment import now
 from usfm_bench.errors import BenchError
+from usfm_bench.faults import in_words
 from usfm_bench.regression.scores import Scores, read_scores
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
@@ -161,11 +162,7 @@ def load_baseline(path: Path) -> Baseline:
     try:
         return Baseline.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BenchError(
-            f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise BenchError("\n".join(in_words(error, Baseline, content, str(path)))) from None
 
 
 def to_json(baseline: Baseline) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.pipe_table import escaped, pipe_table, printable
+from usfm_bench.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
 from usfm_bench.regression.findings import ALPHA, Finding
@@ -58,7 +58,7 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
     yield f"**{escaped(_summary(found, strict))}**"
     yield ""
     if found.changes:
-        yield from (f"- {escaped(line)}" for line in _changed(found))
+        yield from map(bullet, _changed(found))
         yield ""
     header = ["Outcome", "Dataset", "Model", "Metric", "Before", "After", "Drop", "p (Holm)", "Would find"]
     body = [
@@ -80,7 +80,7 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
         header = ["Outcome", "Dataset", "Model", "Cost", "Before", "After", "Ratio", "Limit"]
         yield from pipe_table(header, costs, _LEFT)
         yield ""
-    yield from (f"- {escaped(line)}" for line in _remarks(found))
+    yield from map(bullet, _remarks(found))
 
 
 def _junit(found: Check, strict: bool) -> str:
@@ -115,9 +115,9 @@ def _junit(found: Check, strict: bool) -> str:
 
 def _xml(suite: ET.Element) -> str:
     for element in suite.iter():
-        element.attrib = {name: "\n".join(map(printable, value.split("\n"))) for name, value in element.items()}
+        element.attrib = {name: printable_lines(value) for name, value in element.items()}
         if element.text:
-            element.text = "\n".join(map(printable, element.text.split("\n")))
+            element.text = printable_lines(element.text)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -15,6 +15,7 @@ from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION
 from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image
+from usfm_bench.errors import capped, listed
 
 THRESHOLDS = (
     f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or at most {MAX_BITS} of 63 bits "
@@ -49,7 +50,7 @@ def audit_text(audit: Audit) -> str:
             f"{len(near) - grouped - out} that a split could part",
             [pair_text(pair) for pair in near if pair in audit.loose],
         ),
-        (f"groups of duplicates: {_groups(audit.near_groups)}", [", ".join(group) for group in audit.near_groups]),
+        (f"groups of duplicates: {_groups(audit.near_groups)}", [listed(group, _SHOWN) for group in audit.near_groups]),
         (
             f"contradictory labels among duplicates: {_counted(len(audit.contradictions), 'pair')}",
             map(pair_text, audit.contradictions),
@@ -104,8 +105,7 @@ def _counted(n: int, noun: str) -> str:
 
 def _section(head: str, lines: Iterable[str]) -> list[str]:
     found = list(lines)
-    more = [f"and {len(found) - _SHOWN} more; --format json has all"] if len(found) > _SHOWN else []
-    return [head, *(f"    {line}" for line in [*found[:_SHOWN], *more])]
+    return [head, *(f"    {line}" for line in capped(found, _SHOWN, hint="; --format json has all"))]
 
 
 def _groups(groups: Sequence[Sequence[str]]) -> str:

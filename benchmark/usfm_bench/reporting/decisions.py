@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from usfm_bench.metrics.operating import COLDEST, HOTTEST, RULES, Tuned
+from usfm_bench.metrics.operating import COLDEST, HOTTEST, RULES, VERSION, Tuned
 from usfm_bench.metrics.tuned import DECIDED
 from usfm_bench.pipe_table import Grid
 from usfm_bench.reporting.cells import cell, count, dataset_name, heading
@@ -33,7 +33,7 @@ def decision_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid 
             found = [of_class.get((spec.dataset.name, spec.model, positive, name)) for name in names]
             if positive is None or (first := found[0]) is None:
                 continue
-            chosen = [_range([t.thresholds[rule] for t in tuned]), _positives(tuned)] if rule else ["", ""]
+            chosen = [_range([t.probability(rule) for t in tuned]), _positives(tuned)] if rule else ["", ""]
             who = [dataset_name(spec.dataset.name, first), spec.model, positive, words]
             figures = ["" if row is None else cell(row) for row in found]
             body.append([*who, *chosen, *figures, count(first.n_seeds), count(first.n_cases)])
@@ -69,6 +69,11 @@ def tuning_notes(results: ModelResults) -> list[str]:
     who, positive = f"{spec.dataset.name}, {spec.model}", spec.dataset.positive
     if positive and any(tuned is None for _, tuned in trials):
         return [f"{who}: no thresholds: a trial of an earlier version kept no validation predictions; --fresh does"]
+    if positive and any(tuned is not None and tuned.version < VERSION for _, tuned in trials):
+        return [
+            f"{who}: no thresholds: a trial of an earlier version chose them otherwise; `usfm-bench score RUNS "
+            "--update` chooses them anew"
+        ]
     found = []
     for trial, tuned in trials:
         place = f"seed {trial.seed}" + (f", fold {trial.fold}" if trial.split.folds > 1 else "")

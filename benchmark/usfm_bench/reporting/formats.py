@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
+from usfm_bench.csv_cells import guarded_frame
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.reporting.latex import to_latex
@@ -27,7 +28,9 @@ def render(reports: Sequence[Report], form: str) -> str:
         objects = [_as_json(report) for report in reports]
         return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, ensure_ascii=False) + "\n"
     if form == "csv":
-        return pd.concat([to_frame(report) for report in reports]).to_csv(index=False, lineterminator="\n")
+        return guarded_frame(pd.concat([to_frame(report) for report in reports])).to_csv(
+            index=False, lineterminator="\n"
+        )
     write = to_latex if form == "latex" else to_markdown
     return "\n".join(write(report) for report in reports)
 
@@ -52,7 +55,7 @@ def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definit
     if form == "json":
         return json.dumps({"schema_version": SCHEMA_VERSION, "rows": rows}, indent=2, ensure_ascii=False) + "\n"
     if form == "csv":
-        return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+        return guarded_frame(pd.DataFrame(rows)).to_csv(index=False, lineterminator="\n")
     several = len({(r.first.spec.suite, r.first.spec.profile) for r in results}) > 1
     places = [f"{r.first.spec.suite}, {r.first.spec.profile}" for r, _ in found] if several else []
     return to_list([row for _, row in found], places)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 
-import pandas as pd
-
-from usfm_bench.pipe_table import Grid
+from usfm_bench.errors import SHOWN
+from usfm_bench.pipe_table import Grid, printable
 from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.markdown import AGAINST, LEFT, TITLES, caption, table_grids
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
 
-_PREAMBLE = "% Needs \\usepackage{booktabs}; and graphicx, for \\resizebox."
+_PREAMBLE = (
+    "% Needs \\usepackage{booktabs}; graphicx, for \\resizebox; and [T1]{fontenc}.\n"
+    "% Names in other than Latin letters need XeLaTeX or LuaLaTeX, and a font that has them."
+)
 _MORE, _CLASSES = "More metrics of the same predictions.", "By class, one against the rest."
 
 
 def to_latex(report: Report) -> str:
     """Every table of the report; what a reader must know stands below the first of each."""
     parts = [_PREAMBLE]
-    notes = " ".join(line if line.endswith(".") else f"{line}." for line in caption(report))
+    notes = " ".join(line if line.endswith(".") else f"{line}." for line in caption(report, SHOWN))
     for table, grids in table_grids(report):
         name = f"{report.suite}-{report.profile}-{table or 'further'}"
         parts.append(_table(grids.main, TITLES[table], f"tab:{name}", notes))
@@ -35,22 +39,29 @@ def to_latex(report: Report) -> str:
 
 
 def _table(grid: Grid, title: str, label: str, notes: str = "") -> str:
-    # pandas needs unique column names.
-    frame = pd.DataFrame(grid.body, columns=pd.RangeIndex(len(grid.header)))
-    style = frame.style.hide(axis="index").relabel_index([escaped(name) for name in grid.header], axis=1)
     columns = "".join("l" if name in LEFT else "r" for name in grid.header)
-    tabular: str = style.format(escaped).to_latex(hrules=True, column_format=columns)
+    tabular = [
+        f"\\begin{{tabular}}{{{columns}}}",
+        *("\\toprule", _row(grid.header), "\\midrule", *map(_row, grid.body), "\\bottomrule"),
+        "\\end{tabular}}",
+    ]
     return "\n".join(
         [
             "\\begin{table}",
             f"\\caption{{{escaped(title)}}}",
             f"\\label{{{_safe(label)}}}",
             "\\resizebox{\\linewidth}{!}{%",
-            f"{tabular.rstrip()}}}",
+            *tabular,
             *([f"\\par\\smallskip\\footnotesize {escaped(notes)}"] if notes else ()),
             "\\end{table}",
         ]
     )
+
+
+def _row(cells: Sequence[str]) -> str:
+    line = " & ".join(escaped(cell) for cell in cells)
+    # Behind the end of a row or a rule, a bracket or a star would be taken for its option.
+    return f"{'{}' if line.startswith(('[', '*')) else ''}{line} \\\\"
 
 
 _SPECIAL = {
@@ -64,14 +75,21 @@ _SPECIAL = {
     "±": "$\\pm$",
     "×": "$\\times$",
     "²": "$^2$",
-    "\n": " ",
+    "≤": "$\\leq$",
+    "≥": "$\\geq$",
+    "`": "\\textasciigrave{}",
+    '"': '\\string"',  # an abbreviation in some languages of babel
 }
 
 
 def escaped(text: object) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_SPECIAL.get(character, character) for character in str(text))
+    plain = "".join(_SPECIAL.get(character, character) for character in printable(str(text)))
+    # Two hyphens would become a dash, and two commas or apostrophes a quotation mark.
+    return re.sub(r"([-,'])(?=\1)", r"\1{}", plain)
 
 
 def _safe(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9:.-]+", "-", label)
+    safe = re.sub(r"[^A-Za-z0-9:.-]+", "-", label)
+    # Two names may have the same letters, and labels must differ.
+    return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

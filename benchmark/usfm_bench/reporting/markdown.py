@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from usfm_bench.errors import SHOWN, capped
 from usfm_bench.metrics.classification import PER_CLASS
-from usfm_bench.pipe_table import Grid, escaped, marked, pipe_table
+from usfm_bench.pipe_table import Grid, bullet, escaped, marked, pipe_table
 from usfm_bench.reporting.cells import NONE, cell, count, dataset_name, heading
 from usfm_bench.reporting.decisions import DECISIONS, decision_grid, tuning_caption
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
@@ -65,10 +66,10 @@ def to_markdown(report: Report) -> str:
         if grids.decisions:
             parts += [f"{DECISIONS}:", "", *_lines(grids.decisions), ""]
         for section in prevalence_sections(report, table):
-            notes = [f"- {escaped(note)}" for note in section.notes]
+            notes = [bullet(note) for note in section.notes]
             parts += [f"{escaped(section.title)}:", "", *_lines(section.grid), "", *notes, ""]
         parts += statistics_markdown(report, table)
-    return "\n".join([*parts, *(f"- {escaped(line)}" for line in caption(report)), ""])
+    return "\n".join([*parts, *map(bullet, caption(report, SHOWN)), ""])
 
 
 def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
@@ -180,7 +181,7 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
             f"{', '.join(repositories)}: emulated, what that repository's code would print for these predictions, "
             "faults included; for comparison with its published numbers only."
         )
-    return "\n".join([*_lines(Grid(header, body)), "", *(f"- {note}" for note in notes), ""])
+    return "\n".join([*_lines(Grid(header, body)), "", *map(bullet, notes), ""])
 
 
 def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
@@ -232,8 +233,8 @@ def _lines(grid: Grid) -> list[str]:
     return pipe_table(grid.header, grid.body, left=LEFT)
 
 
-def caption(report: Report) -> list[str]:
-    """What a reader must know of the numbers."""
+def caption(report: Report, most: int | None = None) -> list[str]:
+    """What a reader must know of the numbers; `most`: so many of the report's notes, and how many more there are."""
     specs = [r.first.spec for r in report.results]
     seeds = sorted({len(r.seeds) for r in report.results})
     lines = [
@@ -297,7 +298,7 @@ def caption(report: Report) -> list[str]:
         lines.append(f"Device: {'; '.join(devices)}.")
     lines.append(_seen(report))
     lines += weight_notes([(r.first.spec.model, r.first) for r in report.results])
-    return [*lines, *report.notes]
+    return [*lines, *capped(report.notes, most or len(report.notes), hint="; --format json has all")]
 
 
 def _impossible(report: Report) -> list[str]:

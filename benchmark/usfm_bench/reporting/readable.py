@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from usfm_bench.errors import BenchError
+from usfm_bench.file_names import encode_name
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.report import Report, build_report
 from usfm_bench.results.record import Record
-from usfm_bench.results.store import Store, encode_name, read_record
+from usfm_bench.results.store import Store, read_record
 
 
 class ReadableStore(Store):

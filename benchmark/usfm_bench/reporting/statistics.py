@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from usfm_bench.pipe_table import Grid, marked, pipe_table
+from usfm_bench.pipe_table import Grid, bullet, marked, pipe_table
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import LEAKS, Report, leaking
@@ -35,7 +35,7 @@ def statistics_markdown(report: Report, table: str | None) -> list[str]:
 
 def _lines(grid: Grid, notes: Sequence[str], leaks: Collection[str]) -> list[str]:
     grid = marked(grid, leaks, LEAKS)
-    return [*pipe_table(grid.header, grid.body, LEFT), "", *(f"- {note}" for note in notes), ""]
+    return [*pipe_table(grid.header, grid.body, LEFT), "", *map(bullet, notes), ""]
 
 
 def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from usfm_bench.errors import BenchError
+from usfm_bench.metrics.operating import VERSION
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
@@ -78,8 +79,9 @@ class ModelResults:
         return np.stack([self.matrix(name) for name in columns], axis=-1) if self._complete(columns) else None
 
     def decisions(self, rule: str) -> NDArray[np.bool_] | None:
-        """(seeds, cases) whether each is called positive; None unless all trials have a threshold by this rule."""
-        return self.matrix(DECISION + rule) > 0 if self._complete([DECISION + rule]) else None
+        """(seeds, cases) whether each is called positive; None unless all trials have a threshold by today's rule."""
+        today = all(record.tuned is not None and record.tuned.version == VERSION for record in self.records)
+        return self.matrix(DECISION + rule) > 0 if today and self._complete([DECISION + rule]) else None
 
     def _complete(self, columns: Sequence[str]) -> bool:
         return set(columns) <= set(self.cases) and bool(self.cases[columns].notna().all(axis=None))

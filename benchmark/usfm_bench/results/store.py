@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from usfm_bench.atomic import write_atomic, write_text
 from usfm_bench.config import TrialSpec
 from usfm_bench.errors import BenchError, unknown
+from usfm_bench.faults import in_words
+from usfm_bench.file_names import encode_name
 from usfm_bench.locks import LockHeldError, check_locks, locked
 from usfm_bench.plan import suite_names
 from usfm_bench.predictions import Predictions
@@ -185,16 +186,6 @@ def lock_path(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def encode_name(name: str) -> str:
-    """A name as a folder: percent-encoded outside [A-Za-z0-9._-], and never `.` or `..`.
-
-    >>> encode_name("timm:resnet18@scratch")
-    'timm%3Aresnet18%40scratch'
-    """
-    encoded = quote(name, safe="").replace("~", "%7E")
-    return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
-
-
 def read_record(path: Path) -> Record:
     """A `record.json`.
 
@@ -208,7 +199,7 @@ def read_record(path: Path) -> Record:
     try:
         return Record.model_validate(content)
     except ValidationError as error:
-        raise BenchError(f"{path}: not a trial record: {error.errors()[0]['msg']}") from None
+        raise BenchError("\n".join(in_words(error, Record, content, f"{path}: not a trial record"))) from None
 
 
 def differing_fields(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.errors import BenchError
 from usfm_bench.metrics.calibration import BINS, confidence_bins, confidence_gaps
+from usfm_bench.predictions import log_odds_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +41,8 @@ def class_metric(
         values = _rate(metric, tables)
     else:
         one = _auroc if metric == "AUROC" else _average_precision
-        values = np.stack([one(probabilities[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
+        scores = log_odds_of(probabilities)
+        values = np.stack([one(scores[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
     if only is not None:
         return np.asarray(values[:, only])
     return _without_lost_classes(_averaged(values, tables.sum(axis=2), averaging), tables)

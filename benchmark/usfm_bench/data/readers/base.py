@@ -18,6 +18,7 @@ from usfm_bench.data.readers.mask_values import HALF, Fit, Values, read_mask
 from usfm_bench.data.sample import Case, Image, Mask, Sample
 from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.errors import BenchError, DataError
+from usfm_bench.faults import in_words
 from usfm_bench.registry import Registry
 
 __all__ = [
@@ -110,9 +111,7 @@ def read_options(spec: DatasetSpec, kind: type[OptionsT]) -> OptionsT:
         return kind.model_validate(spec.options)
     except ValidationError as error:
         where = f"Dataset '{spec.name}': options"
-        raise DataError(
-            "\n".join(f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        ) from None
+        raise DataError("\n".join(in_words(error, kind, spec.options, where, "."))) from None
 
 
 class FolderReader:

@@ -13,7 +13,7 @@ from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.errors import DataError, listed
 
 
 class ImageFolderOptions(ImageOptions):
@@ -46,9 +46,7 @@ class ImageFolderReader(FolderReader):
             images, found = list_files(folder, self.root)
             faults += found
             if label not in folders:
-                faults.append(
-                    f"{folder}: no such folder for class '{label}'; found: {', '.join(folders) or 'no folder'}."
-                )
+                faults.append(f"{folder}: no such folder for class '{label}'; found: {listed(folders) or 'no folder'}.")
             elif not images and not found:
                 faults.append(f"{folder}: no images ({', '.join(sorted(IMAGES))}) for class '{label}'.")
             cases += [self._case(label, path) for path in images]

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from usfm_bench.csv_cells import unguarded
 from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
@@ -86,7 +87,7 @@ class ManifestReader(FolderReader):
         if strange := [str(name) for name in table.columns if name not in _COLUMNS]:
             hints = "".join(did_you_mean(name.lower(), _COLUMNS) for name in strange)
             raise DataError(f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints}")
-        return table
+        return table.map(unguarded)
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
         faults = []

@@ -10,6 +10,7 @@ from pydantic import Field, StrictInt, ValidationError, field_validator, model_v
 
 from usfm_bench.config import Settings, Task
 from usfm_bench.errors import BenchError, did_you_mean
+from usfm_bench.faults import said
 from usfm_bench.reporting.claims.checks import Box, Printed
 from usfm_bench.reporting.claims.readings import AVERAGING, READINGS, Reading
 from usfm_bench.resources import load_yaml
@@ -143,7 +144,7 @@ def _faults(error: Any) -> list[str]:
         case "string_type", _:
             return [f"{place}: {error['input']!r} is not text; write it in quotes."]
         case _:
-            return [f"{place}: {error['msg']}, not {error['input']!r}." if place else f"{error['msg']}."]
+            return [f"{place}: {said(error)}." if place else f"{said(error)}."]
 
 
 def _value_fault(name: str, text: Any) -> str | None:

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from usfm_bench.metrics.classification import RANKED, class_definition_id
+from usfm_bench.predictions import log_odds_of
 from usfm_bench.reporting.figures.group import (
     Floats,
     Group,
@@ -24,6 +26,8 @@ from usfm_bench.reporting.figures.group import (
 )
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 from usfm_bench.results.frames import ModelResults
+
+_IDS = " and ".join(f"{name} {class_definition_id(name)}" for name in RANKED)
 
 
 class Curve(NamedTuple):
@@ -65,7 +69,7 @@ def curve_figures(group: Group) -> Iterator[NamedFigure]:
             + ("mean curve, and a band from the lowest to the highest seed" if several else "no band over seeds"),
             "ROC: mean sensitivity at each specificity. Precision-recall: mean precision at each recall, without "
             "interpolation; dotted line: share of the class, which chance attains",
-            "In the legend: AUROC auroc.class@1 and AUPRC auprc.class@1, means over seeds",
+            f"In the legend: {_IDS}, means over seeds",
         )
         yield group.named(f"curves-{name}", what, caption, roc_and_pr(curves, group.looks, group.width))
 
@@ -73,7 +77,7 @@ def curve_figures(group: Group) -> Iterator[NamedFigure]:
 def curves_of(results: ModelResults, k: int) -> Curves:
     """Curves of class k against the rest; it has cases, and so has the rest."""
     true = labels_of(results) == k
-    scores = results.probabilities[:, :, k]
+    scores = log_odds_of(results.probabilities)[:, :, k]
     roc = roc_of(true, scores)
     return Curves(results.first.spec.model, roc, pr_of(true, scores), float(true.mean()))
 

@@ -18,6 +18,7 @@ from usfm_bench.reporting.figures.confusion import confusion_figures
 from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.curves import curve_figures
 from usfm_bench.reporting.figures.distribution import distribution_figures
+from usfm_bench.reporting.figures.fonts import set_fonts
 from usfm_bench.reporting.figures.forest import forest_figures
 from usfm_bench.reporting.figures.group import Group, NamedFigure, groups_of
 from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
@@ -128,6 +129,7 @@ def rendered(figure: Figure, form: str) -> bytes:
     """A figure as the bytes of a file, without a date or a version in it."""
     stream = io.BytesIO()
     metadata: dict[str, None] = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    set_fonts(figure)
     figure.savefig(stream, format=form, metadata=metadata)
     return stream.getvalue()
 

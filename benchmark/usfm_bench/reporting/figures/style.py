@@ -13,18 +13,17 @@ from unicodedata import east_asian_width
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from usfm_bench.reporting.figures.fonts import OWN
+
 COLUMN, PAGE = 85.0, 180.0
 """Widths of a figure in a printed column and across a page, in millimetres. Text has the same size in both."""
 _INCH = 25.4
 _CHARACTER = 1.45  # millimetres of a character of the 7 pt font, on average
-# Where DejaVu Sans lacks a script, the first of these that the machine has.
-_FALLBACKS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Arial Unicode MS")
 _SETTINGS: dict[str, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -96,17 +95,11 @@ def looks_of(models: Sequence[str]) -> dict[str, Look]:
 def style() -> Iterator[None]:
     """Matplotlib's defaults and this module's settings, whatever the user's own are; put back afterwards."""
     with mpl.rc_context(), warnings.catch_warnings():
-        # A script that no font here has is drawn as boxes; the caption has the name itself.
+        # `set_fonts` says so, once.
         warnings.filterwarnings("ignore", r"Glyph .* missing from (current )?font", UserWarning)
         settings: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key.split(".")[0] in _RESET}
-        mpl.rcParams.update(settings | _SETTINGS | {"font.family": ["DejaVu Sans", *_installed()]})
+        mpl.rcParams.update(settings | _SETTINGS | {"font.family": OWN})
         yield
-
-
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    known = set(font_manager.get_font_names())
-    return tuple(name for name in _FALLBACKS if name in known)
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
