@@ -11,10 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.data.readers.files import read_pixels, to_grey
-from usfm_bench.errors import DataError
+from usfm_bench.data.readers.volumes import read_picture
+from usfm_bench.errors import BenchError
 
 _FEW, _NEAR, _SHARE = 16, 16 / 255, 0.97
 _SAMPLE = 6
+VOLUMES = (".mha", ".mhd", ".nii", ".nii.gz")
+"""Endings of MetaImage and NIfTI files."""
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file is one of MetaImage or NIfTI, by its ending."""
+    return path.name.lower().endswith(VOLUMES)
 
 
 class Levels(NamedTuple):
@@ -42,13 +50,19 @@ def read_levels(path: Path) -> Levels | None:
 @lru_cache(maxsize=4096)
 def _levels(path: Path, *_state: int) -> Levels | None:
     try:
-        pixels: NDArray[Any] = read_pixels(path)
-    except DataError:
+        pixels: NDArray[Any] = read_picture(path, path.parent, (1, 3)).levels if is_volume(path) else read_pixels(path)
+    except BenchError:  # damaged, or of a format that another package reads
         return None
     grey = pixels if pixels.ndim == 2 else to_grey(pixels)
     shares = grey / np.iinfo(grey.dtype).max
     extreme = float(np.mean((shares < _NEAR) | (shares > 1 - _NEAR)))
     return Levels(frozenset(np.unique(shares).tolist()), extreme >= _SHARE and bool(shares.max() > 1 - _NEAR))
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a readable file has few grey levels, without smooth tones."""
+    levels = read_levels(path)
+    return levels is not None and levels.few
 
 
 def spread(items: Sequence[Any], most: int = _SAMPLE) -> list[Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,8 +28,8 @@ class Table(Options):
 
     file: str
     id: str
-    """Column that holds the image's `{id}` (with or without its zeros in front), its file name, or that without the
-    ending."""
+    """Column that holds the image's `{id}` (with or without its zeros in front), its path or file name, or either
+    without the ending."""
     label: str | None = None
     """Column of the class."""
     names: dict[str, str] = Field(default_factory=dict)
@@ -116,20 +117,52 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
         by_key |= {key: (table, row) for key, row in zip(rows[table.id], rows.to_dict("records"), strict=True)}
     found: dict[str, Row] = {}
     used: dict[str, str] = {}
+    find = key_finder(by_key)
     for name, ident in images:
-        path = PurePosixPath(name)
-        known = [k for k in (ident, path.name, path.stem, ident.lstrip("0")) if k in by_key]
-        if not known:
+        known = find(name, ident)
+        if known is None:
             faults.append(f"{root / name}: has no row in '{' or '.join(table.file for table in tables)}'.")
             continue
-        first = used.setdefault(known[0], name)
-        if first != name and known[0] != ident:
-            where = f"{root / by_key[known[0]][0].file}: '{known[0]}'"
+        first = used.setdefault(known, name)
+        if first != name and known != ident:
+            where = f"{root / by_key[known][0].file}: '{known}'"
             faults.append(f"{where} fits '{first}' and '{name}'. Write ids with their folder.")
-        found[name], wrong = _row(*by_key[known[0]])
-        faults += [f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}" for fault in wrong]
+        found[name], wrong = _row(*by_key[known])
+        faults += [f"{root / by_key[known][0].file}: '{known}': {fault}" for fault in wrong]
     faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]
     return found, faults
+
+
+def key_finder(keys: Iterable[str]) -> Callable[[str, str], str | None]:
+    """Finds what a table calls an image, by the image's path and `{id}`; None where it is not in the table.
+
+    Keys are ids (with or without zeros in front), file names or paths, with the ending or without. A path may be longer
+    or shorter than the image's, as long as the one ends with the other.
+    """
+    whole: dict[str, str] = {}
+    ends: dict[str, set[str]] = {}
+    for key in keys:
+        forms = _ends(key)
+        whole |= {form: whole.get(form, key) for form in forms[:2]} | {key: key}
+        for end in forms:
+            ends.setdefault(end, set()).add(key)
+    known = whole | {end: next(iter(found)) for end, found in ends.items() if len(found) == 1 and end not in whole}
+
+    def find(name: str, ident: str) -> str | None:
+        path = PurePosixPath(name)
+        shorter = (form for form in (ident, path.name, path.stem, ident.lstrip("0"), *_ends(name)) if form in whole)
+        return next((whole[form] for form in shorter), None) or next(
+            (known[f] for f in _ends(name)[:2] if f in known), None
+        )
+
+    return find
+
+
+def _ends(path: str) -> list[str]:
+    """A path and its ends, the longest first, each with its ending and without: `a/b.png`, `a/b`, `b.png`, `b`."""
+    parts = path.replace("\\", "/").removeprefix("./").split("/")
+    ends = ["/".join(parts[i:]) for i in range(len(parts))]
+    return list(dict.fromkeys(form for end in ends for form in (end, re.sub(r"(\.nii)?\.[A-Za-z]\w{0,4}$", "", end))))
 
 
 def _row(table: Table, row: Mapping[Any, str]) -> tuple[Row, list[str]]:
