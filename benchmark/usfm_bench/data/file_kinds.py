@@ -12,8 +12,8 @@ _COMPANIONS = (".raw", ".zraw")  # the pixels of an .mhd file
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".m4v", ".webm", ".gif")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _ADVICE: dict[tuple[str, ...], str] = {
-    _VIDEOS: "are videos, and pictures are read: write frames as PNG files whose names begin with the video's name, and "
-    "give that part of the name with --patient, so that no video is on two sides of a split",
+    _VIDEOS: "are videos, and pictures are read: write frames as PNG files whose names begin with the video's name, "
+    "and give that part of the name with --patient, so that no video is on two sides of a split",
     (".npy", ".npz"): "are arrays: write them as PNG files, or see `--layout` for what reads them",
     (".mat",): "are MATLAB files: write the pictures as PNG files",
     (".h5", ".hdf5"): "are HDF5 files: write the pictures as PNG files",
@@ -86,8 +86,8 @@ def _json(path: Path) -> str | None:
 
 def _sides(keys: Iterable[str]) -> str:
     return (
-        f"a list in JSON with {', '.join(sorted(keys))}, which is not read. If it prescribes a split, write it as a CSV "
-        "file with columns case_id (a picture's path) and split (train, val, test) into the folder, and add "
+        f"a list in JSON with {', '.join(sorted(keys))}, which is not read. If it prescribes a split, write it as a "
+        "CSV file with columns case_id (a picture's path) and split (train, val, test) into the folder, and add "
         "`split: {kind: file, file: NAME.csv}` to the entry."
     )
 

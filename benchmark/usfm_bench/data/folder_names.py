@@ -16,21 +16,21 @@ _POSITIVE = {"malignant", "malign", "abnormal", "positive", "cancer", "carcinoma
 _CLASS_WORDS = {*_ORDER, *_POSITIVE, "cyst", "fibroadenoma", "other"}
 _NUMBERED_CLASSES = {"", "class", "grade", "birads", "tirads", "stage", "type", "label", "category", "cat"}
 _MOST_CLASSES, _LEAST_IMAGES = 50, 3
-_MASKS = {
-    *("mask", "masks", "gt", "seg", "segs", "segmentation", "segmentations", "annotation", "annotations", "roi")
-} | {
-    *("rois", "groundtruth", "maske", "masken", "máscara", "máscaras", "mascara", "mascaras", "masque", "masques"),
-    *("maschera", "maschere", "contour", "contours", "label", "labels", "etiqueta", "etiquetas", "outlines"),
-}
-_IMAGES = {
-    *("image", "images", "img", "imgs", "bild", "bilder", "imagen", "imágenes", "imagenes", "imagem", "imagens")
-} | {
-    *("immagine", "immagini", "picture", "pictures", "scan", "scans", "frame", "frames", "video", "videos"),
-}
-_PARTS = {*("dataset", "datasets", "data", "fold", "folds", "split", "splits", "cross", "crossvalidation", "cv")} | {
-    *("original", "originals", "raw", "processed", "preprocessed", "augmented", "augmentation", "output", "outputs"),
-    *("result", "results", "backup", "tmp", "export", "png", "jpg", "dicom", "overlay", "overlays", "ground", "truth"),
-}
+_MASK_WORDS = (
+    "mask masks gt seg segs segmentation segmentations annotation annotations roi rois groundtruth maske masken "
+    "máscara máscaras mascara mascaras masque masques maschera maschere contour contours label labels etiqueta "
+    "etiquetas outlines"
+)
+_IMAGE_WORDS = (
+    "image images img imgs bild bilder imagen imágenes imagenes imagem imagens immagine immagini picture pictures scan "
+    "scans frame frames video videos"
+)
+_PART_WORDS = (
+    "dataset datasets data fold folds split splits cross crossvalidation cv original originals raw processed "
+    "preprocessed augmented augmentation output outputs result results backup tmp export png jpg dicom overlay "
+    "overlays ground truth"
+)
+_MASKS, _IMAGES, _PARTS = ({*words.split()} for words in (_MASK_WORDS, _IMAGE_WORDS, _PART_WORDS))
 _PATIENTS = (r"(?:^|/)([A-Za-z]*[_-]?\d+)[_-][^/]*$", r"(?:^|/)([A-Za-z]+\d+)[^/\d][^/]*$")
 
 

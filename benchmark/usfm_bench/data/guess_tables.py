@@ -17,23 +17,15 @@ from usfm_bench.data.readers.tables import key_finder
 from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.errors import DataError
 
-_LABELS = ("label", "class", "diagnosis", "pathology", "category", "classification", "type", "target", "labels") + (
-    *("classes", "labelname", "classname", "tumortype", "malignancy", "finding", "outcome", "groundtruth"),
-    *("klasse", "diagnose", "befund", "clase", "classe", "diagnostico", "etiqueta", "pathologie", "patologia", "y"),
+_LABEL_WORDS = (
+    "label class diagnosis pathology category classification type target labels classes labelname classname tumortype "
+    "malignancy finding outcome klasse diagnose befund clase classe diagnostico etiqueta pathologie patologia y"
 )
-_PATIENTS = ("patient", "patientid", "patientno", "patientnr", "patientnumber", "pid", "subject", "subjectid") + (
-    *(
-        "paciente",
-        "idpaciente",
-        "patienten",
-        "patientennummer",
-        "patientenid",
-        "person",
-        "case",
-        "caseid",
-        "casenumber",
-    ),
+_PATIENT_WORDS = (
+    "patient patientid patientno patientnr patientnumber pid subject subjectid paciente idpaciente patienten "
+    "patientennummer patientenid person case caseid casenumber"
 )
+_LABELS, _PATIENTS = _LABEL_WORDS.split(), _PATIENT_WORDS.split()
 _SIDES = ("split", "set", "subset", "partition", "side", "fold", "phase", "usage")
 _MOST_CLASSES, _LEAST_ROWS, _MOST_TABLES = 50, 3, 12
 _SEPARATORS = ",;\t|"
@@ -110,8 +102,10 @@ def _separator(path: Path) -> str:
 
 
 def _label_of(table: pd.DataFrame, ids: str) -> str | None:
-    """The column of the class: called so, with several values, and few for the number of rows."""
-    return next((name for name in _all_called(table, _LABELS, ids) if _holds_classes(table[name])), None)
+    """The column of the class: called so, with several values, and few for the number of rows; none rare, if it may be."""
+    names = [name for name in _all_called(table, _LABELS, ids) if _holds_classes(table[name])]
+    usual = [name for name in names if table[name].value_counts().min() >= _LEAST_ROWS]
+    return next(iter(usual or names), None)
 
 
 def _holds_classes(column: pd.Series[str]) -> bool:

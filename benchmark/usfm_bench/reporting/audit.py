@@ -17,8 +17,8 @@ from usfm_bench.data.sample import Image
 
 THRESHOLDS = (
     f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or of at least "
-    f"{MIN_CORRELATION_OF_HASHES} with at most {MAX_BITS} of 63 bits of a perceptual hash apart, as they are or mirrored; "
-    f"drawn-in text: at least {MIN_PIXELS} pixels in narrow, bright, upright strokes, a hint"
+    f"{MIN_CORRELATION_OF_HASHES} with at most {MAX_BITS} of 63 bits of a perceptual hash apart, as they are or "
+    f"mirrored; drawn-in text: at least {MIN_PIXELS} pixels in narrow, bright, upright strokes, a hint"
 )
 _SHOWN = 10  # lines of one kind in the text; JSON has all
 _SIDE = 256  # longer side of a picture in the sheet, in pixels
