@@ -81,8 +81,8 @@ def _false_masks(files: Files) -> list[str]:
 def deeper(name: str, files: Files) -> list[str]:
     """Folders below that could be what is meant: their own folders look like classes."""
     below: dict[str, set[str]] = {}
-    for name in files.images:
-        parts = PurePosixPath(name).parts[:-1]
+    for image in files.images:
+        parts = PurePosixPath(image).parts[:-1]
         if len(parts) > 1:
             below.setdefault(parts[0], set()).add(parts[1])
     good = {top: names for top, names in below.items() if len(names) > 1 and not any(map(is_no_class, names))}

@@ -102,7 +102,7 @@ def _separator(path: Path) -> str:
 
 
 def _label_of(table: pd.DataFrame, ids: str) -> str | None:
-    """The column of the class: called so, with several values, and few for the number of rows; none rare, if it may be."""
+    """The column of the class: called so, with a few values; one whose values are all frequent comes first."""
     names = [name for name in _all_called(table, _LABELS, ids) if _holds_classes(table[name])]
     usual = [name for name in names if table[name].value_counts().min() >= _LEAST_ROWS]
     return next(iter(usual or names), None)

@@ -150,7 +150,11 @@ def key_finder(keys: Iterable[str]) -> Callable[[str, str], str | None]:
 
     def find(name: str, ident: str) -> str | None:
         path = PurePosixPath(name)
-        shorter = (form for form in (ident, path.name, path.stem, ident.lstrip("0"), *_ends(name)) if form in whole)
+        shorter = (
+            form
+            for form in (ident, path.name, path.stem, ident.lstrip("0") or ident[-1:], *_ends(name))
+            if form in whole
+        )
         return next((whole[form] for form in shorter), None) or next(
             (known[f] for f in _ends(name)[:2] if f in known), None
         )
