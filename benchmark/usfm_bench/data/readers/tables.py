@@ -150,14 +150,9 @@ def key_finder(keys: Iterable[str]) -> Callable[[str, str], str | None]:
 
     def find(name: str, ident: str) -> str | None:
         path = PurePosixPath(name)
-        shorter = (
-            form
-            for form in (ident, path.name, path.stem, ident.lstrip("0") or ident[-1:], *_ends(name))
-            if form in whole
-        )
-        return next((whole[form] for form in shorter), None) or next(
-            (known[f] for f in _ends(name)[:2] if f in known), None
-        )
+        forms = (ident, path.name, path.stem, ident.lstrip("0") or ident[-1:], *_ends(name))
+        shorter = next((whole[form] for form in forms if form in whole), None)
+        return shorter or next((known[form] for form in _ends(name)[:2] if form in known), None)
 
     return find
 
