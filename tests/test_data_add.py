@@ -91,9 +91,9 @@ def test_folders_of_patients_are_no_classes():
 
 
 def test_folders_of_unknown_words_are_said_to_be_taken_for_classes():
-    for name in ("Meyer_Anna", "Smith_John"):
+    for k, name in enumerate(("Meyer_Anna", "Smith_John")):
         for i in range(14):
-            save(f"{name}/{i}.png", picture(len(name) * 20 + i))
+            save(f"{name}/{i}.png", picture(20 * k + i))
     assert any("taken for a class: Meyer_Anna, Smith_John. If they are patients" in note for note in add().notes)
 
 

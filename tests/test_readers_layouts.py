@@ -431,11 +431,11 @@ def test_the_published_layout_with_class_folders(tmp_path):
 
 
 def test_a_missing_set_and_a_set_of_another_name_are_faults(tmp_path):
-    for name in ("training_set", "validierung"):
+    for name in ("training_set", "auswahl"):
         save(tmp_path / "mine" / name / "a" / "1.png", picture(len(name)))
     faults = faults_of(tmp_path, "usfm", tasks=("classification",))
     assert [fault.split(":")[0] for fault in faults] == [
-        str(tmp_path / "mine" / name) for name in ("validierung/a/1.png", "val_set", "test_set")
+        str(tmp_path / "mine" / name) for name in ("auswahl/a/1.png", "val_set", "test_set")
     ]
 
 

@@ -16,6 +16,21 @@ _POSITIVE = {"malignant", "malign", "abnormal", "positive", "cancer", "carcinoma
 _CLASS_WORDS = {*_ORDER, *_POSITIVE, "cyst", "fibroadenoma", "other"}
 _NUMBERED_CLASSES = {"", "class", "grade", "birads", "tirads", "stage", "type", "label", "category", "cat"}
 _MOST_CLASSES, _LEAST_IMAGES = 50, 3
+_MASK_WORDS = (
+    "mask masks gt seg segs segmentation segmentations annotation annotations roi rois groundtruth maske masken "
+    "máscara máscaras mascara mascaras masque masques maschera maschere contour contours label labels etiqueta "
+    "etiquetas outlines"
+)
+_IMAGE_WORDS = (
+    "image images img imgs bild bilder imagen imágenes imagenes imagem imagens immagine immagini picture pictures scan "
+    "scans frame frames video videos"
+)
+_PART_WORDS = (
+    "dataset datasets data fold folds split splits cross crossvalidation cv original originals raw processed "
+    "preprocessed augmented augmentation output outputs result results backup tmp export png jpg dicom overlay "
+    "overlays ground truth"
+)
+_MASKS, _IMAGES, _PARTS = ({*words.split()} for words in (_MASK_WORDS, _IMAGE_WORDS, _PART_WORDS))
 _PATIENTS = (r"(?:^|/)([A-Za-z]*[_-]?\d+)[_-][^/]*$", r"(?:^|/)([A-Za-z]+\d+)[^/\d][^/]*$")
 
 
@@ -41,6 +56,31 @@ def folder_roles(parents: Sequence[tuple[str, ...]]) -> list[str]:
     return roles
 
 
+def is_no_class(name: str) -> bool:
+    """Whether a folder's name says what its files are, or which part they are of, and not what they show.
+
+    >>> [is_no_class(name) for name in ("images", "pocus_images", "cross_validation", "split0", "label 1", "benign")]
+    [True, True, True, True, False, False]
+    """
+    if name.lower() in SIDES:
+        return True
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    if not words or words in (["label"], ["class"]):  # `label 1`
+        return False
+    loud = (_MASKS | _IMAGES | {"dataset", "datasets"}) - {"seg", "roi", "label", "contour", "scan", "frame", "video"}
+    return bool({*words} & loud) or all(word in _MASKS | _IMAGES | _PARTS | SIDES.keys() for word in words)
+
+
+def names_masks(name: str) -> bool:
+    """Whether a word in a folder's or file's name says that masks are meant."""
+    return bool({*re.findall(r"[^\W\d_]+", name.lower())} & _MASKS)
+
+
+def names_images(name: str) -> bool:
+    """Whether a word in a folder's or file's name says that images are meant."""
+    return bool({*re.findall(r"[^\W\d_]+", name.lower())} & _IMAGES)
+
+
 def are_known_classes(names: Collection[str]) -> bool:
     """Whether all names are words that classes are usually called by."""
     return {*map(str.lower, names)} <= _CLASS_WORDS
@@ -55,7 +95,7 @@ def _looks_like_classes(names: Sequence[str]) -> bool:
     counts = Counter(names)
     if not 2 <= len(counts) <= _MOST_CLASSES or are_sides(counts):
         return False
-    if are_numbered(counts):
+    if are_numbered(counts) or any(map(is_no_class, counts)):
         return False
     return {*map(str.lower, counts)} <= _CLASS_WORDS or len(names) >= _LEAST_IMAGES * len(counts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -12,30 +11,29 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from usfm_bench.data.dataset import decode, open_reader
-from usfm_bench.data.folder_names import are_numbered, are_sides, folder_roles
-from usfm_bench.data.found_files import Files, absolute_path
+from usfm_bench.data.folder_names import are_numbered, are_sides, folder_roles, is_no_class
+from usfm_bench.data.found_files import TABLES, Files, absolute_path
 from usfm_bench.data.guess_outlines import LAYOUTS, readings
-from usfm_bench.data.guess_pairs import ending, find_pairs, patterns
+from usfm_bench.data.guess_pairs import Pair, ending, find_pairs, other_masks, patterns
+from usfm_bench.data.guess_tables import label_tables, read_raw
 from usfm_bench.data.mask_likeness import guess_values, spread
-from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.readers.usfm import SETS
 from usfm_bench.data.sample import Case
+from usfm_bench.data.side_folders import View, sides_named, view_sides
 from usfm_bench.data.spec import DatasetSpec, Task
 from usfm_bench.errors import BenchError, DataError
 
 _BUSI = re.compile(r"[^/]+/[^/]+\)_mask(_\d+)?\.png", re.IGNORECASE)
 _CAMUS = re.compile(r"patient\d+_[24]CH_(ED|ES)\.(mhd|nii|nii\.gz)", re.IGNORECASE)
 _HC18 = "training_set_pixel_size_and_hc.csv"
-_LABELS = ("label", "class", "diagnosis", "pathology", "category", "type", "target")
-_PATIENTS = ("patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "pid")
 _SAMPLE = 20
 _FEW_MASKS = 0.1
 _WITHOUT_OPTIONS = ("imagefolder", "usfm", "hc18", "camus", *LAYOUTS[1:])
-GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "imagefolder", *LAYOUTS)
+GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "volumes", "imagefolder", *LAYOUTS)
 """Layouts that lie on disk."""
-WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder", *LAYOUTS[:3])
+WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder", "volumes", *LAYOUTS[:3])
 """Layouts whose option `patient` finds patients in paths."""
-WITH_NO_MASK = ("masks", "dicom")
+WITH_NO_MASK = ("masks", "dicom", "volumes")
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,14 @@ class Trial(NamedTuple):
     faults: list[str]
 
     @property
-    def worth(self) -> tuple[bool, int]:
-        """Fewer faults than files first, then by files explained."""
-        return not self.faults, len(self.explained) - len(self.faults)
+    def worth(self) -> tuple[bool, int, bool, bool, bool]:
+        """Fewer faults than files first, then by files explained, then by what is known of the cases.
+
+        Classes come first: the rest is of no use without a task. Patients come before sides.
+        """
+        told = [any(facts) for facts in zip(*((c.label, c.patient, c.split) for c in self.cases), strict=True)]
+        label, patient, split = told or (False, False, False)
+        return not self.faults, len(self.explained) - len(self.faults), label, patient, split
 
 
 def guess(files: Files, name: str, path_of: Callable[[Path], str], data_root: Path, **only: Any) -> list[Trial]:
@@ -138,8 +141,8 @@ def _sample(cases: Sequence[Case]) -> list[Case]:
 
 
 def _lists(files: Files) -> Iterator[Candidate]:
-    for name in files.tables:
-        table = _read_table(files.all[name])
+    for name in (name for name in files.tables if Path(name).suffix.lower() in TABLES):
+        table = read_raw(files.all[name])
         if table is None or "path" not in table:
             if table is None or len(files.all) == 1:  # its reader says best what is wrong with it
                 yield Candidate("manifest", "the list given", file=name)
@@ -182,29 +185,47 @@ def _outlines(files: Files) -> Iterator[Candidate]:
 
 
 def _pairs(files: Files) -> Iterator[Candidate]:
-    for pair in find_pairs(files.images | files.dicom):
-        images, masks = patterns(pair)
-        layout = "dicom" if set(pair.images) <= set(files.dicom) else "masks"
-        options = {"images": images, "masks": masks} | guess_values([files.all[name] for name in pair.masks])
-        reason = f"files like '{pair.masks[0]}' have few grey levels and belong to files like '{pair.images[0]}'"
-        labels = list(_label_tables(files, pair.images))
-        for more in labels:
-            yield Candidate(layout, reason, ("segmentation", "classification"), options | more)
-        classes: tuple[Task, ...] = ("classification",) if "{label}" in images else ()
-        yield Candidate(layout, reason, ("segmentation", *classes), options)
+    for pictures in (files.images | files.dicom, files.volumes):
+        view = view_sides(list(pictures))
+        for pair in find_pairs(view.files(pictures)):
+            yield from _of_pair(files, pair, view)
+
+
+def _of_pair(files: Files, pair: Pair, view: View) -> Iterator[Candidate]:
+    images, masks = map(view.on_disk, patterns(pair))
+    names, mask_names = ([view.names[name] for name in side] for side in (pair.images, pair.masks))
+    layout = "dicom" if {*names} <= {*files.dicom} else "volumes" if {*names} <= {*files.volumes} else "masks"
+    options = {"images": images, "masks": masks} | _ignored(pair, view.files(files.all), images)
+    options |= guess_values([files.all[name] for name in mask_names])
+    reason = f"files like '{mask_names[0]}' have few grey levels and belong to files like '{names[0]}'"
+    for table in label_tables(files, images, names):
+        labels: tuple[Task, ...] = ("classification",) if table.label or "{label}" in images else ()
+        yield Candidate(layout, reason, ("segmentation", *labels), options | {"label_from": table.options})
+    classes: tuple[Task, ...] = ("classification",) if "{label}" in images else ()
+    yield Candidate(layout, reason, ("segmentation", *classes), options)
+
+
+def _ignored(pair: Pair, files: dict[str, Path], images: str) -> dict[str, Any]:
+    """Option `ignore` for what looks like a mask and would be an image."""
+    found = other_masks(files, pair)
+    stem = images.removesuffix(ending(pair.images))
+    return {"ignore": [f"{stem}{word}{ending(names)}" for word, names in sorted(found.items())]} if found else {}
 
 
 def _label_folders(files: Files) -> Iterator[Candidate]:
     """Images without masks, in folders that say class, and perhaps side and patient; or beside a table of labels."""
     if files.images and files.mask_share > _FEW_MASKS:
         return
-    for layout, names in (("dicom", list(files.dicom)), ("masks", list(files.images))):
+    for layout, names in (("dicom", [*files.dicom]), ("volumes", [*files.volumes]), ("masks", [*files.images])):
         if not names:
             continue
-        roles = folder_roles([PurePosixPath(name).parts[:-1] for name in names])
-        pattern = "/".join([*roles, "{id}" if layout == "dicom" else "{id}" + ending(names)])
-        for more in _label_tables(files, names):
-            yield Candidate(layout, "a table beside the images", options={"images": pattern} | more)
+        view = view_sides(names)
+        roles = folder_roles([PurePosixPath(name).parts[:-1] for name in view.names])
+        pattern = view.on_disk("/".join([*roles, "{id}" if layout == "dicom" else "{id}" + ending(names)]))
+        for table in label_tables(files, pattern, names):
+            if table.label or "{label}" in roles:
+                options = {"images": pattern, "label_from": table.options}
+                yield Candidate(layout, f"a table beside the images ({table.options['file']})", options=options)
         if "{label}" not in roles:
             continue
         if layout == "masks" and roles[0] == "{label}" and not {"{split}", "{patient}"} & set(roles):
@@ -215,41 +236,12 @@ def _label_folders(files: Files) -> Iterator[Candidate]:
 def _class_folders(files: Files) -> Iterator[Candidate]:
     """The last resort: whatever lies in several folders, each a class, which are not the sides of a split."""
     tops = {name.split("/")[0] for name in files.images if "/" in name}
-    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not are_sides(tops) and not are_numbered(tops):
+    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not _say_no_class(tops):
         yield Candidate("imagefolder", "one folder a class")
 
 
+def _say_no_class(folders: set[str]) -> bool:
+    return are_sides(folders) or are_numbered(folders) or any(map(is_no_class, folders)) or bool(sides_named(folders))
+
+
 GUESSERS = (_lists, _usfm, _published, _outlines, _pairs, _label_folders, _class_folders)
-
-
-def _label_tables(files: Files, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Option `label_from` for tables in which one column names the images and another is called label or the like."""
-    for file in files.tables:
-        table = None if file.lower().endswith(".parquet") else _read_table(files.all[file])
-        if table is None or "path" in table:
-            continue
-        ids, label = _column_of(table, names), _called(table, _LABELS)
-        if ids and label:
-            patient = _called(table, _PATIENTS)
-            both = {"patient": patient} if patient and patient != ids else {}
-            yield {"label_from": {"file": file, "id": ids, "label": label} | both}
-
-
-def _column_of(table: pd.DataFrame, names: Sequence[str]) -> str | None:
-    """The column that holds most of the images' names, with or without the ending."""
-    known = Counter(key for name in names for key in {PurePosixPath(name).name, PurePosixPath(name).stem})
-    hits = {str(column): sum(value in known for value in table[column].astype(str).str.strip()) for column in table}
-    best = max(hits, key=lambda column: hits[column], default=None)
-    return best if best is not None and 2 * hits[best] >= len(names) else None
-
-
-def _called(table: pd.DataFrame, names: Sequence[str]) -> str | None:
-    lower = {str(column).strip().lower(): str(column).strip() for column in table}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _read_table(path: Path) -> pd.DataFrame | None:
-    try:
-        return read_table(path, (), separator=None)
-    except DataError:
-        return None

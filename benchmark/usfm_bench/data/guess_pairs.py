@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from usfm_bench.data.folder_names import folder_roles
-from usfm_bench.data.mask_likeness import are_masks
+from usfm_bench.data.mask_likeness import are_masks, is_mask
 
 _MOST_NAMES, _MOST_PAIRS = 40, 6
 _TAIL = re.compile(r"(?P<rest>.*?)(?P<tail>[_\-. ]*[^\W\d_]+)(?P<count>[_-]?\d{1,3})?")
@@ -73,7 +73,7 @@ def patterns(pair: Pair) -> tuple[str, str]:
     """The patterns of the layout `masks` for images and for their masks."""
     parents = [_without(PurePosixPath(name).parts[:-1], pair.depth) for name in pair.images]
     roles = folder_roles(parents)
-    whole = all(pair.image.affix.match(PurePosixPath(name).stem) == "" for name in pair.images)
+    whole = all(pair.image.affix.match(stem_of(name)) == "" for name in pair.images)
     if whole:  # P01/image.png: the last folder is what pairs
         roles = [*roles[:-1], "{id}"]
     return (
@@ -84,8 +84,32 @@ def patterns(pair: Pair) -> tuple[str, str]:
 
 def ending(names: Sequence[str]) -> str:
     """The one ending of all files, or `.*`."""
-    found = {PurePosixPath(name).suffix.lower() for name in names}
+    found = {PurePosixPath(name).name[len(stem_of(name)) :].lower() for name in names}
     return found.pop() if len(found) == 1 else ".*"
+
+
+def stem_of(name: str) -> str:
+    """The file's name without its ending, which may be `.nii.gz`."""
+    path = PurePosixPath(name)
+    return PurePosixPath(path.stem).stem if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def other_masks(files: Mapping[str, Path], pair: Pair) -> dict[str, list[str]]:
+    """Files that would be images but look like masks and are named like an image and a word, by that word.
+
+    `case1_other2.png` beside `case1.png` is a mask of something, and never an image without a lesion. The words are
+    those of file name patterns: `_other*`.
+    """
+    stems = {(PurePosixPath(name).parent, stem_of(name)) for name in pair.images}
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in pair.images:
+        folder, stem = PurePosixPath(name).parent, stem_of(name)
+        starts = (stem[:i] for i in range(len(stem) - 1, 0, -1) if not (stem[i].isdigit() and stem[i - 1].isdigit()))
+        start = next((start for start in starts if (folder, start) in stems), None)
+        if start is not None and is_mask(files[name]):
+            word = stem.removeprefix(start)
+            found[re.sub(r"\d+$", "", word) + "*" * word[-1].isdigit()].append(name)
+    return dict(found)
 
 
 def _pattern(pair: Pair, side: Side, roles: Sequence[str], names: Sequence[str], whole: bool) -> str:
@@ -119,7 +143,7 @@ def _by_folder(files: Mapping[str, Path]) -> Iterator[Pair]:
 
 def _by_name(files: Mapping[str, Path]) -> Iterator[Pair]:
     """Files of one folder that differ in a word at the end or the beginning of their names."""
-    stems = {name: PurePosixPath(name).stem for name in files}
+    stems = {name: stem_of(name) for name in files}
     affixes = [affix for affix in _words(list(stems.values())) if affix.before or affix.behind]
     having = {affix: [n for n in files if affix.match(stems[n]) is not None] for affix in affixes}
     masks = [affix for affix in affixes if are_masks([files[n] for n in having[affix]])]
@@ -150,7 +174,7 @@ def _words(stems: Sequence[str]) -> list[Affix]:
 
 def _match(split: Split) -> Pair | None:
     """The affixes with which most masks of one folder have an image in the other; the simplest of several."""
-    stems = [[PurePosixPath(name).stem for name in names] for names in split[3:]]
+    stems = [[stem_of(name) for name in names] for names in split[3:]]
     best = None
     for mask in _common(stems[1], counted=True):
         for image in _common(stems[0], counted=False):
@@ -171,7 +195,7 @@ def _pair(split: Split, image: Affix, mask: Affix) -> Pair:
 def _key_of(affix: Affix, depth: int | None) -> Callable[[str], tuple[tuple[str, ...], str] | None]:
     def key(name: str) -> tuple[tuple[str, ...], str] | None:
         path = PurePosixPath(name)
-        shared = affix.match(path.stem)
+        shared = affix.match(stem_of(name))
         return None if shared is None else (_without(path.parts[:-1], depth), shared)
 
     return key

@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 from usfm_bench.data.readers.files import read_pixels, to_grey
 from usfm_bench.data.readers.mask_values import without_alpha
+from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Mask, Sample
-from usfm_bench.errors import DataError
+from usfm_bench.errors import BenchError
 
 _FEW, _NEAR, _SHARE = 16, 16 / 255, 0.97
 _SAMPLE = 6
 _BORDER = 0.9  # a lesion in black may touch the edge of its image
+VOLUMES = (".mha", ".mhd", ".nii", ".nii.gz")
+"""Endings of MetaImage and NIfTI files."""
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file is one of MetaImage or NIfTI, by its ending."""
+    return path.name.lower().endswith(VOLUMES)
 
 
 class Levels(NamedTuple):
@@ -45,13 +53,23 @@ def read_levels(path: Path) -> Levels | None:
 @lru_cache(maxsize=4096)
 def _levels(path: Path, *_state: int) -> Levels | None:
     try:
-        pixels: NDArray[Any] = without_alpha(path, read_pixels(path))
-    except DataError:
+        pixels: NDArray[Any] = (
+            read_picture(path, path.parent, (1, 3)).levels
+            if is_volume(path)
+            else without_alpha(path, read_pixels(path))
+        )
+    except BenchError:  # damaged, or of a format that another package reads
         return None
     grey = pixels if pixels.ndim == 2 else to_grey(pixels)
     shares = grey / np.iinfo(grey.dtype).max
     extreme = float(np.mean((shares < _NEAR) | (shares > 1 - _NEAR)))
     return Levels(frozenset(np.unique(shares).tolist()), extreme >= _SHARE and bool(shares.max() > 1 - _NEAR))
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a readable file has few grey levels, without smooth tones."""
+    levels = read_levels(path)
+    return levels is not None and levels.few
 
 
 def spread(items: Sequence[Any], most: int = _SAMPLE) -> list[Any]:
@@ -112,10 +130,12 @@ def unlikely_masks(samples: Sequence[Sample]) -> Unlikely:
     for case_id, mask in masks:
         if mask.all():
             found["full"].append(case_id)
-        elif mask.mean() > 0.5 and _border(mask).mean() >= _BORDER:
+        elif cannot_be_lesion(mask):
             found["inverted"].append(case_id)
     return Unlikely(**found, masks=len(masks))
 
 
-def _border(mask: Mask) -> Mask:
-    return np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+def cannot_be_lesion(mask: Mask) -> bool:
+    """Whether a mask covers more than half of its picture and nearly all of its edge, as an inverted mask does."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return bool(mask.mean() > 0.5 and edge.mean() >= _BORDER)

@@ -12,15 +12,15 @@ import jinja2
 
 from usfm_bench.data.burned_in import MIN_PIXELS
 from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
-from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION
+from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION, MIN_CORRELATION_OF_HASHES
 from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image
 from usfm_bench.errors import capped, listed
 
 THRESHOLDS = (
-    f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or at most {MAX_BITS} of 63 bits "
-    f"of a perceptual hash apart, as they are or mirrored; drawn-in text: at least {MIN_PIXELS} pixels in narrow, "
-    "bright, upright strokes, a hint"
+    f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or of at least "
+    f"{MIN_CORRELATION_OF_HASHES} with at most {MAX_BITS} of 63 bits of a perceptual hash apart, as they are or "
+    f"mirrored; drawn-in text: at least {MIN_PIXELS} pixels in narrow, bright, upright strokes, a hint"
 )
 _SHOWN = 10  # lines of one kind in the text; JSON has all
 _SIDE = 256  # longer side of a picture in the sheet, in pixels
@@ -31,7 +31,12 @@ def audit_json(audit: Audit) -> dict[str, Any]:
     facts = {"schema_version": 1, **asdict(audit), "leaks": audit.leaks}
     return facts | {
         "contradictions": [asdict(pair) for pair in audit.contradictions],
-        "thresholds": {"min_correlation": MIN_CORRELATION, "max_bits": MAX_BITS, "min_stroke_pixels": MIN_PIXELS},
+        "thresholds": {
+            "min_correlation": MIN_CORRELATION,
+            "min_correlation_of_hashes": MIN_CORRELATION_OF_HASHES,
+            "max_bits": MAX_BITS,
+            "min_stroke_pixels": MIN_PIXELS,
+        },
     }
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from usfm_bench.data.sample import Side
 
 SIDES: dict[str, Side] = {
-    **dict.fromkeys(("train", "training", "train_set", "training_set", "trainval"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "val_set", "validation_set"), "val"),
-    **dict.fromkeys(("test", "testing", "test_set", "testing_set"), "test"),
+    **dict.fromkeys(("train", "training", "train_set", "training_set", "trainval", "tr", "entrenamiento"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val_set", "validation_set", "validierung", "validación"), "val"),
+    **dict.fromkeys(("test", "testing", "test_set", "testing_set", "ts", "prueba"), "test"),
 }
 """What `{split}` may stand for, in lower case."""
 

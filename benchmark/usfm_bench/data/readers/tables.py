@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,8 +30,8 @@ class Table(Options):
 
     file: str
     id: str
-    """Column that holds the image's `{id}` (with or without its zeros in front), its file name, or that without the
-    ending."""
+    """Column that holds the image's `{id}` (with or without its zeros in front), its path or file name, or either
+    without the ending."""
     label: str | None = None
     """Column of the class."""
     names: dict[str, str] = Field(default_factory=dict)
@@ -110,22 +111,54 @@ def look_up(tables: Sequence[Table], root: Path, images: Iterable[tuple[str, str
     near = only_one(by_key)
     found: dict[str, Row] = {}
     used: dict[str, str] = {}
+    find = key_finder(by_key)
     for name, ident in images:
         path = PurePosixPath(name)
-        forms = (ident, path.name, path.stem, ident.lstrip("0"))
-        known = [k for k in forms if k in by_key] or [near[k] for k in map(alike, forms) if k in near]
-        if not known:
+        loosely = (near.get(alike(form)) for form in (ident, path.name, path.stem, name))
+        known = find(name, ident) or next(filter(None, loosely), None)
+        if known is None:
             files = " or ".join(table.file for table in tables)
             faults.append(Fault(f"{root / name}: has no row in '{files}'.", name))
             continue
-        first = used.setdefault(known[0], name)
-        if first != name and known[0] != ident:
-            where = f"{root / by_key[known[0]][0].file}: '{known[0]}'"
+        first = used.setdefault(known, name)
+        if first != name and known != ident:
+            where = f"{root / by_key[known][0].file}: '{known}'"
             faults.append(Fault(f"{where} fits '{first}' and '{name}'. Write ids with their folder.", first, name))
-        found[name], wrong = _row(*by_key[known[0]])
-        faults += [Fault(f"{root / by_key[known[0]][0].file}: '{known[0]}': {fault}", name) for fault in wrong]
+        found[name], wrong = _row(*by_key[known])
+        faults += [Fault(f"{root / by_key[known][0].file}: '{known}': {fault}", name) for fault in wrong]
     faults += [f"{root / by_key[key][0].file}: '{key}' names no image." for key in by_key if key not in used]
     return found, faults
+
+
+def key_finder(keys: Iterable[str]) -> Callable[[str, str], str | None]:
+    """Finds what a table calls an image, by the image's path and `{id}`; None where it is not in the table.
+
+    Keys are ids (with or without zeros in front), file names or paths, with the ending or without. A path may be longer
+    or shorter than the image's, as long as the one ends with the other.
+    """
+    whole: dict[str, str] = {}
+    ends: dict[str, set[str]] = {}
+    for key in keys:
+        forms = _ends(key)
+        whole |= {form: whole.get(form, key) for form in forms[:2]} | {key: key}
+        for end in forms:
+            ends.setdefault(end, set()).add(key)
+    known = whole | {end: next(iter(found)) for end, found in ends.items() if len(found) == 1 and end not in whole}
+
+    def find(name: str, ident: str) -> str | None:
+        path = PurePosixPath(name)
+        forms = (ident, path.name, path.stem, ident.lstrip("0") or ident[-1:], *_ends(name))
+        shorter = next((whole[form] for form in forms if form in whole), None)
+        return shorter or next((known[form] for form in _ends(name)[:2] if form in known), None)
+
+    return find
+
+
+def _ends(path: str) -> list[str]:
+    """A path and its ends, the longest first, each with its ending and without: `a/b.png`, `a/b`, `b.png`, `b`."""
+    parts = path.replace("\\", "/").removeprefix("./").split("/")
+    ends = ["/".join(parts[i:]) for i in range(len(parts))]
+    return list(dict.fromkeys(form for end in ends for form in (end, re.sub(r"(\.nii)?\.[A-Za-z]\w{0,4}$", "", end))))
 
 
 def _row(table: Table, row: Mapping[Any, str]) -> tuple[Row, list[str]]:
