@@ -86,9 +86,7 @@ def run(
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh)
         return
-    code = _run(
-        trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash, wait=not no_wait
-    )
+    code = _run(trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash, wait=not no_wait)
     raise typer.Exit(code)
 
 

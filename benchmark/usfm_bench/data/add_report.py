@@ -15,8 +15,8 @@ from usfm_bench.data.file_kinds import advise, by_kind, shown
 from usfm_bench.data.folder_names import are_known_classes, names_images, names_masks, suggest_patients
 from usfm_bench.data.found_files import Files, absolute_path
 from usfm_bench.data.guess import WITH_PATIENT, Trial
-from usfm_bench.data.mask_likeness import cannot_be_lesion
 from usfm_bench.data.known_images import loose_pairs, recognise
+from usfm_bench.data.mask_likeness import cannot_be_lesion
 
 
 def facts_of(files: Files, best: Trial, dataset: Dataset) -> dict[str, Any]:
@@ -68,7 +68,12 @@ def _beside(files: Files, best: Trial) -> dict[str, str]:
 def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
     """Readings of the same layout that explain as many files."""
     ties = [t for t in trials if t.worth == best.worth and t.candidate.layout == best.candidate.layout]
-    return [f"could as well be read as {in_words(trial)}" for trial in ties if trial.candidate.options != best.candidate.options]
+    others = (trial for trial in ties if trial.candidate.options != best.candidate.options)
+    return [f"could as well be read as {in_words(trial)}" for trial in others]
+        f"could as well be read as {in_words(trial)}"
+        for trial in ties
+        if trial.candidate.options != best.candidate.options
+    ]
 
 
 def notes_of(files: Files, best: Trial, trials: Sequence[Trial], dataset: Dataset) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.file_kinds import shown
 from usfm_bench.data.folder_names import is_no_class
 from usfm_bench.data.mask_likeness import cannot_be_lesion, is_mask, is_volume, read_levels, spread
-from usfm_bench.data.sample import Image, Mask, Sample
+from usfm_bench.data.sample import Image, Sample
 from usfm_bench.data.side_folders import sides_named
 
 _FEW_LEVELS, _MOST_CONTRADICTIONS, _LEAST_IN_CLASS = 16, 0.2, 3

@@ -179,6 +179,7 @@ class FolderReader:
         """Remember the highest level of an image of 16 bits, where the entry does not say how many of them it uses."""
         if pixels.dtype == np.uint16 and self._bits is None:
             self._deep.append(int(pixels.max()))
+
     def case_of(self, name: str) -> str:
         """Id of the case that a file belongs to, by its path relative to the folder."""
         return name

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from usfm_bench.data.readers.decode import MAX_PIXELS, read_grey, read_pixels, to_grey
-
 from usfm_bench.data.faults import Fault
+from usfm_bench.data.readers.decode import MAX_PIXELS, read_grey, read_pixels, to_grey
 
 __all__ = [
     "IMAGES",

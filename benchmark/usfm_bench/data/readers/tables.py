@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from usfm_bench.data.faults import Fault
 from usfm_bench.data.alike import alike, only_one
+from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.cells import other_separator, point_hint, read_table
 from usfm_bench.data.readers.files import link_fault
