@@ -68,12 +68,8 @@ def _beside(files: Files, best: Trial) -> dict[str, str]:
 def _others(best: Trial, trials: Sequence[Trial]) -> list[str]:
     """Readings of the same layout that explain as many files."""
     ties = [t for t in trials if t.worth == best.worth and t.candidate.layout == best.candidate.layout]
-    others = (trial for trial in ties if trial.candidate.options != best.candidate.options)
+    others = [trial for trial in ties if trial.candidate.options != best.candidate.options]
     return [f"could as well be read as {in_words(trial)}" for trial in others]
-        f"could as well be read as {in_words(trial)}"
-        for trial in ties
-        if trial.candidate.options != best.candidate.options
-    ]
 
 
 def notes_of(files: Files, best: Trial, trials: Sequence[Trial], dataset: Dataset) -> tuple[str, ...]:
