@@ -22,7 +22,7 @@ _HUGGING_FACE = (
     (r"^(shared_position_bias|encoder\.relative_position_bias)\.", "rel_pos_bias."),
     (r"^(encoder\.layer|layers)\.(\d+)\.", r"blocks.\2."),
     (r"\.(attention\.)?attention\.relative_position_bias\.", ".attn."),
-    (r"\.attention\.(attention\.)?([qkv])(uery|ey|alue|_proj)\.", r".attn.\2."),
+    (r"\.attention\.(attention\.)?([qkv])(_proj|[a-z]+)\.", r".attn.\2."),
     (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"\.output\.dense\.", ".mlp.fc2."),

@@ -59,7 +59,7 @@ def load_backbone(
             numbers that are not finite; a `reading` where the file leaves no choice. Names the keys.
     """
     entry = find_entry(path)
-    size = {"image_size": image_size, "legacy_transpose": legacy_transpose, "drop_path": drop_path}
+    size: dict[str, Any] = {"image_size": image_size, "legacy_transpose": legacy_transpose, "drop_path": drop_path}
     return load_encoder(entry, reading=reading, allow_hash=allow_hash, **size).model
 
 
