@@ -2,7 +2,7 @@
 
     python scripts/find_near_duplicates.py busi DATA_ROOT benchmark/usfm_bench/data/group_files/busi.csv
 
-`usfm_bench.data.near_duplicates` says when two images are near-duplicates. Groups are the connected components.
+`usfm_bench.data.audit.near_duplicates` says when two images are near-duplicates. Groups are the connected components.
 """
 
 import csv
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.data.audit.near_duplicates import components, fingerprints, near_pairs
 from usfm_bench.data.dataset import decode, open_reader
-from usfm_bench.data.near_duplicates import components, fingerprints, near_pairs
-from usfm_bench.data.spec import find_dataset, load_registry
+from usfm_bench.specs.dataset import find_dataset, load_registry
 
 
 def main(name: str, data_root: str, out: str) -> None:

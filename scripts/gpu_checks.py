@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usfm_bench.config import TrainingSpec
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.models import build_model
-from usfm_bench.recipes import load_profile
+from usfm_bench.models.memory import free_device, out_of_memory
+from usfm_bench.specs.training import TrainingSpec
+from usfm_bench.suites.recipes import load_profile
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import Dtypes, used_precision, watch_dtypes
 from usfm_bench.training.finetune import _augmented, _step
-from usfm_bench.training.memory import free_device, out_of_memory
 from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 from usfm_bench.training.seeding import Stream, torch_seeded

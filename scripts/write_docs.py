@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from usfm_bench.atomic import write_text
-from usfm_bench.data.spec import load_registry
+from usfm_bench.core.files import write_text
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import with_definitions
 from usfm_bench.reporting.registry import datasets_markdown
 from usfm_bench.results.store import Store
+from usfm_bench.specs.dataset import load_registry
 
 PROJECT = Path(__file__).parents[1]
 METHOD, EXAMPLE = PROJECT / "docs" / "method.md", PROJECT / "docs" / "example-report"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.spec import load_registry
-from usfm_bench.plan import load_suite, plan_suite
-from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.suites.plan import load_suite, plan_suite
+from usfm_bench.tasks.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
+from usfm_bench.tasks.scoring import case_table, definition_ids, score_cases, summarise, tune
 
 ALL = ("usfm-micro-scratch", "unet-resnet18-scratch", "timm:resnet18@scratch")
 

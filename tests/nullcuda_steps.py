@@ -14,11 +14,11 @@ import torch
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.models import build_model
-from usfm_bench.recipes import load_profile
+from usfm_bench.models.memory import free_device, out_of_memory
+from usfm_bench.suites.recipes import load_profile
 from usfm_bench.training.device import build_fabric, describe_device
 from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.finetune import _step
-from usfm_bench.training.memory import free_device, out_of_memory
 from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 

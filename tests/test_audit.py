@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usfm_bench.cli import app as cli
-from usfm_bench.config import SplitSpec
-from usfm_bench.data.audit import audit_images, check_split, read_images
-from usfm_bench.data.burned_in import MIN_PIXELS, stroke_pixels
+from usfm_bench.data.audit.audit import audit_images, check_split, read_images
+from usfm_bench.data.audit.burned_in import MIN_PIXELS, stroke_pixels
+from usfm_bench.data.audit.findings import Audit, Pair, SplitCheck
+from usfm_bench.data.audit.near_duplicates import MAX_BITS, MIN_CORRELATION, components, fingerprints, near_pairs
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.findings import Audit, Pair, SplitCheck
-from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION, components, fingerprints, near_pairs
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
-from usfm_bench.data.spec import DatasetSpec, load_registry
 from usfm_bench.data.splits import Split
 from usfm_bench.reporting.audit import audit_json, audit_sheet, audit_text
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
+from usfm_bench.specs.split import SplitSpec
 
 REGISTRY = load_registry()
 
@@ -91,7 +91,7 @@ def test_the_same_positions_of_two_sets_are_compared_too():
 def test_more_images_than_are_compared_at_once(monkeypatch):
     copies = [COPIES["smaller"](image) for image in IMAGES]
     expected = near_pairs(fingerprints([*IMAGES, *copies]))
-    monkeypatch.setattr("usfm_bench.data.near_duplicates._BLOCK", 5)
+    monkeypatch.setattr("usfm_bench.data.audit.near_duplicates._BLOCK", 5)
     assert near_pairs(fingerprints([*IMAGES, *copies])) == expected
     assert [p[:2] for p in expected] == [(i, i + len(IMAGES)) for i in range(len(IMAGES))]
 
@@ -284,7 +284,7 @@ def test_duplicates_on_two_sides_are_counted(tmp_path):
 def test_a_group_that_a_split_parts_is_a_leak(tmp_path, monkeypatch):
     images = read_images(write(tmp_path, "mine", plain()), tmp_path)
     sides = Split(*(np.arange(start, 24, 3) for start in range(3)))
-    monkeypatch.setattr("usfm_bench.data.audit.split_folds", lambda *_, **__: [sides])
+    monkeypatch.setattr("usfm_bench.data.audit.audit.split_folds", lambda *_, **__: [sides])
     samples = [replace(s, group_id="one" if i < 4 else s.group_id) for i, s in enumerate(images.dataset.samples)]
     broken = replace(images, dataset=Dataset(images.spec, tuple(samples)))
     assert [s.shared_groups for s in audit_images(broken).splits] == [1, 1]
@@ -294,7 +294,7 @@ def test_a_group_that_a_split_parts_is_a_leak(tmp_path, monkeypatch):
 def test_parted_pairs_by_hand(tmp_path, monkeypatch):
     dataset = read_images(write(tmp_path, "mine", plain()), tmp_path).dataset
     sides = Split(*(np.arange(start, 24, 3) for start in range(3)))  # c00 trains, c01 validates, c02 tests, ...
-    monkeypatch.setattr("usfm_bench.data.audit.split_folds", lambda *_, **__: [sides, sides])
+    monkeypatch.setattr("usfm_bench.data.audit.audit.split_folds", lambda *_, **__: [sides, sides])
     same = Pair("c00.png", "c03.png", ("a", "a"), False, 1.0, 0, False, False, False)
     pairs = [same, replace(same, second="c01.png"), replace(same, first="c01.png", second="c02.png")]
     left_out = replace(same, second="c02.png", left_out=True)

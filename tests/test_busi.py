@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from usfm_bench.data.checks import Report, verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.verify import Report, verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import near_duplicate_groups, pixel_hash
 from usfm_bench.data.readers.base import read_grey, read_mask
 from usfm_bench.data.sample import Sample
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import load_registry
 
 BUSI = load_registry()["busi"]
 SHAPE = (24, 32)

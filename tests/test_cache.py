@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data import cache as cache_module
 from usfm_bench.data import dataset as dataset_module
 from usfm_bench.data.cache import cache_folder
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.readers.manifest import ManifestReader
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 SPEC = DatasetSpec(
     name="mine",

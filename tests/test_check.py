@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 import simulated_checks
 from invented import invent_store
 from usfm_bench.cli import app as cli
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.regression.baseline import load_baseline
 from usfm_bench.regression.check import check as compare_with

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from sklearn import metrics as sk
 
+from usfm_bench.claims import Claim, check_claim, check_claims, claims_json, claims_text, load_claims
+from usfm_bench.claims.counts import one_table
+from usfm_bench.claims.readings import READINGS
+from usfm_bench.claims.rows import JUDGED, rounded
 from usfm_bench.cli import app as cli
-from usfm_bench.errors import BenchError
-from usfm_bench.reporting.claims import Claim, check_claim, check_claims, claims_json, claims_text, load_claims
-from usfm_bench.reporting.claims.counts import one_table
-from usfm_bench.reporting.claims.readings import READINGS
-from usfm_bench.reporting.claims.rows import JUDGED, rounded
-from usfm_bench.resources import resource
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.resources import resource
 
 PAPER = resource("reports/reference/paper_tables.yaml")
 EXAMPLES = 150

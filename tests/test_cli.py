@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from usfm_bench.cli import app as cli
 from usfm_bench.cli.options import parse_seeds
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 
 @pytest.fixture

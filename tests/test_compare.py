@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.stats import compare, holm, variance_components
 from usfm_bench.stats.compare import detectable_difference
 from usfm_bench.stats.components import difference_components

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from usfm_bench import cores
-from usfm_bench.cores import available_cores, cgroup_quotas
+from usfm_bench.core import cores
+from usfm_bench.core.cores import available_cores, cgroup_quotas
 
 
 def system(root: Path, cgroup: str, **files: str) -> Path:

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from usfm_bench.cli.app import app
-from usfm_bench.data import archive
-from usfm_bench.data.adding import Added, Request, add_dataset
+from usfm_bench.core.errors import BenchError
+from usfm_bench.data.add import archive
+from usfm_bench.data.add.adding import Added, Request, add_dataset
+from usfm_bench.data.add.folder_names import folder_roles, order_classes, positive_class, suggest_patients
+from usfm_bench.data.add.registry_file import append_entry
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.folder_names import folder_roles, order_classes, positive_class, suggest_patients
-from usfm_bench.data.registry_file import append_entry
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
+from usfm_bench.specs.dataset import load_registry
 
 SHAPE = (24, 32)
 CLASSES = ("benign", "malignant")
@@ -489,8 +489,10 @@ def test_a_file_that_cannot_be_appended_to_is_kept(text):
 def test_the_shipped_registry_is_not_written_to(monkeypatch):
     write("{c}/{i}.png")
     Path("datasets.yaml").write_text("busi: {}\n")
-    monkeypatch.setattr("usfm_bench.data.registry_file.resource", Path)
-    monkeypatch.setattr("usfm_bench.data.registry_file.load_registry", lambda extra: load_registry(extra or Path("my")))
+    monkeypatch.setattr("usfm_bench.data.add.registry_file.resource", Path)
+    monkeypatch.setattr(
+        "usfm_bench.data.add.registry_file.load_registry", lambda extra: load_registry(extra or Path("my"))
+    )
     with pytest.raises(BenchError, match=r"that usfm-bench ships\. Give another file"):
         add("data/mine", registry=Path("datasets.yaml"))
 

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from usfm_bench.data.adding import Added, Request, add_dataset
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import BenchError
+from usfm_bench.data.add.adding import Added, Request, add_dataset
+from usfm_bench.data.add.doubts import cannot_be_lesion
+from usfm_bench.data.add.folder_names import is_no_class
+from usfm_bench.data.add.side_folders import part_side, view_sides
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.doubts import cannot_be_lesion
-from usfm_bench.data.folder_names import is_no_class
 from usfm_bench.data.readers.tables import key_finder
-from usfm_bench.data.side_folders import part_side, view_sides
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
+from usfm_bench.specs.dataset import load_registry
 
 SHAPE = (24, 32)
 CLASSES = ("benign", "malignant")
@@ -446,7 +446,7 @@ def test_images_known_by_their_pixels_keep_their_groups(monkeypatch, tmp_path):
     names = ("benign/renamed 0.png", "benign/renamed 2.png", "malignant/renamed 1.png")
     (groups / "busi.csv").write_text("pixel_hash,group\n" + "".join(f"{hashes[name]},g\n" for name in names))
     monkeypatch.setattr("usfm_bench.data.groups._FOLDER", groups)
-    monkeypatch.setattr("usfm_bench.data.known_images._FOLDER", groups)
+    monkeypatch.setattr("usfm_bench.data.add.known_images._FOLDER", groups)
     found = add()
     assert found.facts["groups"] == 22
     assert any("3 of 24 images are known by their pixels as near-duplicates in 'busi'" in note for note in found.notes)

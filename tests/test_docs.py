@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from usfm_bench.catalog import MODELS
 from usfm_bench.cli.app import app
-from usfm_bench.data.spec import load_registry
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
-from usfm_bench.plan import suite_names
-from usfm_bench.recipes import PROFILES
 from usfm_bench.reporting.method import with_definitions
 from usfm_bench.reporting.registry import datasets_markdown
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.model import MODELS
+from usfm_bench.suites.plan import suite_names
+from usfm_bench.suites.recipes import PROFILES
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]

@@ -17,15 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import usfm_bench
-from usfm_bench.config import SplitSpec, content_hash
+from usfm_bench.core.settings import content_hash
 from usfm_bench.data import groups as groups_module
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.draw import by_lot, deal
 from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec, Subsample, TrainingSubset, load_registry
 from usfm_bench.data.splits import split_folds
 from usfm_bench.data.subsample import thin_out
+from usfm_bench.specs.dataset import DatasetSpec, Subsample, TrainingSubset, load_registry
+from usfm_bench.specs.split import SplitSpec
 
 REGISTRY = load_registry()
 HOLDOUT, FIVE_FOLDS = SplitSpec(), SplitSpec(kind="kfold", folds=5)
@@ -219,10 +220,10 @@ def test_the_splits_of_the_real_data_are_these(name, busi_root):
 PROGRAM = """
 import hashlib, json, sys
 from pathlib import Path
-from usfm_bench.config import SplitSpec
+from usfm_bench.specs.split import SplitSpec
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.phantom import PhantomSpec, render
-from usfm_bench.data.spec import load_registry
+from usfm_bench.specs.dataset import load_registry
 from usfm_bench.data.splits import split_dataset, split_hash
 
 found = {}

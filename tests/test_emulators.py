@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from sklearn import metrics as sk
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, score_segmentation
 from usfm_bench.metrics.definitions import emulators, primary
 from usfm_bench.metrics.grids import GRIDS

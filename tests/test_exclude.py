@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from test_outlines import SHAPE, SQUARE, UNIT, coco, ddti, entry, hc18, labelme, picture, save, write, yolo
 from test_readers_layouts import write_mhd
 from usfm_bench.cli.app import app
-from usfm_bench.data.audit import read_images
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.audit import read_images
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.readers import READERS
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 LESION = np.zeros(SHAPE, np.uint8)
 LESION[6:16, 4:14] = 255

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usfm_bench.cli import app as cli
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import BenchError
+from usfm_bench.data.audit.export import export_dataset, shrink
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.export import export_dataset, shrink
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.sample import Case, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import BenchError
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 CLINIC = DatasetSpec(
     name="clinic",
@@ -262,7 +262,7 @@ def test_verify_tells_sizes_mask_values_and_checksum(tmp_path):
 
 
 def test_verify_looks_for_the_archive_with_the_checksum(tmp_path):
-    from usfm_bench.catalog import file_sha256
+    from usfm_bench.specs.model import file_sha256
 
     root = tmp_path / "root"
     export_dataset(make(), 95, root / "copy.zip")

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn import metrics as sk
 
 from invented import invent_store
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.calibration import calibration_error
 from usfm_bench.reporting import build_report
 from usfm_bench.reporting.figures import NamedFigure, draw_all, write_figures

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from usfm_bench.data.spec import load_registry
 from usfm_bench.execution.outcome import Outcome, Tick
 from usfm_bench.execution.run import run_trials
 from usfm_bench.models.networks import Classifier
-from usfm_bench.plan import load_suite, plan_suite
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.suites.plan import load_suite, plan_suite
 
 pytestmark = [
     pytest.mark.gpu,

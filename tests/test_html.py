@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import usfm_bench.reporting.html.page as page_module
 from invented import invent_store
 from usfm_bench.cli.app import app
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting.html import write_html
 from usfm_bench.reporting.html.contours import SCALE, path_of
 from usfm_bench.reporting.html.summary import gaps

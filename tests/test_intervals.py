@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
 from usfm_bench.metrics.classification import score_classification
 from usfm_bench.stats import case_scores, classification_interval, crossed_interval, jackknife_interval

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from usfm_bench.config import TrialSpec
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.locks import LockHeldError, check_locks, locked, mount_of
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.run import run_trials
 from usfm_bench.execution.session import Session
-from usfm_bench.locks import LockHeldError, check_locks, locked, mount_of
-from usfm_bench.plan import load_suite, plan_suite
 from usfm_bench.results.store import Store
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.suites.plan import load_suite, plan_suite
 
 FAULTS = ("ENOSYS", "ENOLCK", "EIO", "EOPNOTSUPP", "EINVAL", "ESTALE")
 
 HOLD = """
 import sys, pathlib
-from usfm_bench.locks import locked
+from usfm_bench.core.locks import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

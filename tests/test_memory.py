@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.multiprocessing import ProcessRaisedException
 
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError, TrialError
+from usfm_bench.core.errors import BenchError, TrialError
 from usfm_bench.execution.session import Session
+from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier
-from usfm_bench.plan import load_suite, plan_suite
-from usfm_bench.training.memory import out_of_memory
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.suites.plan import load_suite, plan_suite
 
 GPU = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -82,7 +82,7 @@ def trial(tiny_registry):
 
 @pytest.mark.parametrize("error", [GPU[0], GPU[2], GPU[4], CPU[0], CPU[1]], ids=repr)
 def test_a_trial_says_what_to_do_and_keeps_nothing(tmp_path, trial, monkeypatch, error):
-    from usfm_bench.training import memory
+    from usfm_bench.models import memory
 
     held, alive_when_freed = [], []
 
@@ -111,7 +111,7 @@ def test_a_pretraining_says_what_to_do_and_keeps_nothing(tmp_path, tiny_registry
     from usfm_bench.pretraining import loop
     from usfm_bench.pretraining.data import load_images
     from usfm_bench.pretraining.loop import Options, pretrain
-    from usfm_bench.pretraining.spec import build_spec
+    from usfm_bench.specs.pretraining import build_spec
 
     held, alive_when_freed = [], []
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
 from usfm_bench.metrics.calibration import BINS, brier_scores, calibration_error, confidence_bins
 from usfm_bench.metrics.classification import (
@@ -22,9 +22,9 @@ from usfm_bench.metrics.classification import (
     class_definition_id,
     score_classification,
 )
-from usfm_bench.predictions import log_odds, log_odds_of, softmax
-from usfm_bench.scoring import PROBABILITY, probabilities_of, summarise
 from usfm_bench.stats.delete_one import class_metric
+from usfm_bench.tasks.predictions import log_odds, log_odds_of, softmax
+from usfm_bench.tasks.scoring import PROBABILITY, probabilities_of, summarise
 
 CLASSES = ("benign", "malignant", "normal", "other", "cyst")
 FEW = settings(max_examples=12, deadline=None)

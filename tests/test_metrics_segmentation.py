@@ -12,14 +12,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from sklearn import metrics as sk
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_reader
 from usfm_bench.data.resize import resize_mask
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, hd95, primary, score_segmentation
 from usfm_bench.metrics.pair import border, border_distances, percentile
-from usfm_bench.predictions import SegmentationPredictions
-from usfm_bench.scoring import definition_ids, summarise
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.tasks.predictions import SegmentationPredictions
+from usfm_bench.tasks.scoring import definition_ids, summarise
 
 MEDPY = pytest.importorskip("medpy.metric.binary")
 MEDPY_OF = {"hd95.pooled": MEDPY.hd95, "hd": MEDPY.hd, "assd.pooled": MEDPY.assd}

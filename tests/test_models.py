@@ -9,13 +9,13 @@ import timm
 import torch
 from torch import nn
 
-from usfm_bench.catalog import MODELS, resolve
-from usfm_bench.config import TrainingSpec
-from usfm_bench.data.spec import Task
-from usfm_bench.errors import BenchError, WeightsMissingError
+from usfm_bench.core.errors import BenchError, WeightsMissingError
 from usfm_bench.models import build_model
 from usfm_bench.models.features import block_indices
 from usfm_bench.models.segvit import lesion_log_odds, segvit_loss
+from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.model import MODELS, resolve
+from usfm_bench.specs.training import TrainingSpec
 
 SIZE, N_CLASSES = 32, 3
 WITHOUT_WEIGHTS = [name for name, entry in MODELS.items() if entry.weights == "scratch"]

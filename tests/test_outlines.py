@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 from PIL import Image as Pillow
 
-from usfm_bench.data.adding import Request, add_dataset
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.data.add.adding import Request, add_dataset
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset, open_reader
 from usfm_bench.data.readers.polygons import fill_ellipse, fill_polygons
 from usfm_bench.data.readers.run_lengths import decode_runs
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import BenchError, DataError
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 SHAPE = (24, 32)
 SQUARE = [4, 6, 14, 6, 14, 16, 4, 16]  # 10 x 10 between corners

@@ -21,17 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typer.testing import CliRunner
 
 from invented import invent_store
-from usfm_bench.atomic import write_text
 from usfm_bench.cli import app as cli
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import TextFormat
 from usfm_bench.cli.output import _coloured, console, plain_streams
-from usfm_bench.csv_cells import guarded, guarded_frame, unguarded
-from usfm_bench.data.checks import Report
-from usfm_bench.errors import BenchError
-from usfm_bench.faults import in_words
-from usfm_bench.file_names import encode_name
-from usfm_bench.pipe_table import Grid, bullet, pipe_table, printable
+from usfm_bench.core.csv_cells import guarded, guarded_frame, unguarded
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.file_names import encode_name
+from usfm_bench.core.files import write_text
+from usfm_bench.core.pipe_table import Grid, bullet, pipe_table, printable
+from usfm_bench.core.validation import in_words
+from usfm_bench.data.audit.verify import Report
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.figures import draw_all, fonts, write_figures
 from usfm_bench.reporting.figures.draw import rendered
@@ -312,7 +312,7 @@ def test_a_message_of_many_lines_is_cut_short_and_says_where_all_are(monkeypatch
 
 def test_verify_shows_the_first_faults_and_json_all(monkeypatch):
     found = Report({"images": 1, "notes": [f"note {i}" for i in range(30)]}, [f"fault {i}" for i in range(546)])
-    monkeypatch.setattr("usfm_bench.data.checks.verify_dataset", lambda *_: found)
+    monkeypatch.setattr("usfm_bench.data.audit.verify.verify_dataset", lambda *_: found)
     text = CliRunner().invoke(cli.app, ["data", "verify", "busi"])
     assert text.exit_code == 2
     assert "note 19 and 10 more" in text.stdout

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import usfm_bench
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.dataset import open_dataset, open_reader
 from usfm_bench.data.exact import Draws
 from usfm_bench.data.phantom import LABELS, ORGANS, PROBES, Phantom, PhantomSpec, _envelope, draw_plan, render
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 SMALL = PhantomSpec(n=30, size=64)
 LESIONS_UNDER_A_LINEAR_PROBE = PhantomSpec(n=60, size=96, prevalence=(0, 0.5, 0.5), organs=("breast", "thyroid"))

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.near_duplicates import fingerprints
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.mask_likeness import unlikely_masks
-from usfm_bench.data.near_duplicates import fingerprints
 from usfm_bench.data.readers.decode import read_grey, read_pixels
 from usfm_bench.data.readers.mask_values import foreground
 from usfm_bench.data.resize import resample, resize_image, resize_mask, shrink
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.training.predict import to_native
 
 SHAPE = (24, 32)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from usfm_bench.config import TrainingSpec
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.models import build_model
+from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training import finetune as finetuning
 from usfm_bench.training.device import build_fabric, describe_device, device_fabric
 from usfm_bench.training.dtypes import used_precision, watch_dtypes
@@ -213,10 +213,10 @@ def test_a_record_of_an_earlier_version_still_opens(make_store):
 
 def test_precision_of_a_trial_is_recorded_as_measured(tmp_path, tiny_registry):
     from usfm_bench.data.dataset import open_dataset
-    from usfm_bench.data.spec import load_registry
     from usfm_bench.pipeline import run_one
-    from usfm_bench.plan import load_suite, plan_suite
     from usfm_bench.results.store import Store
+    from usfm_bench.specs.dataset import load_registry
+    from usfm_bench.suites.plan import load_suite, plan_suite
 
     [spec] = plan_suite(
         load_suite("demo"), load_registry(tiny_registry), datasets=["tiny"], models=["usfm-micro-scratch"], seeds=[0]

@@ -16,20 +16,20 @@ import yaml
 from typer.testing import CliRunner
 
 from published_usfm import published_shapes
-from usfm_bench.catalog import resolve
 from usfm_bench.cli.app import app
-from usfm_bench.config import SplitSpec
+from usfm_bench.core.errors import BenchError, TrialError, WeightsError
 from usfm_bench.data.dataset import open_dataset
-from usfm_bench.data.spec import load_registry
 from usfm_bench.data.splits import split_dataset
-from usfm_bench.errors import BenchError, TrialError, WeightsError
 from usfm_bench.models import load_backbone
 from usfm_bench.pretraining import weights as weights_module
 from usfm_bench.pretraining.card import card_path, read_card, seen_in_pretraining
 from usfm_bench.pretraining.data import load_images
 from usfm_bench.pretraining.loop import Options, learning_rate, pretrain
 from usfm_bench.pretraining.model import MaskedAutoencoder
-from usfm_bench.pretraining.spec import build_spec, load_recipe
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.model import resolve
+from usfm_bench.specs.pretraining import build_spec, load_recipe
+from usfm_bench.specs.split import SplitSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = {
@@ -333,7 +333,7 @@ def demo_recipe(monkeypatch, tmp_path):
     monkeypatch.setattr(weights_module, "load_recipe", lambda name: recipe)
     from dataclasses import replace
 
-    from usfm_bench import catalog
+    from usfm_bench.specs import model as catalog
 
     real = catalog.MODELS["usfm-micro"]
     moved = replace(real, weight_file=tmp_path / "pretrained" / "usfm_micro.pth")

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.pretraining.losses import focal_frequency_loss, l1_loss, reconstruction_loss
 from usfm_bench.pretraining.masking import Draw, DualMasking, annulus_index, annulus_radii
 from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.pretraining.sampling import OrganSampler
-from usfm_bench.pretraining.spec import METHODS, MaskingSpec, build_spec
+from usfm_bench.specs.pretraining import METHODS, MaskingSpec, build_spec
 from usfm_bench.training.seeding import Stream, torch_generator
 
 SIZE = 32

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from scipy import stats
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting.figures.critical_difference import critical_difference as diagram
 from usfm_bench.stats import Scored, rank_models
 from usfm_bench.stats.ranking import critical_difference

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.readers.base import read_grey, read_mask
 from usfm_bench.data.sample import Case, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 SHAPE = (24, 32)
 

@@ -13,12 +13,12 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 from usfm_bench.cli.app import app
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset, open_reader
 from usfm_bench.data.readers.dicom_palette import expand_segments
 from usfm_bench.data.sample import Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom.dataset import Dataset as Tags  # noqa: E402

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from usfm_bench.cli.app import app
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset, open_reader
 from usfm_bench.data.readers import READERS
 from usfm_bench.data.readers.files import MAX_PIXELS, read_grey
@@ -29,8 +30,7 @@ from usfm_bench.data.readers.mask_values import Fit, Values, foreground, read_ma
 from usfm_bench.data.readers.patterns import compile_pattern
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Spacing
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import BenchError, DataError
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 SHAPE = (24, 32)
 

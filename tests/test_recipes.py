@@ -5,10 +5,10 @@ import sys
 import pytest
 
 from usfm_bench.cli import app as cli
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
-from usfm_bench.plan import load_suite, plan_suite
-from usfm_bench.recipes import load_profile
+from usfm_bench.core.errors import BenchError
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.suites.plan import load_suite, plan_suite
+from usfm_bench.suites.recipes import load_profile
 
 SHIPPED = load_registry()
 

@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from usfm_bench.catalog import MODELS, resolve
-from usfm_bench.config import SplitSpec, TrialSpec, content_hash
+from usfm_bench.core.errors import BenchError, DataError, did_you_mean
+from usfm_bench.core.registry import Registry
+from usfm_bench.core.resources import load_yaml
+from usfm_bench.core.settings import content_hash
 from usfm_bench.data.dataset import open_reader
 from usfm_bench.data.groups import near_duplicate_groups
 from usfm_bench.data.readers import READERS
-from usfm_bench.data.spec import DatasetSpec, find_dataset, load_registry
-from usfm_bench.errors import BenchError, DataError, did_you_mean
-from usfm_bench.plan import load_suite, plan_suite, suite_names
-from usfm_bench.recipes import PROFILES, load_profile
-from usfm_bench.registry import Registry
-from usfm_bench.resources import load_yaml
+from usfm_bench.specs.dataset import DatasetSpec, find_dataset, load_registry
+from usfm_bench.specs.model import MODELS, resolve
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.suites.plan import load_suite, plan_suite, suite_names
+from usfm_bench.suites.recipes import PROFILES, load_profile
 
 SHIPPED = load_registry()
 MINE = "{version: 1, title: mine, tasks: [classification], organ: breast, layout: imagefolder, path: mine}"

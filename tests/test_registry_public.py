@@ -18,7 +18,8 @@ import pytest
 from PIL import Image as Pillow
 from scipy import io
 
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import open_dataset, open_reader
 from usfm_bench.data.readers.echonet import read_frame
 from usfm_bench.data.readers.matlab import b_mode
@@ -26,10 +27,9 @@ from usfm_bench.data.readers.tables import Table, look_up
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.readers.workbooks import read_workbook
 from usfm_bench.data.sample import Spacing
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import DataError
 from usfm_bench.pretraining.data import load_images
-from usfm_bench.pretraining.spec import build_spec
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.pretraining import build_spec
 
 SHIPPED = load_registry()
 SHAPE = (32, 40)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from invented import invent_store
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.definitions import primary
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.html.page import _block

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.stats import classification_interval, reweighted_contributions, reweighted_interval
 from usfm_bench.stats.reweighted import METRICS, at_prevalence, rates

@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from usfm_bench import atomic
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError
+from usfm_bench.core import files as atomic
+from usfm_bench.core.errors import BenchError
 from usfm_bench.execution.local import run_in_workers
 from usfm_bench.execution.outcome import Outcome, Tick
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.run import Tally, run_trials
 from usfm_bench.models.networks import Classifier
-from usfm_bench.plan import load_suite, plan_suite
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.suites.plan import load_suite, plan_suite
 from usfm_bench.training.finetune import Checkpoint
 
 MICRO = "usfm-micro-scratch"

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from invented import invent_store
 from usfm_bench.cli import app as cli
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, dice, hd95
 from usfm_bench.reporting import build_report
 from usfm_bench.results.predictions import load_predictions, save_predictions

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usfm_bench.config import SplitSpec
+from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import assign_groups
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
-from usfm_bench.data.spec import DatasetSpec, OwnSplit, Subsample, find_dataset, load_registry
 from usfm_bench.data.splits import Split, shared_groups, split_dataset, split_folds, twins_of
 from usfm_bench.data.subsample import thin_out
-from usfm_bench.errors import BenchError, DataError
-from usfm_bench.plan import load_suite, suite_names
+from usfm_bench.specs.dataset import DatasetSpec, OwnSplit, Subsample, find_dataset, load_registry
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.suites.plan import load_suite, suite_names
 
 REGISTRY = load_registry()
 HOLDOUT, FIVE_FOLDS = SplitSpec(), SplitSpec(kind="kfold", folds=5)

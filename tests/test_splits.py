@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usfm_bench.config import SplitSpec
+from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data import groups as groups_module
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import assign_groups, near_duplicate_groups, pixel_hash
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec, Task, find_dataset, load_registry
 from usfm_bench.data.splits import Split, draw_folds, shared_groups, split_dataset, split_folds, split_hash
-from usfm_bench.errors import BenchError, DataError
-from usfm_bench.plan import load_suite, suite_names
+from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset, load_registry
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.suites.plan import load_suite, suite_names
 
 REGISTRY = load_registry()
 HOLDOUT, FIVE_FOLDS = SplitSpec(), SplitSpec(kind="kfold", folds=5)

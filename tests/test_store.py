@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from usfm_bench import atomic
-from usfm_bench.errors import BenchError
-from usfm_bench.file_names import encode_name
-from usfm_bench.locks import LockHeldError
+from usfm_bench.core import files as atomic
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.file_names import encode_name
+from usfm_bench.core.locks import LockHeldError
 from usfm_bench.results.store import Store, read_record
 
 

@@ -18,17 +18,17 @@ from typer.testing import CliRunner
 
 from test_readers import SHAPE, entry, open_list, picture, save
 from usfm_bench.cli.app import app
-from usfm_bench.data.checks import verify_dataset
+from usfm_bench.core.errors import DataError
+from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.group_words import groups_in_words, stated_groups
 from usfm_bench.data.patients import patient_faults, patient_key, patient_notes
 from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.sample import Case
-from usfm_bench.data.spec import DatasetSpec, load_registry
-from usfm_bench.errors import DataError
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.html.summary import findings
 from usfm_bench.reporting.markdown import NOT_RECORDED
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 REFUSED = {
     "R writes row names": (

@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from usfm_bench.config import SplitSpec, TrainingSpec, TrialSpec
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import network_data
 from usfm_bench.data.resize import resize_image, resize_mask
 from usfm_bench.data.sample import Case, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.metrics import dice
 from usfm_bench.models import build_model
+from usfm_bench.specs.dataset import DatasetSpec
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.training import TrainingSpec
+from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.training.optim import build_optimizer, build_schedule, lr_factor
 from usfm_bench.training.predict import mean_dice, overlap_counts, predict, predict_logits, to_native, validate
 from usfm_bench.training.seeding import Stream, generator, torch_seeded

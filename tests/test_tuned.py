@@ -12,9 +12,8 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from invented import invent_store
+from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data.dataset import open_dataset
-from usfm_bench.data.spec import load_registry
-from usfm_bench.errors import BenchError, DataError
 from usfm_bench.metrics import find_definitions
 from usfm_bench.metrics.operating import (
     COLDEST,
@@ -25,13 +24,14 @@ from usfm_bench.metrics.operating import (
     threshold_for_f1,
     threshold_for_specificity,
 )
-from usfm_bench.predictions import ClassificationPredictions, log_odds, softmax
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.decisions import tuning_notes
 from usfm_bench.reporting.rows import classification_rows
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.rescore import find_trials, update_trial
-from usfm_bench.scoring import score_cases, tune
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.tasks.predictions import ClassificationPredictions, log_odds, softmax
+from usfm_bench.tasks.scoring import score_cases, tune
 
 FEW = settings(max_examples=60, deadline=None)
 MICRO = "usfm-micro-scratch"

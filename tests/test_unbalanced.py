@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from usfm_bench.config import SplitSpec, TrainingSpec, TrialSpec
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.loaders import NetworkData
-from usfm_bench.data.spec import load_registry
 from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.pipeline import run_one
 from usfm_bench.results.store import Store
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.training import TrainingSpec
+from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.training.sampling import balanced_order, epoch_order
 from usfm_bench.training.seeding import Stream, generator
 

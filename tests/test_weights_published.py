@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from published_usfm import TABLE, hugging_face, pooled_of, published_shapes, published_state, tokens_of
-from usfm_bench import catalog
-from usfm_bench.catalog import file_sha256
 from usfm_bench.cli.app import app
-from usfm_bench.config import READINGS, TrainingSpec
-from usfm_bench.errors import BenchError, WeightsError
+from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import build_model, embed, load_backbone
 from usfm_bench.models.build import is_plain
 from usfm_bench.models.weights import inspect_checkpoint
+from usfm_bench.specs import model as catalog
+from usfm_bench.specs.model import file_sha256
+from usfm_bench.specs.training import READINGS, TrainingSpec
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -6,18 +6,18 @@ import time
 
 import torch
 
-from usfm_bench.catalog import resolve
-from usfm_bench.config import TrialSpec
+from usfm_bench.core.environment import code_version, describe_environment, now
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import network_data
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.environment import code_version, describe_environment, now
 from usfm_bench.models import build_model
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
-from usfm_bench.scoring import case_table, definition_ids, score_cases, summarise, tune
+from usfm_bench.specs.model import resolve
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.tasks.scoring import case_table, definition_ids, score_cases, summarise, tune
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, finetune

@@ -9,7 +9,7 @@ import torch
 from usfm_bench.pretraining.losses import reconstruction_loss
 from usfm_bench.pretraining.masking import DualMasking
 from usfm_bench.pretraining.model import MaskedAutoencoder
-from usfm_bench.pretraining.spec import MaskingSpec
+from usfm_bench.specs.pretraining import MaskingSpec
 from usfm_bench.training.seeding import Stream, torch_generator
 
 BATCH, SIZE = 32, 224

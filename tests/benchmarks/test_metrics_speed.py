@@ -7,8 +7,8 @@ import pytest
 from medpy.metric.binary import hd95 as medpy_hd95
 
 from usfm_bench.data.dataset import open_dataset
-from usfm_bench.data.spec import load_registry
 from usfm_bench.metrics import find_definitions, hd95, score_segmentation
+from usfm_bench.specs.dataset import load_registry
 
 MEDPY, EVERY = "medpy hd95, one rule", 10
 BOTH_RULES = ("hd95.pooled.native.px", "hd95.max_directed.native.px")

@@ -9,7 +9,7 @@ import typer
 from usfm_bench import __version__
 from usfm_bench.cli import baseline, check, claims, data, models, pretrain, report, run, score
 from usfm_bench.cli.output import plain_streams, say_error
-from usfm_bench.errors import BenchError, capped
+from usfm_bench.core.errors import BenchError, capped
 
 _ALL = "; of a data set, `usfm-bench data verify NAME --format json` lists all"
 

@@ -21,7 +21,7 @@ def baseline(
     runs: RunsFolder = RUNS,
 ) -> None:
     """Write scores by seed and case, with hashes of data and settings, for `usfm-bench check` to compare with."""
-    from usfm_bench.atomic import write_text
+    from usfm_bench.core.files import write_text
     from usfm_bench.regression.baseline import make_baseline, to_json
     from usfm_bench.results.store import Store, choose_profile
 

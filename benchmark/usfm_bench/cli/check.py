@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from usfm_bench.cli.options import RUNS, RunsFolder
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 EXAMPLES = (
     "Examples: `usfm-bench check --baseline reports/baselines/phantom.json` · `usfm-bench check --baseline b.json "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from usfm_bench.cli.options import TextFormat
-from usfm_bench.pipe_table import printable_lines
+from usfm_bench.core.pipe_table import printable_lines
 
 EXAMPLES = (
     "Example: `usfm-bench claims reports/reference/paper_tables.yaml`. The file: `rows: [{table, dataset, task, model, "
@@ -21,7 +21,7 @@ def claims(
     form: Annotated[TextFormat, typer.Option("--format", help="How to print.")] = TextFormat.text,
 ) -> None:
     """Whether the numbers of published rows can belong together, with the proof where not; exit code 1 where not."""
-    from usfm_bench.reporting.claims import check_claims, claims_json, claims_text, load_claims
+    from usfm_bench.claims import check_claims, claims_json, claims_text, load_claims
 
     verdicts = check_claims(load_claims(file))
     text = claims_json(verdicts) if form is TextFormat.json else printable_lines(claims_text(verdicts))

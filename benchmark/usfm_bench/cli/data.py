@@ -12,8 +12,8 @@ from usfm_bench.cli import data_add
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
 from usfm_bench.cli.output import say_error
-from usfm_bench.errors import capped
-from usfm_bench.pipe_table import printable_lines
+from usfm_bench.core.errors import capped
+from usfm_bench.core.pipe_table import printable_lines
 
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
 app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
@@ -26,8 +26,8 @@ def list_datasets(
     data_root: DataRoot = DATA_ROOT, registry: RegistryFile = None, form: FormatOption = TextFormat.text
 ) -> None:
     """Every registered data set and whether it is here."""
-    from usfm_bench.data.spec import load_registry
     from usfm_bench.reporting.registry import list_text
+    from usfm_bench.specs.dataset import load_registry
 
     specs = load_registry(registry)
     here = {name: not spec.path or (data_root / spec.path).exists() for name, spec in specs.items()}
@@ -54,7 +54,7 @@ def show_dataset(
     import yaml
 
     from usfm_bench.data.group_words import stated_groups
-    from usfm_bench.data.spec import find_dataset, load_registry
+    from usfm_bench.specs.dataset import find_dataset, load_registry
 
     spec = find_dataset(name, load_registry(registry))
     place = {"folder": str(data_root / spec.path)} if spec.path else {}
@@ -74,8 +74,8 @@ def verify(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Read every file of a data set: counts, sizes, masks, groups, and every fault. Exit 2 when there are faults."""
-    from usfm_bench.data.checks import verify_dataset
-    from usfm_bench.data.spec import find_dataset, load_registry
+    from usfm_bench.data.audit.verify import verify_dataset
+    from usfm_bench.specs.dataset import find_dataset, load_registry
 
     result = verify_dataset(find_dataset(name, load_registry(registry)), data_root)
     if form is TextFormat.json:
@@ -113,10 +113,10 @@ def audit(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Duplicates, contradictory labels, leaks between splits and data sets, class balance, lesion sizes, drawn text."""
-    from usfm_bench.atomic import write_atomic
-    from usfm_bench.data.audit import audit_images, read_images
-    from usfm_bench.data.spec import find_dataset, load_registry
+    from usfm_bench.core.files import write_atomic
+    from usfm_bench.data.audit.audit import audit_images, read_images
     from usfm_bench.reporting.audit import audit_json, audit_sheet, audit_text
+    from usfm_bench.specs.dataset import find_dataset, load_registry
 
     specs = load_registry(registry)
     wanted = [find_dataset(each, specs) for each in (name, *dict.fromkeys(against or []))]
@@ -142,9 +142,9 @@ def export(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Write a compact copy: smaller images and masks, a list, and a registry entry under a new name."""
+    from usfm_bench.data.audit.export import check_ending, export_dataset
     from usfm_bench.data.dataset import open_dataset
-    from usfm_bench.data.export import check_ending, export_dataset
-    from usfm_bench.data.spec import find_dataset, load_registry
+    from usfm_bench.specs.dataset import find_dataset, load_registry
 
     check_ending(out)
     dataset = open_dataset(find_dataset(name, load_registry(registry)), data_root)

@@ -10,7 +10,7 @@ import typer
 
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
-from usfm_bench.pipe_table import printable_lines
+from usfm_bench.core.pipe_table import printable_lines
 
 EXAMPLES = (
     "Examples: `usfm-bench data add clinic ~/images` · `usfm-bench data add clinic images.zip --organ thyroid` · "
@@ -41,7 +41,7 @@ def add(
     form: Annotated[TextFormat, typer.Option("--format", help="How to print.")] = TextFormat.text,
 ) -> None:
     """Guess the layout of your own images, read every file, write a registry entry, and print what to run next."""
-    from usfm_bench.data.adding import Request, add_dataset
+    from usfm_bench.data.add.adding import Request, add_dataset
 
     added = add_dataset(
         Request(name, path, data_root, registry, layout, patient, no_mask.value if no_mask else None, organ)

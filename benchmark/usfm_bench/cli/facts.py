@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from usfm_bench.cli.options import TextFormat
-from usfm_bench.errors import capped, listed
-from usfm_bench.pipe_table import printable, printable_lines
+from usfm_bench.core.errors import capped, listed
+from usfm_bench.core.pipe_table import printable, printable_lines
 
 
 def print_facts(facts: Any, form: TextFormat) -> None:

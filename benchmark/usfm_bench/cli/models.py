@@ -12,7 +12,7 @@ from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import TextFormat
 
 if TYPE_CHECKING:
-    from usfm_bench.catalog import ModelEntry
+    from usfm_bench.specs.model import ModelEntry
 
 app = typer.Typer(help="What --models can name, and what a weight file holds.", no_args_is_help=True)
 FormatOption = Annotated[TextFormat, typer.Option("--format", help="How to print.")]
@@ -24,7 +24,7 @@ def list_models(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Every named model and whether its weights are here."""
-    from usfm_bench.catalog import MODELS
+    from usfm_bench.specs.model import MODELS
 
     entries = [entry for name, entry in MODELS.items() if fnmatch(name, pattern)]
     if form is TextFormat.json:
@@ -44,7 +44,7 @@ def show_model(
     name: Annotated[str, typer.Argument(help="A model name.")], form: FormatOption = TextFormat.text
 ) -> None:
     """What a model name stands for: architecture, weights, source, licence."""
-    from usfm_bench.catalog import resolve
+    from usfm_bench.specs.model import resolve
 
     print_facts(_facts(resolve(name)), form)
 
@@ -78,7 +78,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _state(entry: ModelEntry) -> str:
-    from usfm_bench.catalog import file_sha256, has_registered_hash, weight_file
+    from usfm_bench.specs.model import file_sha256, has_registered_hash, weight_file
 
     if entry.weights == "scratch":
         return "random weights"

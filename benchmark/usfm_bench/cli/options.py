@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 _PLACES = "Where things lie"
 

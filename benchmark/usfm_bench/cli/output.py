@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from usfm_bench.pipe_table import printable_lines
+from usfm_bench.core.pipe_table import printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, Device, RegistryFile, split_names
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from usfm_bench.pretraining.spec import PretrainSpec
+    from usfm_bench.specs.pretraining import PretrainSpec
 
 EXAMPLES = (
     "Examples: `usfm-bench pretrain --datasets phantom-unlabelled --all-images --model usfm_micro_patch16_224 "
@@ -133,7 +133,7 @@ def pretrain(
     registry: RegistryFile = None,
 ) -> None:
     """Pre-train a USFM encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
-    from usfm_bench.pretraining.spec import build_spec
+    from usfm_bench.specs.pretraining import build_spec
 
     masking = {
         "patch_size": mask_patch,
@@ -192,11 +192,11 @@ def _pretrain(
     typer.echo("Loading torch and images ...", err=True)
     require_training()
     from usfm_bench.cli.progress import PretrainProgress
-    from usfm_bench.data.spec import load_registry
-    from usfm_bench.locks import LockHeldError, locked
+    from usfm_bench.core.locks import LockHeldError, locked
     from usfm_bench.pretraining.data import load_images
     from usfm_bench.pretraining.loop import Options, pretrain
     from usfm_bench.pretraining.weights import lock_path
+    from usfm_bench.specs.dataset import load_registry
     from usfm_bench.training.device import resolve_device
 
     options = Options(out, resolve_device(device), **how)
@@ -227,9 +227,9 @@ def _show_masks(spec: PretrainSpec, registry: Path | None, data_root: Path, path
     require_training()
     import torch
 
-    from usfm_bench.data.spec import load_registry
     from usfm_bench.pretraining.data import load_images
     from usfm_bench.pretraining.figures import write_masks
+    from usfm_bench.specs.dataset import load_registry
 
     images = load_images(spec, load_registry(registry), data_root).images
     write_masks(path, spec, torch.from_numpy(images[spec.seed % len(images)]).float() / 255)

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from usfm_bench.cli.output import console
-from usfm_bench.config import TrialSpec
-from usfm_bench.errors import capped
+from usfm_bench.core.errors import capped
+from usfm_bench.core.pipe_table import printable_lines
 from usfm_bench.execution.outcome import Event, Notice, Outcome, Tick
-from usfm_bench.pipe_table import printable_lines
+from usfm_bench.specs.trial import TrialSpec
 
 _STYLES = {
     "done": "[green]done[/]",

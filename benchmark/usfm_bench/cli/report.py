@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, RunsFolder
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from usfm_bench.reporting import Report
@@ -71,7 +71,7 @@ def report(
     if form is Format.html:
         _page(suites, profile, missed, runs, out, None if no_images else data_root)
         return
-    from usfm_bench.atomic import write_text
+    from usfm_bench.core.files import write_text
     from usfm_bench.reporting import render
     from usfm_bench.reporting.readable import ReadableStore
 
@@ -89,7 +89,7 @@ def report(
 
 def _draw(reports: list[Report], store: Store, folder: Path) -> None:
     """Figures of each suite, in a folder of its own where there are several."""
-    from usfm_bench.file_names import encode_name
+    from usfm_bench.core.file_names import encode_name
     from usfm_bench.reporting.figures import draw_all, write_figures
 
     for report in reports:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, parse_seeds, split_names
-from usfm_bench.errors import BenchError
-from usfm_bench.pipe_table import printable
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
-    from usfm_bench.config import TrialSpec
     from usfm_bench.execution.run import Tally
+    from usfm_bench.specs.trial import TrialSpec
 
 EXAMPLES = (
     "Examples: `usfm-bench run --suite demo` · `usfm-bench run --suite busi-seg --profile quick --seeds 3 "
@@ -72,8 +72,8 @@ def run(
     ] = False,
 ) -> None:
     """Fine-tune and score every trial of a suite that is not finished yet; run it again to continue."""
-    from usfm_bench.data.spec import load_registry
-    from usfm_bench.plan import load_suite, plan_suite
+    from usfm_bench.specs.dataset import load_registry
+    from usfm_bench.suites.plan import load_suite, plan_suite
 
     trials = plan_suite(
         load_suite(suite),
@@ -169,7 +169,7 @@ def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: b
 
 
 def _missing(spec: TrialSpec, data_root: Path) -> str:
-    from usfm_bench.catalog import resolve
+    from usfm_bench.specs.model import resolve
 
     entry = resolve(spec.model)
     weights = entry.weight_file

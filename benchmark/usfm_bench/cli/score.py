@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from usfm_bench.metrics import Definition
@@ -125,8 +125,8 @@ def _write(
 ) -> None:
     import pandas as pd
 
-    from usfm_bench.atomic import write_atomic, write_text
-    from usfm_bench.csv_cells import guarded_frame
+    from usfm_bench.core.csv_cells import guarded_frame
+    from usfm_bench.core.files import write_atomic, write_text
     from usfm_bench.reporting import render_scores
     from usfm_bench.results.frames import identified
 

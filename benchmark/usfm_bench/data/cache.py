@@ -24,13 +24,13 @@ import PIL
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from usfm_bench.atomic import write_atomic
-from usfm_bench.config import content_hash
-from usfm_bench.cores import available_cores
+from usfm_bench.core.cores import available_cores
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import write_atomic
+from usfm_bench.core.settings import content_hash
 from usfm_bench.data import readers, resize
 from usfm_bench.data.sample import Case, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import BenchError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _SCHEMA = pa.schema(
     {

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.config import content_hash
-from usfm_bench.cores import available_cores
+from usfm_bench.core.cores import available_cores
+from usfm_bench.core.errors import DataError, did_you_mean
+from usfm_bench.core.settings import content_hash
 from usfm_bench.data.cache import image_cache
 from usfm_bench.data.faults import Fault, standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
@@ -24,9 +25,8 @@ from usfm_bench.data.patients import patient_faults, patient_notes
 from usfm_bench.data.readers import READERS, Reader
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
-from usfm_bench.data.spec import DatasetSpec, GroupKind
 from usfm_bench.data.subsample import thin_out
-from usfm_bench.errors import DataError, did_you_mean
+from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
 
 @dataclass(frozen=True)

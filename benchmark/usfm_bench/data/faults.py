@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from usfm_bench.core.errors import did_you_mean
 from usfm_bench.data.sample import Case
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import did_you_mean
+from usfm_bench.specs.dataset import DatasetSpec
 
 _SHOWN = 5
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from usfm_bench.data.patients import patient_key
 from usfm_bench.data.sample import Sample
-from usfm_bench.data.spec import DatasetSpec, GroupKind
+from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
 _UNKNOWN = "which images share a patient is not published"
 _ONE = "one a patient as published; equal pixels together"

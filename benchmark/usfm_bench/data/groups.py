@@ -13,10 +13,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.data.patients import patient_key
 from usfm_bench.data.sample import Image, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import BenchError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _FOLDER = Path(__file__).parent / "group_files"
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.resize import resize_image, resize_mask
 from usfm_bench.data.sample import Mask
-from usfm_bench.data.spec import Task
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import Task
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.data.readers.files import read_pixels, to_grey
 from usfm_bench.data.readers.mask_values import without_alpha
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Mask, Sample
-from usfm_bench.errors import BenchError
 
 _FEW, _NEAR, _SHARE = 16, 16 / 255, 0.97
 _SAMPLE = 6

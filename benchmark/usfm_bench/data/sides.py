@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError, did_you_mean, listed
 from usfm_bench.data.alike import only_one, tidy
 from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.sample import Sample, Side
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError, did_you_mean, listed
+from usfm_bench.specs.dataset import DatasetSpec
 
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 _SHOWN = 5

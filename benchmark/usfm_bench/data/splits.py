@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from usfm_bench.config import SplitSpec, Task, content_hash
+from usfm_bench.core.errors import DataError
+from usfm_bench.core.settings import content_hash
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.draw import Rows, deal
 from usfm_bench.data.sides import stratum
 from usfm_bench.data.subsample import part_of_training
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.split import SplitSpec
 
 _VAL, _TEST = 0.1, 0.2  # of a holdout; the rest is for training
 _MIN_GROUPS = 3

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.draw import Rows, by_lot, members_of
 from usfm_bench.data.groups import group_keys
 from usfm_bench.data.sample import Sample
-from usfm_bench.data.spec import DatasetSpec, TrainingSubset
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec, TrainingSubset
 
 LEAST, MOST = 0.05, 0.5
 """Between these shares, the number of training cases does not depend on the share of the positive class."""

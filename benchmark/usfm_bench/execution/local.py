@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from usfm_bench.config import TrialSpec
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
+from usfm_bench.specs.trial import TrialSpec
 
 # A fresh interpreter: forking a process that has initialised torch's threads or CUDA is not safe.
 _CONTEXT = multiprocessing.get_context("spawn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from usfm_bench.config import TrialSpec
+from usfm_bench.specs.trial import TrialSpec
 
 Status = Literal["done", "skipped", "failed", "busy"]
 

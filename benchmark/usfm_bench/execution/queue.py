@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from usfm_bench.config import TrialSpec
 from usfm_bench.execution.outcome import Outcome
+from usfm_bench.specs.trial import TrialSpec
 
 
 class TrialQueue:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from usfm_bench.catalog import checked_weight_file, file_sha256, has_registered_hash, resolve
-from usfm_bench.config import TrialSpec
-from usfm_bench.data.spec import load_registry
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
-from usfm_bench.errors import BenchError
 from usfm_bench.execution.local import Tell, run_here, run_in_workers
 from usfm_bench.execution.outcome import Event, Outcome, Status
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
-from usfm_bench.locks import LockHeldError
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.model import checked_weight_file, file_sha256, has_registered_hash, resolve
+from usfm_bench.specs.trial import TrialSpec
 
 
 @dataclass

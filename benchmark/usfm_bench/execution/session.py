@@ -6,13 +6,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from usfm_bench.config import TrialSpec
+from usfm_bench.core.errors import BenchError, WeightsMissingError
+from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.errors import BenchError, WeightsMissingError
 from usfm_bench.execution.outcome import Notice, Outcome, Tick
-from usfm_bench.locks import LockHeldError
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
+from usfm_bench.specs.trial import TrialSpec
 
 _WAITING = "another process is running it; waiting for that one ..."
 
@@ -52,7 +52,7 @@ class Session:
             return Outcome(spec, "failed", str(error))
 
     def _attempt(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None]) -> Outcome:
-        from usfm_bench.training.memory import free_device
+        from usfm_bench.models.memory import free_device
 
         outcome = self._outcome(spec, tell)
         # Out here no error is being handled, whose frames would keep their tensors. Others may share the GPU.
@@ -60,8 +60,8 @@ class Session:
         return outcome
 
     def _outcome(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None]) -> Outcome:
+        from usfm_bench.models.memory import out_of_memory
         from usfm_bench.pipeline import run_one
-        from usfm_bench.training.memory import out_of_memory
 
         try:
             record = self._finished_meanwhile(spec) or run_one(

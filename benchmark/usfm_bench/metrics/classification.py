@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.errors import BenchError, capped
+from usfm_bench.core.errors import BenchError, capped
 from usfm_bench.metrics.calibration import brier_scores, calibration_error
 from usfm_bench.metrics.definitions import FAMILIES, Averaging, Definition, define
-from usfm_bench.predictions import log_odds_of
+from usfm_bench.tasks.predictions import log_odds_of
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

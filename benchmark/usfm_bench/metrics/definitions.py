@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from usfm_bench.data.spec import Task
-from usfm_bench.errors import BenchError, did_you_mean
-from usfm_bench.registry import Registry
+from usfm_bench.core.errors import BenchError, did_you_mean
+from usfm_bench.core.registry import Registry
+from usfm_bench.specs.dataset import Task
 
 Unit = Literal["fraction", "px", "mm", "score"]
 Averaging = Literal["", "macro", "weighted", "class", "binary"]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.data.sample import Mask
-from usfm_bench.errors import BenchError
 
 Floats = NDArray[np.float64]
 _PAIRS = 2_000_000

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from usfm_bench.cores import available_cores
+from usfm_bench.core.cores import available_cores
+from usfm_bench.core.errors import BenchError, capped, unknown
 from usfm_bench.data.sample import Mask
-from usfm_bench.errors import BenchError, capped, unknown
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.metrics.grids import GRIDS
 from usfm_bench.metrics.measures import HD95, Missed, dice_of, distance_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.classification import binary_definition
 from usfm_bench.metrics.definitions import DEFINITIONS, FAMILIES, Definition, define
 from usfm_bench.metrics.operating import RULES, VERSION

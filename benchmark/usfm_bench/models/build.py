@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from usfm_bench.catalog import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
-from usfm_bench.config import Reading, Task, TrainingSpec
-from usfm_bench.errors import BenchError, WeightsMissingError
+from usfm_bench.core.errors import BenchError, WeightsMissingError
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
+from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
 from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.weights import Encoder, load_encoder
-from usfm_bench.training.memory import out_of_memory
+from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.model import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
+from usfm_bench.specs.training import Reading, TrainingSpec
 
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
 _SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)

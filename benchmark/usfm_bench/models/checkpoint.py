@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from usfm_bench.errors import WeightsError
+from usfm_bench.core.errors import WeightsError
 
 WRAPPINGS = ("model", "state_dict", "module")
 _SHOWN = 8

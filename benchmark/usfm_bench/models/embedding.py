@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
-from usfm_bench.catalog import ModelEntry
-from usfm_bench.config import Reading
+from usfm_bench.core.errors import BenchError, unknown
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.errors import BenchError, unknown
 from usfm_bench.models.build import from_hub, is_plain
 from usfm_bench.models.weights import find_entry, load_encoder
+from usfm_bench.specs.model import ModelEntry
+from usfm_bench.specs.training import Reading
 
 What = Literal["pooled", "class", "patches"]
 _SLACK = 1e-4  # what resizing in 32 bit leaves above 1

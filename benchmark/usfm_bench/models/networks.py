@@ -12,9 +12,9 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from usfm_bench.config import Reading
 from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
+from usfm_bench.specs.training import Reading
 
 _AUXILIARY_WEIGHT, _AUXILIARY_MAP = 0.4, 2
 

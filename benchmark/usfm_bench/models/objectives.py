@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from usfm_bench.config import TrainingSpec
+from usfm_bench.specs.training import TrainingSpec
 
 
 class ClassificationLoss(nn.Module):

@@ -11,7 +11,7 @@ from scipy.interpolate import RegularGridInterpolator
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor
 
-from usfm_bench.errors import WeightsError
+from usfm_bench.core.errors import WeightsError
 
 _PATCH = 16
 _LARGEST = 1024

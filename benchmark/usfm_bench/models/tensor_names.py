@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from usfm_bench.errors import WeightsError
+from usfm_bench.core.errors import WeightsError
 from usfm_bench.models.checkpoint import WRAPPINGS, first_of
 
 TABLE = "relative_position_bias_table"

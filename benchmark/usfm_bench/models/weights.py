@@ -12,13 +12,13 @@ import torch
 from timm.models.beit import Beit
 from torch import Tensor, nn
 
-from usfm_bench.catalog import ModelEntry, checked_weight_file, resolve
-from usfm_bench.config import READINGS, Reading
-from usfm_bench.errors import WeightsError, unknown
+from usfm_bench.core.errors import WeightsError, unknown
 from usfm_bench.models.backbones import SIZES, build_usfm
 from usfm_bench.models.checkpoint import first_of, read_checkpoint
 from usfm_bench.models.position_tables import published_table, resized_table, table_grid
 from usfm_bench.models.tensor_names import TABLE, encoder_state
+from usfm_bench.specs.model import ModelEntry, checked_weight_file, resolve
+from usfm_bench.specs.training import READINGS, Reading
 
 _PATCH = 16
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from usfm_bench.catalog import ModelEntry, file_sha256
-from usfm_bench.config import Settings
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.settings import Settings
+from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.errors import BenchError
-from usfm_bench.faults import in_words
-from usfm_bench.pretraining.spec import PretrainSpec
+from usfm_bench.specs.model import ModelEntry, file_sha256
+from usfm_bench.specs.pretraining import PretrainSpec
 
 
 class Card(Settings):

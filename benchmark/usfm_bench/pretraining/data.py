@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.config import SplitSpec
+from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.resize import resize_image
 from usfm_bench.data.sample import Sample
-from usfm_bench.data.spec import DatasetSpec, Task, find_dataset
 from usfm_bench.data.splits import split_dataset
-from usfm_bench.errors import BenchError, DataError
-from usfm_bench.pretraining.spec import PretrainSpec
+from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset
+from usfm_bench.specs.pretraining import PretrainSpec
+from usfm_bench.specs.split import SplitSpec
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from usfm_bench.atomic import write_atomic
+from usfm_bench.core.files import write_atomic
 from usfm_bench.pretraining.masking import DualMasking
-from usfm_bench.pretraining.spec import PretrainSpec
+from usfm_bench.specs.pretraining import PretrainSpec
 from usfm_bench.training.seeding import Stream, torch_generator
 
 _SHOWN_BANDS = 8

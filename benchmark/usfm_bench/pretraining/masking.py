@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from usfm_bench.pretraining.spec import MaskingSpec, Method
+from usfm_bench.specs.pretraining import MaskingSpec, Method
 
 _MEAN, _STD = 0.449, 0.226  # of ImageNet, over its three channels
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import usfm_bench.models  # noqa: F401 - registers the encoders
+from usfm_bench.core.errors import unknown
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.errors import unknown
 
 _PATCH = 16
 

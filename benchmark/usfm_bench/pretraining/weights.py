@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from usfm_bench.atomic import check_writable
-from usfm_bench.catalog import ModelEntry
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import WeightsError
-from usfm_bench.locks import locked
+from usfm_bench.core.errors import WeightsError
+from usfm_bench.core.files import check_writable
+from usfm_bench.core.locks import locked
 from usfm_bench.pretraining.card import read_card
-from usfm_bench.pretraining.spec import load_recipe
+from usfm_bench.specs.dataset import DatasetSpec
+from usfm_bench.specs.model import ModelEntry
+from usfm_bench.specs.pretraining import load_recipe
 
 Say = Callable[[str], None]
 

@@ -11,14 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
-from usfm_bench.config import Settings, Task
-from usfm_bench.environment import now
-from usfm_bench.errors import BenchError
-from usfm_bench.faults import in_words
+from usfm_bench.core.environment import now
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.settings import Settings
+from usfm_bench.core.validation import in_words
 from usfm_bench.regression.scores import Scores, read_scores
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trials, by_model, gather_trials
+from usfm_bench.specs.dataset import Task
 from usfm_bench.stats.contributions import Contributions
 
 SCHEMA_VERSION = 1

@@ -14,7 +14,7 @@ from usfm_bench.results.frames import read_cases
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trials
-from usfm_bench.scoring import definition_ids, score_cases, summarise
+from usfm_bench.tasks.scoring import definition_ids, score_cases, summarise
 
 PREDICTIONS = "predictions.npz"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from usfm_bench.errors import BenchError, did_you_mean
+from usfm_bench.core.errors import BenchError, did_you_mean
 from usfm_bench.metrics.definitions import Definition, headline
 from usfm_bench.regression.baseline import Baseline
 from usfm_bench.regression.costs import CostFinding, CostLimits, compare_costs

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.regression.baseline import Baseline, Entry, digests, environment_of, settings_of, splits_of
 from usfm_bench.regression.scores import Read, Scores, read_scores
 from usfm_bench.results.store import Store, differing_fields

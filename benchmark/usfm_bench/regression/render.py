@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
+from usfm_bench.core.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
 from usfm_bench.regression.findings import ALPHA, Finding

@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import jinja2
 
-from usfm_bench.data.burned_in import MIN_PIXELS
-from usfm_bench.data.findings import Audit, Lesions, Overlap, Pair, SplitCheck
-from usfm_bench.data.near_duplicates import MAX_BITS, MIN_CORRELATION, MIN_CORRELATION_OF_HASHES
+from usfm_bench.core.errors import capped, listed
+from usfm_bench.data.audit.burned_in import MIN_PIXELS
+from usfm_bench.data.audit.findings import Audit, Lesions, Overlap, Pair, SplitCheck
+from usfm_bench.data.audit.near_duplicates import MAX_BITS, MIN_CORRELATION, MIN_CORRELATION_OF_HASHES
 from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image
-from usfm_bench.errors import capped, listed
 
 THRESHOLDS = (
     f"near-duplicates: correlation of at least {MIN_CORRELATION} on a 64 x 64 grid, or of at least "

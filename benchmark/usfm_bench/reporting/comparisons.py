@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from usfm_bench.reporting.headline import Headline
 from usfm_bench.reporting.rows import Row
+from usfm_bench.results.headline import Headline
 from usfm_bench.stats import compare, holm
 
 _ALPHA = 0.05

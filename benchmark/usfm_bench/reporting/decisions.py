@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from usfm_bench.core.pipe_table import Grid
 from usfm_bench.metrics.operating import COLDEST, HOTTEST, RULES, VERSION, Tuned
 from usfm_bench.metrics.tuned import DECIDED
-from usfm_bench.pipe_table import Grid
 from usfm_bench.reporting.cells import cell, count, dataset_name, heading
 from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults

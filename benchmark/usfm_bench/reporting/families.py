@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import unknown
+from usfm_bench.core.errors import unknown
 from usfm_bench.metrics.classification import binary_definition
 from usfm_bench.results.frames import ModelResults
+from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.stats import (
     Contributions,
     Interval,

@@ -8,8 +8,8 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from usfm_bench.csv_cells import guarded_frame
-from usfm_bench.errors import BenchError
+from usfm_bench.core.csv_cells import guarded_frame
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.definitions import Definition, primary
 from usfm_bench.reporting.latex import to_latex
 from usfm_bench.reporting.markdown import caption, to_list, to_markdown

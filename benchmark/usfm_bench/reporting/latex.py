@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from usfm_bench.errors import SHOWN
-from usfm_bench.pipe_table import Grid, printable
+from usfm_bench.core.errors import SHOWN
+from usfm_bench.core.pipe_table import Grid, printable
 from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.markdown import AGAINST, LEFT, TITLES, caption, table_grids
 from usfm_bench.reporting.prevalence_tables import prevalence_sections

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from usfm_bench.errors import SHOWN, capped
+from usfm_bench.core.errors import SHOWN, capped
+from usfm_bench.core.pipe_table import Grid, bullet, escaped, marked, pipe_table
 from usfm_bench.metrics.classification import PER_CLASS
-from usfm_bench.pipe_table import Grid, bullet, escaped, marked, pipe_table
 from usfm_bench.reporting.cells import NONE, cell, count, dataset_name, heading
 from usfm_bench.reporting.decisions import DECISIONS, decision_grid, tuning_caption
 from usfm_bench.reporting.prevalence_tables import prevalence_sections

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from usfm_bench.core.pipe_table import Grid, pipe_table
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, emulators, primary
 from usfm_bench.metrics.operating import RULES
 from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
-from usfm_bench.pipe_table import Grid, pipe_table
 
 BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from usfm_bench.pipe_table import Grid
+from usfm_bench.core.pipe_table import Grid
 from usfm_bench.reporting.prevalence import Answer, Curve, PrevalenceRow
 from usfm_bench.reporting.report import LEAKS, Report
 from usfm_bench.reporting.statistics import with_interval

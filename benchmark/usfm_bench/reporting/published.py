@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from usfm_bench.reporting.claims import Verdict, check_claims, load_claims
+from usfm_bench.claims import Verdict, check_claims, load_claims
+from usfm_bench.core.resources import resource
 from usfm_bench.reporting.rows import Row
-from usfm_bench.resources import resource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usfm_bench.data.spec import DatasetSpec
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.reporting.headline import Headline
+from usfm_bench.results.headline import Headline
+from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.stats import Ranking, Scored, rank_models
 
 

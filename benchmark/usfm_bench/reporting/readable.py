@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from usfm_bench.errors import BenchError
-from usfm_bench.file_names import encode_name
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.file_names import encode_name
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.report import Report, build_report
 from usfm_bench.results.record import Record

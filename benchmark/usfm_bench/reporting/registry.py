@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+from usfm_bench.core.pipe_table import pipe_table, printable
 from usfm_bench.data.group_words import stated_groups
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.pipe_table import pipe_table, printable
+from usfm_bench.specs.dataset import DatasetSpec
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
 _SHORT = {"segmentation": "seg", "classification": "cls"}

@@ -10,13 +10,13 @@ import numpy as np
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
 from usfm_bench.reporting.decisions import tuning_notes
-from usfm_bench.reporting.headline import headlines
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.results.frames import ModelResults, load_results
+from usfm_bench.results.headline import headlines
 from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.errors import unknown
+from usfm_bench.core.errors import unknown
 from usfm_bench.metrics.classification import PER_CLASS, binary_definition, class_definition_id
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions, primary
 from usfm_bench.metrics.measures import Missed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from usfm_bench.reporting.headline import Headline
+from usfm_bench.results.headline import Headline
 from usfm_bench.stats import Components, variance_components
 from usfm_bench.stats.compare import with_cases, with_seeds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from usfm_bench.pipe_table import Grid, bullet, marked, pipe_table
+from usfm_bench.core.pipe_table import Grid, bullet, marked, pipe_table
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import LEAKS, Report, leaking

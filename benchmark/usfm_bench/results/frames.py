@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.operating import VERSION
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
-from usfm_bench.scoring import DECISION, PROBABILITY, SCALED
 from usfm_bench.stats.components import numbered
+from usfm_bench.tasks.scoring import DECISION, PROBABILITY, SCALED
 
 
 @dataclass(frozen=True)

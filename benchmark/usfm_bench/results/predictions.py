@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.atomic import write_atomic
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import write_atomic
 from usfm_bench.data.sample import Mask, Spacing
-from usfm_bench.errors import BenchError
-from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
+from usfm_bench.tasks.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from usfm_bench.config import Reading, Settings, TrialSpec
+from usfm_bench.core.settings import Settings
 from usfm_bench.metrics.operating import Tuned
+from usfm_bench.specs.training import Reading
+from usfm_bench.specs.trial import TrialSpec
 
 SCHEMA_VERSION = 1
 

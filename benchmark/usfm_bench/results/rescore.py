@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from usfm_bench.atomic import write_atomic, write_text
-from usfm_bench.environment import code_version, now
-from usfm_bench.errors import BenchError
-from usfm_bench.locks import LockHeldError, locked
+from usfm_bench.core.environment import code_version, now
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import write_atomic, write_text
+from usfm_bench.core.locks import LockHeldError, locked
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.operating import Tuned
-from usfm_bench.predictions import Predictions
 from usfm_bench.results.frames import ModelResults, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import lock_path, read_record
 from usfm_bench.results.trials import Trial, by_model
-from usfm_bench.scoring import definition_ids, score_cases, summarise, tune
+from usfm_bench.tasks.predictions import Predictions
+from usfm_bench.tasks.scoring import definition_ids, score_cases, summarise, tune
 
 PREDICTIONS = "predictions.npz"
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from usfm_bench.atomic import write_atomic, write_text
-from usfm_bench.config import TrialSpec
-from usfm_bench.errors import BenchError, unknown
-from usfm_bench.faults import in_words
-from usfm_bench.file_names import encode_name
-from usfm_bench.locks import LockHeldError, check_locks, locked
-from usfm_bench.plan import suite_names
-from usfm_bench.predictions import Predictions
+from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.file_names import encode_name
+from usfm_bench.core.files import write_atomic, write_text
+from usfm_bench.core.locks import LockHeldError, check_locks, locked
+from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.suites.plan import suite_names
+from usfm_bench.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
     import pandas as pd

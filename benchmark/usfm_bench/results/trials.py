@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from usfm_bench.config import content_hash
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.settings import content_hash
 from usfm_bench.results.record import Record
 
 Trial = tuple[Path, Record]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 
 Floats = NDArray[np.float64]
 Labels = Sequence[str] | Sequence[int] | NDArray[np.int64]

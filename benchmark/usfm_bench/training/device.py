@@ -12,9 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
-from usfm_bench.config import TrainingSpec
-from usfm_bench.cores import available_cores
-from usfm_bench.errors import BenchError
+from usfm_bench.core.cores import available_cores
+from usfm_bench.core.errors import BenchError
+from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training.cuda import describe_cuda
 from usfm_bench.training.dtypes import Dtypes, used_precision
 

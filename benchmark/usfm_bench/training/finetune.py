@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usfm_bench.atomic import write_atomic
-from usfm_bench.config import TrainingSpec
+from usfm_bench.core.errors import BenchError, TrialError
+from usfm_bench.core.files import write_atomic
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
-from usfm_bench.errors import BenchError, TrialError
+from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.optim import build_optimizer, build_schedule
 from usfm_bench.training.predict import validate

@@ -7,7 +7,7 @@ from typing import Any
 from timm.scheduler import CosineLRScheduler
 from torch.optim import AdamW, Optimizer
 
-from usfm_bench.config import TrainingSpec
+from usfm_bench.specs.training import TrainingSpec
 
 
 def build_optimizer(model: Any, spec: TrainingSpec) -> AdamW:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 from torch import Tensor
 
-from usfm_bench.config import TrialSpec
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import NetworkData, network_data
 from usfm_bench.data.resize import resample
 from usfm_bench.data.sample import Mask
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.tasks.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
 
 
 @torch.inference_mode()

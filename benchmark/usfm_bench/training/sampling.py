@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.config import TrainingSpec
 from usfm_bench.data.loaders import NetworkData
+from usfm_bench.specs.training import TrainingSpec
 
 
 def epoch_order(data: NetworkData, spec: TrainingSpec, rng: np.random.Generator) -> NDArray[np.int64]:

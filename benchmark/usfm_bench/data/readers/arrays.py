@@ -18,14 +18,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options, shorten
 from usfm_bench.data.readers.files import MAX_PIXELS, to_grey
 from usfm_bench.data.readers.mask_values import Values, select
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 MAX_BYTES = 4 << 30
 """All arrays together, unpacked; more is refused by the headers, before anything is read."""

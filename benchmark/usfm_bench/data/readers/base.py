@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.core.registry import Registry
+from usfm_bench.core.validation import in_words
 from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.decode import picture, read_grey, read_pixels
 from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
 from usfm_bench.data.readers.mask_values import HALF, Fit, Values, read_mask
 from usfm_bench.data.sample import Case, Image, Mask, Sample
-from usfm_bench.data.spec import DatasetSpec, GroupKind
-from usfm_bench.errors import BenchError, DataError
-from usfm_bench.faults import in_words
-from usfm_bench.registry import Registry
+from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
 __all__ = [
     "READERS",

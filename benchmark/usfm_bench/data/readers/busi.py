@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.base import READERS, FolderReader, missing_folder
 from usfm_bench.data.readers.files import list_files, not_read, say_not_read
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.errors import DataError
 
 _MASK = re.compile(r"(?P<case>.+\))_mask(_\d+)?")
 

@@ -15,14 +15,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
 from usfm_bench.data.readers.outlines import take_turns
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Case, Sample, Side
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _NAME = re.compile(
     r"(?P<image>(?P<patient>patient\d+)_(?P<view>[24]CH)_(?P<phase>ED|ES))(?P<mask>_gt)?(?i:\.mhd|\.nii|\.nii\.gz)"

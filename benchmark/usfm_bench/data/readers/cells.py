@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.readers.workbooks import read_workbook
-from usfm_bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from usfm_bench.data.readers.base import READERS, Options, read_options
 from usfm_bench.data.readers.outlines import Outline, OutlineReader, points_of, take_turns
 from usfm_bench.data.readers.polygons import fill_polygons
 from usfm_bench.data.sample import Case
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.specs.dataset import DatasetSpec
 
 _IMAGE = re.compile(r"(?P<case>\d+)_\d+")
 

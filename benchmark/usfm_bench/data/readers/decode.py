@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.sample import Image
-from usfm_bench.errors import DataError
 
 MAX_PIXELS = 64_000_000
 """More are refused before anything is allocated: no ultrasound frame comes near, and a tiny file can claim any."""

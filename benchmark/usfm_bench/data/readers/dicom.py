@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, Options, medical, read_options
 from usfm_bench.data.readers.decode import full_range, to_grey
@@ -18,8 +19,7 @@ from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, Pattern
 from usfm_bench.data.readers.patterns import compile_pattern
 from usfm_bench.data.sample import Case, Image, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 class Every(Options):

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.patients import patient_key
 from usfm_bench.data.readers.base import medical
 from usfm_bench.data.readers.decode import MAX_PIXELS, Pixels
 from usfm_bench.data.readers.dicom_palette import TAGS, Palette, read_palette
 from usfm_bench.data.sample import Image, Mask, Spacing
-from usfm_bench.errors import DataError
 
 _TAGS = (
     "Rows", "Columns", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, Options, read_options
 from usfm_bench.data.readers.files import to_grey
@@ -22,8 +23,7 @@ from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.polygons import Points, fill_polygons
 from usfm_bench.data.readers.tables import read_columns
 from usfm_bench.data.sample import Case, Image
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _FILES, _TRACINGS = "FileList.csv", "VolumeTracings.csv"
 _ENDS = ["X1", "Y1", "X2", "Y2"]

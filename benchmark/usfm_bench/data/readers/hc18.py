@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_grey, read_options
 from usfm_bench.data.readers.mask_values import foreground
@@ -21,8 +22,7 @@ from usfm_bench.data.readers.outlines import take_turns
 from usfm_bench.data.readers.polygons import fill_ellipse
 from usfm_bench.data.readers.tables import read_columns
 from usfm_bench.data.sample import Case, Mask, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _NAME = re.compile(r"(?P<image>(?P<examination>\d+)_\d*HC)(?P<outline>_Annotation)?", re.IGNORECASE)
 _FILE, _SIZE, _HC = "filename", "pixel size(mm)", "head circumference (mm)"

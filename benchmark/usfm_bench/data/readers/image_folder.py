@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from usfm_bench.core.errors import DataError, listed
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, ImageOptions, missing_folder, read_options
 from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError, listed
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 class ImageFolderOptions(ImageOptions):

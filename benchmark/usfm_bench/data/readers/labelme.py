@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, read_options, shorten
 from usfm_bench.data.readers.files import IMAGES
 from usfm_bench.data.readers.outlines import Outline, OutlineOptions, OutlineReader, points_of, take_turns
 from usfm_bench.data.readers.polygons import Points, fill_ellipse, fill_polygons
 from usfm_bench.data.sample import Case, Mask
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 class LabelmeOptions(OutlineOptions):

@@ -10,15 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from usfm_bench.csv_cells import unguarded
+from usfm_bench.core.csv_cells import unguarded
+from usfm_bench.core.errors import DataError, did_you_mean
 from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.cells import point_hint, read_table
 from usfm_bench.data.readers.files import list_files, name_key
 from usfm_bench.data.sample import Case, Sample, Side, Spacing
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError, did_you_mean
+from usfm_bench.specs.dataset import DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd

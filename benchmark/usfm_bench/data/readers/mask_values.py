@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.readers.decode import hidden_in_alpha, read_pixels, to_grey
 from usfm_bench.data.resize import resize_mask
 from usfm_bench.data.sample import Mask
-from usfm_bench.errors import DataError
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 

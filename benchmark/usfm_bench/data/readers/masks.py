@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, read_options
 from usfm_bench.data.readers.files import read_pixels, say_not_read
@@ -18,8 +19,7 @@ from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared
 from usfm_bench.data.readers.recordings import tell_patients
 from usfm_bench.data.readers.tables import Row, look_up
 from usfm_bench.data.sample import Case, Sample, Spacing
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 @READERS.register("masks")

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options, shorten
 from usfm_bench.data.sample import Case, Image, Sample
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 class MatReader(FolderReader):

@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import FolderReader, Options, read_grey, shorten
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.readers.polygons import Points
 from usfm_bench.data.sample import Case, Image, Mask, Sample, Side
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import DataError
+from usfm_bench.specs.dataset import DatasetSpec
 
 _FAR = 1e6  # pixels; a larger number is no coordinate of a picture
 

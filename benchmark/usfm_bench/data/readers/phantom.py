@@ -7,7 +7,7 @@ from pathlib import Path
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
 from usfm_bench.data.readers.base import READERS, read_options
 from usfm_bench.data.sample import Case, Sample
-from usfm_bench.data.spec import DatasetSpec, GroupKind
+from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
 
 @READERS.register("phantom")

@@ -15,7 +15,7 @@ from usfm_bench.data.patients import patient_key
 from usfm_bench.data.readers.base import Options
 from usfm_bench.data.readers.tables import read_columns
 from usfm_bench.data.sample import Case
-from usfm_bench.data.spec import GroupKind
+from usfm_bench.specs.dataset import GroupKind
 
 
 class PatientTable(Options):

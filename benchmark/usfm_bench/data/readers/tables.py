@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from usfm_bench.core.errors import DataError, did_you_mean
 from usfm_bench.data.alike import alike, only_one
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import Options
@@ -17,7 +18,6 @@ from usfm_bench.data.readers.cells import other_separator, point_hint, read_tabl
 from usfm_bench.data.readers.files import link_fault
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.sample import Side, Spacing
-from usfm_bench.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from usfm_bench.data.readers.base import READERS, MaskFileOptions, read_options
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, PatientRegex
 from usfm_bench.data.sample import Case
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.specs.dataset import DatasetSpec
 
 SETS = ("training_set", "val_set", "test_set")
 

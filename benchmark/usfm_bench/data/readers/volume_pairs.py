@@ -11,7 +11,7 @@ from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.volumes import read_picture
 from usfm_bench.data.sample import Case, Mask, Sample
-from usfm_bench.data.spec import DatasetSpec
+from usfm_bench.specs.dataset import DatasetSpec
 
 
 class VolumesOptions(MasksOptions):

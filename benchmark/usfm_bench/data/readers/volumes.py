@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.core.errors import DataError
 from usfm_bench.data.readers.base import medical
 from usfm_bench.data.readers.files import MAX_PIXELS, to_grey
 from usfm_bench.data.sample import Image, Spacing
-from usfm_bench.errors import DataError
 
 _TYPES = {
     "MET_UCHAR": "u1",

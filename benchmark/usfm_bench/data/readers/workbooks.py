@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from usfm_bench.errors import DataError
+from usfm_bench.core.errors import DataError
 
 _MOST = 64_000_000
 """Bytes of one unpacked part; a tiny file can claim any."""

@@ -14,6 +14,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.core.resources import load_yaml
 from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.base import READERS, read_options, shorten
 from usfm_bench.data.readers.files import IMAGES
@@ -21,9 +23,7 @@ from usfm_bench.data.readers.outlines import Outline, OutlineOptions, OutlineRea
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.polygons import Points, fill_polygons
 from usfm_bench.data.sample import Case, Mask, Side
-from usfm_bench.data.spec import DatasetSpec
-from usfm_bench.errors import BenchError, DataError
-from usfm_bench.resources import load_yaml
+from usfm_bench.specs.dataset import DatasetSpec
 
 NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt")
 Folder = Annotated[str, Field(pattern=r"^[^/]+$")]

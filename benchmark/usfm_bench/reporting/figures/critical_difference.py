@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.stats.ranking import ALPHA, Ranking
 
 _BAR, _CD, _INK = "#0072B2", "#D55E00", "0.25"  # blue and vermilion of Okabe and Ito, which differ in grey too

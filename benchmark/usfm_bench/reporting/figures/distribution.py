@@ -9,15 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from usfm_bench.reporting.figures.forest import (
-    HEADLINE,
-    Column,
-    axis_label,
-    columns_of,
-    model_axis,
-    row_ends,
-    scale_of,
-)
+from usfm_bench.reporting.figures.forest import HEADLINE, Column, axis_label, columns_of, model_axis, row_ends, scale_of
 from usfm_bench.reporting.figures.group import (
     Bools,
     Floats,

@@ -12,8 +12,8 @@ from typing import IO
 
 from matplotlib.figure import Figure
 
-from usfm_bench.atomic import write_atomic
-from usfm_bench.errors import unknown
+from usfm_bench.core.errors import unknown
+from usfm_bench.core.files import write_atomic
 from usfm_bench.reporting.figures.confusion import confusion_figures
 from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.curves import curve_figures

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image
-from usfm_bench.errors import BenchError
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
-from usfm_bench.predictions import SegmentationPredictions
 from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
+from usfm_bench.tasks.predictions import SegmentationPredictions
 
 _METRICS = ("DSC", "HD95", "SEN", "PREC", "NSD")
 _CHUNK = 40  # cases in one block of JSON, which is read when one of them is opened

@@ -11,10 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from usfm_bench import __version__
-from usfm_bench.atomic import check_writable, write_text
+from usfm_bench.core.files import check_writable, write_text
+from usfm_bench.core.pipe_table import Grid, marked
 from usfm_bench.metrics.definitions import known_definitions
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.pipe_table import Grid, marked
 from usfm_bench.reporting.decisions import DECISIONS
 from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.figures.style import PAGE

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from usfm_bench.errors import BenchError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.draw import draw_all, rendered
 from usfm_bench.reporting.rankings import TableRanking

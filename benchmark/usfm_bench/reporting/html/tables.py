@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from usfm_bench.pipe_table import Grid
+from usfm_bench.core.pipe_table import Grid
 from usfm_bench.reporting import markdown, statistics
 
 _LEFT = markdown.LEFT | statistics.LEFT

@@ -1,0 +1,1 @@
+"""The ground floor: errors, registries, files, settings. Imports nothing of ours."""

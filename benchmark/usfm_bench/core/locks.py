@@ -1,0 +1,111 @@
+"""Locks between processes: held by the system's `flock`, so that one dies with the process that holds it.
+
+The library filelock is not used: where `flock` is missing it takes any existing file for a lock, or waits for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import check_writable
+
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+
+
+class LockHeldError(BenchError):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a file, which is made where it is not there and is never removed.
+
+    Args:
+        path: the lock file.
+        wait: wait for a process that holds the lock.
+        before_waiting: called once where that is so.
+
+    Raises:
+        LockHeldError: another process holds the lock; not with `wait`.
+        BenchError: the file cannot be written, or its file system has no working locks.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    try:
+        try:
+            _flock(descriptor, path, wait=False)
+        except LockHeldError:
+            if not wait:
+                raise
+            before_waiting()
+            _flock(descriptor, path, wait=True)
+        yield
+    finally:
+        os.close(descriptor)  # which frees the lock
+
+
+def check_locks(folder: Path) -> None:
+    """Raise a BenchError where files in a folder cannot be locked, before anything is read or trained."""
+    check_writable(folder)
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        _flock(stream.fileno(), folder, wait=False)
+
+
+def _flock(descriptor: int, path: Path, *, wait: bool) -> None:
+    import fcntl  # Linux and macOS
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not wait and error.errno in _HELD:
+            raise LockHeldError(f"{path}: another process holds this lock.") from None
+        name = errno.errorcode.get(error.errno or 0, "")
+        place = f" on {mount}" if (mount := mount_of(path)) else ""
+        raise BenchError(
+            f"{path}: the file system{place} cannot lock files ({name}: {error.strerror or error}). Locks keep two "
+            "processes from running the same trial. Write to another file system, such as a local disk with --runs DIR "
+            "(weights: --out, or the variable USFM_BENCH_PRETRAINED), or have this one mounted with flock: Lustre "
+            "needs the mount option flock, NFS a running lock service (lockd, statd)."
+        ) from error
+
+
+class Mount(NamedTuple):
+    """Where a file system is mounted."""
+
+    point: str
+    kind: str
+    """Such as ext4, nfs4, lustre or fuse.sshfs."""
+
+    def __str__(self) -> str:
+        return f"'{self.point}' ({self.kind})"
+
+
+def mount_of(path: Path, table: Path = Path("/proc/mounts")) -> Mount | None:
+    r"""The mount that a path lies in; None where the system has no table of mounts.
+
+    Reference: fstab(5), whose form /proc/mounts has; spaces in it are written `\040`.
+    """
+    try:
+        rows = [line.split() for line in table.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return None
+    mounts = [Mount(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
+    place = path.resolve()
+    # Of two mounts at one point the later one is seen.
+    holding = [(len(m.point), i, m) for i, m in enumerate(mounts) if place.is_relative_to(m.point)]
+    return max(holding)[-1] if holding else None
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

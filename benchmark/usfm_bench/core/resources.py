@@ -1,0 +1,35 @@
+"""Files that travel with the package: the registry, the suites, the paper's tables.
+
+In a checkout they lie at the top level, where people look for them; the wheel carries copies under `_resources/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from usfm_bench.core.errors import BenchError
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def resource(name: str) -> Path:
+    """Path of a shipped file such as `datasets.yaml` or `reports/reference/paper_tables.yaml`."""
+    packed = _PACKAGE / "_resources" / name
+    return packed if packed.exists() else _PACKAGE.parents[1] / name
+
+
+def load_yaml(path: Path) -> Any:
+    """Content of a YAML file.
+
+    Raises:
+        BenchError: the file is missing or is not YAML; names the file and the line.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BenchError(f"{path}: no such file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: not valid YAML: {error}") from None

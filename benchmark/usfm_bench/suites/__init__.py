@@ -1,0 +1,1 @@
+"""Suites and profiles: which trials there are."""

@@ -1,0 +1,196 @@
+"""Suite -> the grid of trials: dataset x seed x model, for one profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.resources import load_yaml
+from usfm_bench.core.settings import Settings
+from usfm_bench.core.validation import in_words
+from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset
+from usfm_bench.specs.model import resolve
+from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.training import TrainingSpec
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.suites.recipes import Profile, ProfileName, load_profile
+
+_HERE = Path(__file__).parent
+S = TypeVar("S", bound=Settings)
+
+
+class SuitePart(Settings):
+    """Data sets and models of one task."""
+
+    task: Task
+    table: Literal["1", "2"] | None = None
+    """Table of the paper that the rows belong to."""
+    datasets: tuple[str, ...] = Field(min_length=1)
+    """Names in `datasets.yaml`."""
+    models: dict[ProfileName, tuple[str, ...]]
+    """Model names, by profile."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `TrainingSpec` that this suite changes in every profile."""
+
+
+class Suite(Settings):
+    """One file of `suites/`."""
+
+    name: str
+    title: str
+    default_profile: ProfileName
+    seeds: int = Field(ge=1)
+    """Number of trial seeds when --seeds is not given."""
+    split: SplitSpec
+    parts: tuple[SuitePart, ...] = Field(min_length=1)
+
+
+def suite_names() -> list[str]:
+    """Names of all suites."""
+    return sorted(path.stem for path in (_HERE).glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """The suite called `name`.
+
+    Raises:
+        BenchError: no such suite (the nearest is suggested) or a file that does not validate.
+    """
+    if name not in suite_names():
+        raise unknown("suite", name, suite_names())
+    path = _HERE / f"{name}.yaml"
+    return _validated(Suite, {**load_yaml(path), "name": name}, path)
+
+
+def plan_suite(
+    suite: Suite,
+    registry: dict[str, DatasetSpec],
+    *,
+    profile: str | None = None,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> list[TrialSpec]:
+    """Every trial of the suite, in the order in which they run.
+
+    Args:
+        suite: what to run.
+        registry: all data sets.
+        profile: a shipped profile, or the file of a user's own; the suite's default when None.
+        models: replace the suite's own models.
+        datasets: replace the suite's own data sets; each goes to the parts whose task it has.
+        seeds: trial seeds; the suite's number of seeds when empty.
+
+    Raises:
+        BenchError: an unknown name, or a name that fits no task of the suite, all of them in one message; or a profile
+            with faults.
+    """
+    _check_names(suite, registry, models, datasets)
+    chosen_profile = load_profile(profile or suite.default_profile)
+    recipes = _recipes(suite, chosen_profile)
+    per_part = _datasets_per_part(suite, registry, datasets)
+    trials = []
+    for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
+        chosen = [m for m in models or part.models.get(chosen_profile.extends, ()) if part.task in resolve(m).tasks]
+        for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
+            trials.append(
+                TrialSpec(
+                    suite=suite.name,
+                    table=part.table,
+                    task=part.task,
+                    dataset=find_dataset(name, registry),
+                    model=model,
+                    profile=chosen_profile.name,
+                    training=training,
+                    split=suite.split,
+                    fold=fold,
+                    seed=seed,
+                )
+            )
+    if not trials:
+        raise BenchError(f"Suite '{suite.name}' has nothing to run with these --models and --datasets.")
+    return trials
+
+
+def _recipes(suite: Suite, profile: Profile) -> list[TrainingSpec]:
+    recipes, faults = [], []
+    for i, part in enumerate(suite.parts):
+        try:
+            recipes.append(profile.recipe(part.task, part.training, f"{suite.name}.yaml: parts.{i}.training"))
+        except BenchError as error:
+            faults.append(str(error))
+    if faults:
+        raise BenchError("\n".join(faults))
+    return recipes
+
+
+def _datasets_per_part(
+    suite: Suite, registry: dict[str, DatasetSpec], datasets: Sequence[str]
+) -> list[tuple[str, ...]]:
+    if not datasets:
+        return [part.datasets for part in suite.parts]
+    per_part = [tuple(d for d in datasets if part.task in find_dataset(d, registry).tasks) for part in suite.parts]
+    # A trial's folder does not name the task, so a data set must go through one task of a suite only:
+    # the part that lists it already, where there is one.
+    for name in datasets:
+        takers = [i for i, names in enumerate(per_part) if name in names]
+        if len(takers) > 1:
+            own = [i for i in takers if name in suite.parts[i].datasets]
+            if len(own) != 1:
+                raise BenchError(
+                    f"Dataset '{name}' fits {len(takers)} tasks of suite '{suite.name}'. "
+                    "Choose a suite of one task, such as busi-seg or busi-cls."
+                )
+            per_part = [n if i == own[0] else tuple(d for d in n if d != name) for i, n in enumerate(per_part)]
+    return per_part
+
+
+def _check_names(
+    suite: Suite, registry: dict[str, DatasetSpec], models: Sequence[str], datasets: Sequence[str]
+) -> None:
+    tasks = {part.task for part in suite.parts}
+    faults = []
+    for name in datasets or [d for part in suite.parts for d in part.datasets]:
+        try:
+            found = find_dataset(name, registry)
+            if not tasks & set(found.tasks):
+                used = _join(found.tasks) or "no task"
+                faults.append(f"Dataset '{name}' is for {used}, suite '{suite.name}' for {_join(tasks)}.")
+        except BenchError as error:
+            faults.append(_own_data_hint(name, suite) or str(error))
+    for name in models:
+        try:
+            if not tasks & set(resolve(name).tasks):
+                faults.append(
+                    f"Model '{name}' is for {_join(resolve(name).tasks)}, suite '{suite.name}' for {_join(tasks)}."
+                )
+        except BenchError as error:
+            faults.append(str(error))
+    if faults:
+        raise BenchError("\n".join(faults))
+
+
+def _own_data_hint(name: str, suite: Suite) -> str:
+    if name != "clinical" or not any(name in part.datasets for part in suite.parts):
+        return ""
+    return (
+        f"Suite '{suite.name}' runs on your own images, and no data set 'clinical' is registered. "
+        "Make one with `usfm-bench data add clinical FOLDER` (docs/adding.md), name another with --datasets, "
+        "or try the simulated stand-in: --datasets phantom-clinical"
+    )
+
+
+def _join(names: object) -> str:
+    return " and ".join(sorted(names))  # type: ignore[call-overload]
+
+
+def _validated(kind: type[S], values: object, path: Path) -> S:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise BenchError("\n".join(in_words(error, kind, values, path.name))) from None

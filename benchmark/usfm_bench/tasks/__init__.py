@@ -1,0 +1,1 @@
+"""What networks are asked to do, and how it is judged."""
