@@ -10,10 +10,12 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.task import TASKS, Predictions
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.suites.plan import load_suite, plan_suite
-from usfm_bench.tasks.predictions import ClassificationPredictions, Predictions, SegmentationPredictions
-from usfm_bench.tasks.scoring import case_table, definition_ids, score_cases, summarise, tune
+from usfm_bench.tasks.classification import ClassificationPredictions
+from usfm_bench.tasks.scoring import case_table, score_cases
+from usfm_bench.tasks.segmentation import SegmentationPredictions
 
 ALL = ("usfm-micro-scratch", "unet-resnet18-scratch", "timm:resnet18@scratch")
 
@@ -35,9 +37,10 @@ def invent_store(
     for spec in trials:
         dataset = open_once(spec.dataset.name.partition("@")[0])  # a part of a training side has its test cases
         predictions = invent_predictions(spec, dataset)
-        tuned = tune(predictions, spec.dataset.positive)
-        cases = score_cases(predictions, case_table(dataset), tuned=tuned)
-        record = invent_record(spec, dataset, cases, definition_ids(predictions), tuned)
+        task = TASKS[spec.task]
+        tuned = task.tune(predictions, spec.dataset.positive)
+        cases = score_cases(task, predictions, case_table(dataset), tuned=tuned)
+        record = invent_record(spec, dataset, cases, task.definitions(predictions), tuned)
         store.save(record, cases, predictions, [{"epoch": 1, "loss": 0.5}])
     return store
 
@@ -84,7 +87,7 @@ def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions, tuned=N
         notes=dataset.notes,
         classes=dataset.classes,
         definitions=definitions,
-        scores=summarise(cases, definitions, dataset.classes),
+        scores=TASKS[spec.task].summarise(cases, definitions, dataset.classes),
         tuned=tuned,
         best_epoch=1,
         cost=Cost(wall_s=1.0, train_images_per_s=10.0, peak_memory_mb=100.0, parameters=1000),

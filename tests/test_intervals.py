@@ -10,13 +10,14 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
+from usfm_bench.metrics import DEFINITIONS, find_definitions
 from usfm_bench.metrics.classification import score_classification
+from usfm_bench.specs.task import TASKS
 from usfm_bench.stats import case_scores, classification_interval, crossed_interval, jackknife_interval
 from usfm_bench.stats.delete_one import class_metric
 
 FEW = settings(max_examples=60, deadline=None)
-PRIMARY = primary("classification")
+PRIMARY = TASKS["classification"].primary()
 RATES = ["ACC", "BACC", "SEN", "SPEC", "PREC", "F1", "AUROC", "AUPRC"]
 WHOLE = ["BACC", "MCC", "KAPPA", "ECE"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics import DEFINITIONS, find_definitions, primary
+from usfm_bench.metrics import DEFINITIONS, find_definitions
 from usfm_bench.metrics.calibration import BINS, brier_scores, calibration_error, confidence_bins
 from usfm_bench.metrics.classification import (
     PER_CLASS,
@@ -22,9 +22,10 @@ from usfm_bench.metrics.classification import (
     class_definition_id,
     score_classification,
 )
+from usfm_bench.metrics.logits import log_odds, log_odds_of, softmax
+from usfm_bench.specs.task import PROBABILITY, TASKS
 from usfm_bench.stats.delete_one import class_metric
-from usfm_bench.tasks.predictions import log_odds, log_odds_of, softmax
-from usfm_bench.tasks.scoring import PROBABILITY, probabilities_of, summarise
+from usfm_bench.tasks.classification import probabilities_of
 
 CLASSES = ("benign", "malignant", "normal", "other", "cyst")
 FEW = settings(max_examples=12, deadline=None)
@@ -144,7 +145,7 @@ def test_an_average_auroc_equals_sklearns_own_when_no_class_is_absent(average):
 @given(predictions)
 def test_every_value_lies_in_the_range_of_its_definition(drawn):
     scores = score(*drawn)
-    for definition in primary("classification"):
+    for definition in TASKS["classification"].primary():
         low, high = definition.range
         assert scores[definition.name] is None or low <= scores[definition.name] <= high, definition.id
 
@@ -363,9 +364,9 @@ def test_a_trials_scores_come_from_the_table_of_cases():
     table = pd.DataFrame({"case_id": list("abcd"), "label": LABELS})
     table = table.assign(**{PROBABILITY + c: PREDICTED[:, k] for k, c in enumerate(CLASSES[:3])})
     np.testing.assert_array_equal(probabilities_of(table, CLASSES[:3]), PREDICTED)
-    assert summarise(table, {}, CLASSES[:3]) == score(PREDICTED, LABELS)
+    assert TASKS["classification"].summarise(table, {}, CLASSES[:3]) == score(PREDICTED, LABELS)
     with pytest.raises(BenchError, match="labels, case 'b': 5"):
-        summarise(table.assign(label=[0, 5, 0, 1]), {}, CLASSES[:3])
+        TASKS["classification"].summarise(table.assign(label=[0, 5, 0, 1]), {}, CLASSES[:3])
 
 
 def exact_log_odds(logits, k):
@@ -415,12 +416,12 @@ def test_log_odds_of_probabilities_and_of_logits_are_the_same(seed, n_classes):
 
 def test_every_metric_has_a_versioned_definition():
     scores = score(PREDICTED, LABELS)
-    assert {d.name for d in primary("classification")} == set(scores) - NOT_METRICS
+    assert {d.name for d in TASKS["classification"].primary()} == set(scores) - NOT_METRICS
     assert set(PER_CLASS) <= set(scores["per_class"]["benign"])
-    ids = [d.id for d in primary("classification")] + [class_definition_id(name) for name in PER_CLASS]
+    ids = [d.id for d in TASKS["classification"].primary()] + [class_definition_id(name) for name in PER_CLASS]
     assert len(set(ids)) == len(ids)
     assert all(identifier.rpartition("@")[2].isdigit() for identifier in ids)
-    assert all(DEFINITIONS[identifier].task == "classification" for identifier in ids)
+    assert all(DEFINITIONS[identifier].of == "labels" for identifier in ids)
 
 
 @pytest.mark.parametrize("metric", ["ACC", "BACC", "SEN", "SPEC", "PREC", "F1", "AUROC", "AUPRC"])
@@ -469,7 +470,7 @@ def test_ids_are_found_in_their_order_once_and_without_their_version():
     assert [d.id for d in found] == ["mcc@1", "acc@1", "ece.top.15bins@1"]
 
 
-@pytest.mark.parametrize("definition", [d for d in DEFINITIONS.values() if d.task == "classification" and not d.tuned])
+@pytest.mark.parametrize("definition", [d for d in DEFINITIONS.values() if d.of == "labels" and not d.tuned])
 def test_lower_is_better_where_a_perfect_answer_gets_nothing(definition):
     labels = np.arange(12) % 3
     if definition.compute is not None:

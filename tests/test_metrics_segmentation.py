@@ -15,11 +15,11 @@ from sklearn import metrics as sk
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_reader
 from usfm_bench.data.resize import resize_mask
-from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, hd95, primary, score_segmentation
+from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, hd95, score_segmentation
 from usfm_bench.metrics.pair import border, border_distances, percentile
 from usfm_bench.specs.dataset import load_registry
-from usfm_bench.tasks.predictions import SegmentationPredictions
-from usfm_bench.tasks.scoring import definition_ids, summarise
+from usfm_bench.specs.task import TASKS
+from usfm_bench.tasks.segmentation import SegmentationPredictions
 
 MEDPY = pytest.importorskip("medpy.metric.binary")
 MEDPY_OF = {"hd95.pooled": MEDPY.hd95, "hd": MEDPY.hd, "assd.pooled": MEDPY.assd}
@@ -450,7 +450,7 @@ def test_order_flips_and_transposition_change_no_hd95(masks, spacing):
     assert dice(a, b) == dice(b, a) == dice(a.T, b.T) == dice(a[::-1], b[::-1])
 
 
-COLUMNS = [d.column for d in primary("segmentation")]
+COLUMNS = [d.column for d in TASKS["segmentation"].primary()]
 SYMMETRIC = ["DSC", "IOU", "F1", "ACC", "NSD", "HD95", "HD", "ASSD", "HD95_mm", "HD_mm", "ASSD_mm"]
 MILLIMETRES = ["HD95_mm", "HD_mm", "ASSD_mm"]
 
@@ -547,7 +547,7 @@ def test_a_lesion_that_fills_the_image_leaves_no_specificity():
     assert math.isnan(score_one(FULL, FULL)["SPEC"])
 
 
-OURS = [d for d in DEFINITIONS.values() if d.task == "segmentation" and not d.emulates]
+OURS = [d for d in DEFINITIONS.values() if d.of == "masks" and not d.emulates]
 EXCLUDING = [d.id for d in OURS if ".exclude@" in d.id]
 SAID = {"0": 0, "1": 1, "undefined": math.nan, "image diagonal": 50, "undefined: left out and counted": math.nan}
 
@@ -632,7 +632,7 @@ def score_rows(rows, **more):
         [cases[i][1] for i in rows],
         spacings=[spacings[i] for i in rows],
         case_ids=[names[i] for i in rows],
-        definitions=find_definitions(d.id for d in primary("segmentation")),
+        definitions=find_definitions(d.id for d in TASKS["segmentation"].primary()),
         **more,
     )
 
@@ -768,8 +768,8 @@ def predictions(preds, targets, spacings=None):
 
 
 def means_of(preds, targets, spacings=None):
-    ids = definition_ids(predictions(preds, targets, spacings))
-    return summarise(score_segmentation(preds, targets, spacings=spacings), ids, ())
+    ids = TASKS["segmentation"].definitions(predictions(preds, targets, spacings))
+    return TASKS["segmentation"].summarise(score_segmentation(preds, targets, spacings=spacings), ids, ())
 
 
 def test_a_trials_means_are_over_lesions_and_count_misses_and_false_alarms():
@@ -807,7 +807,7 @@ def test_primary_definitions_are_in_the_order_of_columns_with_millimetres_last()
 
 @pytest.mark.parametrize("spacing", [None, (1.0, 1.0)])
 def test_every_scored_metric_has_a_versioned_definition(spacing):
-    ids = definition_ids(predictions([LESION], [LESION], [spacing]))
+    ids = TASKS["segmentation"].definitions(predictions([LESION], [LESION], [spacing]))
     assert list(ids) == [name for name in COLUMNS if spacing or name not in MILLIMETRES]
     assert set(ids) <= set(score_segmentation([LESION], [LESION], spacings=[spacing]))
     assert all(DEFINITIONS[i].column == name for name, i in ids.items())

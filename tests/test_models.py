@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from usfm_bench.core.errors import BenchError, WeightsMissingError
 from usfm_bench.models import build_model
 from usfm_bench.models.features import block_indices
 from usfm_bench.models.segvit import lesion_log_odds, segvit_loss
-from usfm_bench.specs.dataset import Task
 from usfm_bench.specs.model import MODELS, resolve
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 
 SIZE, N_CLASSES = 32, 3
@@ -35,9 +36,15 @@ def recipe(**settings):
     )
 
 
-def build(name, task: Task, **settings):
+def cases_of(*counts):
+    """Training cases by class; one number: so many classes of one case each."""
+    counts = counts if len(counts) > 1 else (1,) * counts[0]
+    return SimpleNamespace(classes=tuple("abcdefgh"[: len(counts)]), class_counts=np.array(counts))
+
+
+def build(name, task: str, **settings):
     torch.manual_seed(0)
-    return build_model(name, task, n_classes=N_CLASSES, training=recipe(**settings))
+    return build_model(name, TASKS[task], cases_of(N_CLASSES), recipe(**settings))
 
 
 def batch(task):
@@ -161,10 +168,9 @@ def test_a_classifier_starts_near_zero_and_takes_label_smoothing_and_weights():
     weights = torch.tensor([13 / (3 * 8), 13 / (3 * 4), 13 / 3])
     network = build_model(
         "usfm-micro-scratch",
-        "classification",
-        n_classes=3,
-        training=recipe(label_smoothing=0.1, class_weights="balanced"),
-        class_counts=counts,
+        TASKS["classification"],
+        cases_of(*counts),
+        recipe(label_smoothing=0.1, class_weights="balanced"),
     ).eval()
     images, labels = batch("classification")
     logits = network(images)
@@ -333,7 +339,7 @@ def test_hub_weights_bring_their_own_normalisation_and_a_hash(monkeypatch):
     name, training = "timm:vit_tiny_patch16_224", recipe(image_size=64)
     first = build(name, "classification", image_size=64)
     again = build(name, "segmentation", image_size=64)
-    other = build_model(name, "classification", n_classes=3, training=training)  # random weights, drawn further on
+    other = build_model(name, TASKS["classification"], cases_of(3), training)  # random weights, drawn further on
     assert tuple(first.mean) == (0.5, 0.5, 0.5)
     assert first.weight_hash != other.weight_hash
     assert len(again.weight_hash) == len(first.weight_hash) == 64

@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.sample import Spacing
 from usfm_bench.results.predictions import load_predictions, save_predictions
-from usfm_bench.tasks.predictions import ClassificationPredictions, SegmentationPredictions
+from usfm_bench.tasks.classification import ClassificationPredictions
+from usfm_bench.tasks.segmentation import SegmentationPredictions
 
 FEW = settings(max_examples=40, deadline=None)
 names = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=12)

@@ -7,12 +7,12 @@ import pytest
 
 from invented import invent_store
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics.definitions import primary
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.html.page import _block
 from usfm_bench.reporting.markdown import table_grids
 from usfm_bench.reporting.published import published_rows
-from usfm_bench.reporting.rows import Row, usual_classification
+from usfm_bench.reporting.rows import Row, usual
+from usfm_bench.specs.task import TASKS
 
 MIXED = ("tiny-lesion", "tiny", "tiny-clinical")
 KEYS = {
@@ -108,7 +108,7 @@ def test_reported_values_are_the_papers():
 
 def test_measured_rows_say_what_they_are(report):
     measured = [r for r in report.rows if r.source == "measured"]
-    ids = {d.id for d in [*primary("segmentation"), *usual_classification()]}
+    ids = {d.id for d in [*TASKS["segmentation"].primary(), *usual(TASKS["classification"])]}
     assert {r.definition for r in measured if r.label is None} == ids
     assert all(r.n_seeds == 3 and r.synthetic is True and r.seen_in_pretraining is False for r in measured)
     assert all(r.ci_low <= r.mean <= r.ci_high for r in measured if r.ci_low is not None)

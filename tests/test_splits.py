@@ -18,7 +18,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.groups import assign_groups, near_duplicate_groups, pixel_hash
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.splits import Split, draw_folds, shared_groups, split_dataset, split_folds, split_hash
-from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset, load_registry
+from usfm_bench.specs.dataset import DatasetSpec, find_dataset, load_registry
 from usfm_bench.specs.split import SplitSpec
 from usfm_bench.suites.plan import load_suite, suite_names
 
@@ -122,7 +122,7 @@ class Part(NamedTuple):
     """What decides a split of a suite."""
 
     data: str
-    task: Task
+    task: str
     spec: SplitSpec
     fold: int
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +18,11 @@ from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.metrics import dice
 from usfm_bench.models import build_model
 from usfm_bench.specs.dataset import DatasetSpec
-from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
-from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.tasks.segmentation import mean_dice, overlap_counts, to_native
 from usfm_bench.training.optim import build_optimizer, build_schedule, lr_factor
-from usfm_bench.training.predict import mean_dice, overlap_counts, predict, predict_logits, to_native, validate
+from usfm_bench.training.predict import predict, predict_logits, validate
 from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -108,7 +109,12 @@ def test_layer_decay_multiplies_a_groups_rate_once(step):
 def test_layer_decay_applies_to_real_backbones():
     spec = recipe(warmup_epochs=1, layer_decay=0.65)
     with torch_seeded(0, Stream.INITIALISATION):
-        model = build_model("usfm-micro-scratch", "classification", n_classes=2, training=spec)
+        model = build_model(
+            "usfm-micro-scratch",
+            TASKS["classification"],
+            SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2)),
+            spec,
+        )
     rates = sorted(set(rates_at(10, spec, model)))
     middle = 1e-5 + (1e-3 - 1e-5) / 2
     assert rates == pytest.approx([0.65**layer * middle for layer in (4, 3, 2, 1, 0)])
@@ -218,7 +224,7 @@ def test_shrinking_averages_instead_of_skipping_pixels():
     ("task", "shape", "dtype"), [("segmentation", (3, 1, 32, 32), torch.uint8), ("classification", (3,), torch.int64)]
 )
 def test_network_data_has_images_and_targets_of_the_task(task, shape, dtype):
-    data = network_data(dataset("a", "b", "a"), task, 32)
+    data = network_data(dataset("a", "b", "a"), TASKS[task], 32)
     assert (data.images.shape, data.images.dtype) == ((3, 1, 32, 32), torch.uint8)
     assert (data.targets.shape, data.targets.dtype) == (shape, dtype)
     if task == "classification":
@@ -226,7 +232,7 @@ def test_network_data_has_images_and_targets_of_the_task(task, shape, dtype):
 
 
 def test_batches_follow_the_given_order_and_the_last_may_be_smaller():
-    data = network_data(dataset("a", "b", "a", "b", "b"), "classification", 32)
+    data = network_data(dataset("a", "b", "a", "b", "b"), TASKS["classification"], 32)
     batches = list(data.batches(2, CPU, np.array([4, 0, 1, 3, 2])))
     assert [targets.tolist() for _, targets in batches] == [[1, 0], [1, 1], [0]]
     images = torch.cat([images for images, _ in batches])
@@ -249,7 +255,7 @@ def bright_squares(n=64, size=64):
 
 def augmented(*names, seed=0, with_masks=True):
     images, masks = bright_squares()
-    augment = build_augmentation(names, with_masks=with_masks)
+    augment = build_augmentation(names, "mask" if with_masks else None)
     with torch_seeded(seed, Stream.EPOCH):
         return augment(images, masks) if with_masks else augment(images)
 
@@ -312,7 +318,7 @@ def test_images_without_masks_are_augmented_alone():
 
 
 def test_no_names_mean_no_augmentation():
-    assert build_augmentation((), with_masks=True) is None
+    assert build_augmentation((), "mask") is None
 
 
 class Bright(nn.Module):
@@ -331,22 +337,13 @@ class Bright(nn.Module):
 HALF_GREY = Normalise((0.5,) * 3, (0.5,) * 3)
 
 
-def trial(task, **settings):
-    return TrialSpec(
-        suite="toy",
-        task=task,
-        dataset=SPEC,
-        model="toy",
-        profile="toy",
-        training=recipe(**settings),
-        split=SplitSpec(),
-        seed=0,
-    )
+def predicted(task, data, val=None):
+    return predict(Bright(task), HALF_GREY, data, network_data(data, TASKS[task], 32), 2, CPU, val=val)
 
 
 def test_predicted_masks_lie_where_the_lesions_are_at_native_size():
     data = dataset("a", "b", masks=[rectangle((60, 100), 10, 40, 20, 80), rectangle((90, 30), 30, 75, 5, 25)])
-    found = predict(Bright("segmentation"), HALF_GREY, data, trial("segmentation"), CPU)
+    found = predicted("segmentation", data)
     assert found.case_ids == ("case 0", "case 1")
     assert found.spacings == (Spacing(0.1, 0.2),) * 2
     assert found.grid_predictions.shape == (2, 32, 32)
@@ -357,20 +354,20 @@ def test_predicted_masks_lie_where_the_lesions_are_at_native_size():
 
 def test_predicted_classes_come_with_labels_and_names():
     data = dataset("a", "b", "b", masks=[rectangle((32, 32), 0, n, 0, 32) for n in (4, 30, 6)])
-    found = predict(Bright("classification"), HALF_GREY, data, trial("classification"), CPU)
+    found = predicted("classification", data)
     assert found.labels.tolist() == [0, 1, 1]
     assert found.logits.argmax(axis=1).tolist() == [0, 1, 0]
     assert found.classes == ("a", "b")
     assert (found.val_logits, found.val_labels) == (None, None)
-    val = network_data(data.subset([1, 0]), "classification", 32)
-    tuned = predict(Bright("classification"), HALF_GREY, data, trial("classification"), CPU, val=val)
+    val = network_data(data.subset([1, 0]), TASKS["classification"], 32)
+    tuned = predicted("classification", data, val=val)
     np.testing.assert_array_equal(tuned.val_logits, found.logits[[1, 0]])
     assert tuned.val_labels.tolist() == [1, 0]
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 
 def test_logits_do_not_depend_on_the_size_of_the_batch():
-    data = network_data(dataset(*"ababa"), "segmentation", 32)
+    data = network_data(dataset(*"ababa"), TASKS["segmentation"], 32)
     one, three = (predict_logits(Bright("segmentation").train(), HALF_GREY, data, size, CPU) for size in (1, 3))
     assert one.shape == (5, 1, 32, 32)
     assert torch.equal(one, three)
@@ -407,7 +404,7 @@ def test_pixels_in_both_masks_and_in_each_are_counted_for_every_image():
 
 def validated(task, batch_size):
     """What validation says, with targets that lie beside the lesions, or are another case's; and the data."""
-    data = network_data(dataset(*"ababa"), task, 32)
+    data = network_data(dataset(*"ababa"), TASKS[task], 32)
     data = replace(data, targets=data.targets.roll(3, -1))
     return validate(Bright(task).train(), HALF_GREY, data, batch_size, CPU), data
 
@@ -423,7 +420,7 @@ def test_validation_of_masks_is_the_dice_of_what_the_model_says():
 def test_validation_of_classes_is_the_mean_recall_of_those_present():
     squares = [rectangle((32, 32), 0, n, 0, 32) for n in (30, 4, 6, 4)]  # said to be b, a, a, a
     data = dataset("a", "a", "a", "c", masks=squares, classes=("a", "b", "c"))  # b is absent, and said once
-    score = validate(Bright("classification"), HALF_GREY, network_data(data, "classification", 32), 4, CPU)
+    score = validate(Bright("classification"), HALF_GREY, network_data(data, TASKS["classification"], 32), 4, CPU)
     assert score == pytest.approx((2 / 3 + 0 / 1) / 2)
 
 

@@ -15,6 +15,7 @@ from invented import invent_store
 from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.metrics import find_definitions
+from usfm_bench.metrics.logits import log_odds, softmax
 from usfm_bench.metrics.operating import (
     COLDEST,
     HOTTEST,
@@ -26,16 +27,19 @@ from usfm_bench.metrics.operating import (
 )
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.decisions import tuning_notes
-from usfm_bench.reporting.rows import classification_rows
+from usfm_bench.reporting.rows import set_rows
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.rescore import find_trials, update_trial
 from usfm_bench.specs.dataset import load_registry
-from usfm_bench.tasks.predictions import ClassificationPredictions, log_odds, softmax
-from usfm_bench.tasks.scoring import score_cases, tune
+from usfm_bench.specs.task import TASKS
+from usfm_bench.tasks.classification import ClassificationPredictions
+from usfm_bench.tasks.scoring import score_cases
 
 FEW = settings(max_examples=60, deadline=None)
 MICRO = "usfm-micro-scratch"
 CLASSES = ("normal", "benign", "malignant")
+
+TASK = TASKS["classification"]
 
 
 def likelihood(logits, labels, temperature):
@@ -150,20 +154,20 @@ def who_of(predictions):
 def test_test_cases_choose_nothing():
     one = invented()
     other = replace(one, labels=(one.labels + 1) % 3, logits=one.logits[::-1])
-    assert tune(one, "malignant") == tune(other, "malignant")
+    assert TASK.tune(one, "malignant") == TASK.tune(other, "malignant")
     turned = replace(one, val_labels=(one.val_labels + 1) % 3)
-    assert tune(one, "malignant").thresholds != tune(turned, "malignant").thresholds
-    assert tune(one, "malignant").temperature != tune(turned, "malignant").temperature
+    assert TASK.tune(one, "malignant").thresholds != TASK.tune(turned, "malignant").thresholds
+    assert TASK.tune(one, "malignant").temperature != TASK.tune(turned, "malignant").temperature
 
 
 def test_the_table_of_cases_has_what_was_chosen():
     drawn = invented()
     # The same cases on both sides: one of them has the threshold itself as its score, and is called positive.
     predictions = replace(drawn, val_logits=drawn.logits, val_labels=drawn.labels)
-    tuned = tune(predictions, "malignant")
+    tuned = TASK.tune(predictions, "malignant")
     odds = log_odds(predictions.logits)[:, 2]
     assert tuned.thresholds["f1"] in odds
-    cases = score_cases(predictions, who_of(predictions), tuned=tuned)
+    cases = score_cases(TASK, predictions, who_of(predictions), tuned=tuned)
     scaled = cases[[f"t_{name}" for name in CLASSES]].to_numpy()
     np.testing.assert_allclose(scaled, softmax(predictions.logits / np.float64(tuned.temperature)))
     for rule in ("f1", *SPECIFICITIES):
@@ -174,10 +178,10 @@ def test_the_table_of_cases_has_what_was_chosen():
 
 def test_without_validation_or_positive_class_or_finite_logits_nothing_is_made_up():
     old = invented(val_logits=None, val_labels=None)
-    assert tune(old, "malignant") is None
-    assert not [name for name in score_cases(old, who_of(old)) if name.startswith(("t_", "at_"))]
-    assert tune(invented(), None).thresholds == {}
-    assert tune(invented(val_labels=np.zeros(40, int)), "malignant").thresholds == {}
+    assert TASK.tune(old, "malignant") is None
+    assert not [name for name in score_cases(TASK, old, who_of(old)) if name.startswith(("t_", "at_"))]
+    assert TASK.tune(invented(), None).thresholds == {}
+    assert TASK.tune(invented(val_labels=np.zeros(40, int)), "malignant").thresholds == {}
     assert choose(np.full((2, 3), np.nan), np.array([0, 1]), CLASSES) is None
 
 
@@ -235,7 +239,7 @@ def test_definitions_are_found_by_their_ids_and_need_the_class_of_the_entry(repo
     asked = find_definitions(["sen.binary[malignant].val_f1", "ece.top.15bins.temperature", "f1.binary[benign].val_f1"])
     assert [d.base for d in asked] == ["sen.binary[malignant]@1", "ece.top.15bins@1", "f1.binary[benign]@1"]
     [results] = report.results
-    assert [len(list(classification_rows(results, d))) for d in asked] == [1, 1, 0]
+    assert [len(list(set_rows(results, d))) for d in asked] == [1, 1, 0]
     with pytest.raises(BenchError, match="AUROC is no metric of decisions"):
         find_definitions(["auroc.binary[malignant].val_f1"])
 

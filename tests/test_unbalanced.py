@@ -17,6 +17,7 @@ from usfm_bench.pipeline import run_one
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.training.sampling import balanced_order, epoch_order
@@ -37,7 +38,7 @@ def logits(seed=0, n=4, classes=3):
 
 def loss(z, labels, counts=COUNTS, **changes):
     objective = ClassificationLoss(counts, recipe(**changes))
-    return objective(torch.from_numpy(z), torch.from_numpy(labels)).item()
+    return objective(torch.from_numpy(z), torch.from_numpy(labels), TASKS["classification"]).item()
 
 
 def log_p(z):
@@ -159,7 +160,9 @@ def test_options_that_are_off_do_not_change_the_hash_of_a_recipe():
 
 def data_of(*counts):
     labels = np.repeat(np.arange(len(counts)), counts)
-    return NetworkData(torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8), torch.from_numpy(labels))
+    return NetworkData(
+        torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8), torch.from_numpy(labels), TASKS["classification"]
+    )
 
 
 @settings(max_examples=50, deadline=None)

@@ -20,6 +20,7 @@ from usfm_bench.models.backbones import build_usfm
 from usfm_bench.models.position_tables import published_table
 from usfm_bench.models.weights import inspect_checkpoint, read_checkpoint
 from usfm_bench.specs.model import file_sha256, resolve
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,7 +88,7 @@ def test_safetensors_load_like_pickles(save, state):
 def test_a_path_is_a_model_name_too(save, state):
     path = save(state)
     recipe = TrainingSpec(image_size=224, epochs=1, batch_size=1, lr=1e-3, decoder="segvit")
-    model = build_model(f"usfm:{path}", "segmentation", n_classes=2, training=recipe)
+    model = build_model(f"usfm:{path}", TASKS["segmentation"], None, recipe)
     assert_holds(model.backbone, state)
     assert model.weight_hash == file_sha256(path)
 

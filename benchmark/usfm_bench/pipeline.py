@@ -16,8 +16,9 @@ from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
 from usfm_bench.specs.model import resolve
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.trial import TrialSpec
-from usfm_bench.tasks.scoring import case_table, definition_ids, score_cases, summarise, tune
+from usfm_bench.tasks.scoring import case_table, score_cases
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, finetune
@@ -43,24 +44,17 @@ def run_one(
     """
     clock = time.perf_counter
     started = clock()
-    recipe = spec.training
+    task, recipe = TASKS[spec.task], spec.training
     split = split_dataset(dataset, spec.split, spec.fold, task=spec.task)
     train, val, test = (dataset.subset(rows) for rows in split)
     fabric = build_fabric(recipe, device, device_index)
     reset_peak_memory(fabric)
 
-    counts = train.class_counts if spec.task == "classification" else None
     with torch_seeded(spec.seed, Stream.INITIALISATION):
-        model = build_model(
-            spec.model,
-            spec.task,
-            n_classes=len(dataset.classes),
-            training=recipe,
-            class_counts=counts,
-            allow_hash=allow_hash,
-        ).to(memory_format=torch.channels_last)
+        model = build_model(spec.model, task, train, recipe, allow_hash=allow_hash)
+        model = model.to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
-    train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
+    train_net, val_net = (network_data(side, task, recipe.image_size) for side in (train, val))
     entry = resolve(spec.model)
     card = read_card(entry.weight_file) if entry.weight_file else None
     sides = split_hash(dataset, split)
@@ -85,9 +79,10 @@ def run_one(
     )
     started = clock()
     with watch_dtypes(model, fit.dtypes), fabric.autocast():  # as in validation
-        predictions = predict(model, normalise, test, spec, fabric.device, val=val_net)
-    tuned = tune(predictions, spec.dataset.positive)
-    cases, definitions = score_cases(predictions, case_table(test), tuned=tuned), definition_ids(predictions)
+        test_net = network_data(test, task, recipe.image_size)
+        predictions = predict(model, normalise, test, test_net, recipe.batch_size, fabric.device, val=val_net)
+    tuned, definitions = task.tune(predictions, spec.dataset.positive), task.definitions(predictions)
+    cases = score_cases(task, predictions, case_table(test), tuned=tuned)
 
     record = Record(
         spec=spec.without_place(),
@@ -109,7 +104,7 @@ def run_one(
         notes=dataset.notes,
         classes=dataset.classes,
         definitions=definitions,
-        scores=summarise(cases, definitions, dataset.classes),
+        scores=task.summarise(cases, definitions, dataset.classes),
         tuned=tuned,
         best_epoch=fit.best_epoch,
         cost=Cost(

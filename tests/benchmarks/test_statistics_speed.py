@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from invented import invent_store
-from usfm_bench.metrics import primary
+from usfm_bench.specs.task import TASKS
 from usfm_bench.stats import classification_interval, crossed_interval
 
 MODELS, DATASETS, SEEDS, CASES = 20, 10, 5, 1000
@@ -43,7 +43,7 @@ def test_intervals_of_all_classification_metrics(benchmark, groups):
     labels = rng.integers(0, 3, CASES)
     odds = np.exp(rng.normal(size=(5, CASES, 3)) + np.eye(3)[labels])
     probabilities = odds / odds.sum(axis=2, keepdims=True)
-    definitions = primary("classification")
+    definitions = TASKS["classification"].primary()
     benchmark(lambda: [classification_interval(d, probabilities, labels, groups=groups) for d in definitions])
 
 

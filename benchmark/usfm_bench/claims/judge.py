@@ -119,7 +119,7 @@ def _rescue(claim: Claim, box: Box, what: str) -> Iterator[str]:
 
 def _otherwise(name: str, claim: Claim) -> str:
     """What can have set one column apart."""
-    if claim.task == "segmentation":
+    if claim.of == "masks":
         over_lesions = ", such as DSC over images with a lesion and ACC over all" if name in ("DSC", "ACC") else ""
         return f"{name} averaged in another way or over other images than the rest{over_lesions}, or misprinted"
     example = {

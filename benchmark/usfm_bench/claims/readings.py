@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from usfm_bench.claims.bounds import OF_CLASSES, OF_COUNTS, OF_FOUND, harmonic
 from usfm_bench.claims.checks import Bound, Check, Same
-from usfm_bench.specs.dataset import Task
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,23 @@ _MICRO = (
         "In micro averages of K classes it is 1 - (1 - ACC) / (K - 1), and K is at least 2.",
     ),
 )
-_SEGMENTATION = (
+_MASKS = (
     Reading("per-image-lesions", "per-image means over images with a lesion", OF_COUNTS + OF_FOUND),
     Reading("per-image-all", "per-image means over all images", OF_COUNTS),
     Reading("pooled", "pooled pixels", OF_COUNTS + OF_FOUND, one_table=True),
     Reading("pooled-classes", "pooled pixels, mean of lesion and background", OF_COUNTS + OF_FOUND),
 )
-_CLASSIFICATION = (
+_LABELS = (
     Reading("macro", "macro averages", OF_CLASSES, ("ACC",)),
     Reading("weighted", "averages weighted by cases", _WEIGHTED + OF_CLASSES, ("ACC", "SEN")),
     Reading("micro", "micro averages", _MICRO, ("ACC", "SEN", "PREC", "F1")),
     Reading("one-class", "one class against the rest", OF_COUNTS + OF_FOUND, ("ACC",), one_table=True),
 )
-READINGS: dict[Task, tuple[Reading, ...]] = {"segmentation": _SEGMENTATION, "classification": _CLASSIFICATION}
-AVERAGING: dict[Task, dict[str, tuple[Reading, ...]]] = {
-    task: {reading.name: (reading,) for reading in readings} for task, readings in READINGS.items()
+READINGS: dict[str, tuple[Reading, ...]] = {"masks": _MASKS, "labels": _LABELS}
+"""By what the numbers were computed from, `Task.of`."""
+AVERAGING: dict[str, dict[str, tuple[Reading, ...]]] = {
+    of: {reading.name: (reading,) for reading in readings} for of, readings in READINGS.items()
 }
 """What `averaging:` may say, and the readings that it leaves."""
-AVERAGING["segmentation"]["per-image"] = _SEGMENTATION[:2]
-AVERAGING["classification"]["binary"] = _CLASSIFICATION[3:]
+AVERAGING["masks"]["per-image"] = _MASKS[:2]
+AVERAGING["labels"]["binary"] = _LABELS[3:]

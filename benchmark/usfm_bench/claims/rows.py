@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import Field, StrictInt, ValidationError, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from usfm_bench.core.errors import BenchError, did_you_mean
 from usfm_bench.core.resources import load_yaml
 from usfm_bench.core.settings import Settings
 from usfm_bench.core.validation import said
-from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.task import TASKS
 
 JUDGED = ("DSC", "IOU", "ACC", "SEN", "SPEC", "PREC", "F1")
 """Rates that the checks are about."""
@@ -30,7 +30,8 @@ class Claim(Settings):
     table: str
     """Where it stands, such as `1`."""
     dataset: str
-    task: Task
+    task: str
+    """A name of `TASKS` whose metrics are judged here."""
     model: str
     citation: str
     averaging: str | None = None
@@ -48,6 +49,14 @@ class Claim(Settings):
     not_comparable: dict[str, str] = Field(default_factory=dict)
     """Metric to the reason why it is not what this project computes under that name."""
 
+    @field_validator("task")
+    @classmethod
+    def _judged_task(cls, name: str) -> str:
+        known = [task for task in reversed(list(TASKS)) if TASKS[task].of in READINGS]
+        if name not in known:
+            raise ValueError(f"unknown '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+        return name
+
     @field_validator("values", mode="before")
     @classmethod
     def _numbers(cls, values: Any) -> Any:
@@ -60,7 +69,7 @@ class Claim(Settings):
 
     @model_validator(mode="after")
     def _averaging_fits_task(self) -> Claim:
-        known = AVERAGING[self.task]
+        known = AVERAGING[self.of]
         if self.averaging is not None and self.averaging not in known:
             near = did_you_mean(self.averaging, known)
             raise ValueError(
@@ -69,9 +78,14 @@ class Claim(Settings):
         return self
 
     @property
+    def of(self) -> str:
+        """What the numbers were computed from, `Task.of`."""
+        return TASKS[self.task].of
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The uniform readings that `averaging` leaves."""
-        return READINGS[self.task] if self.averaging is None else AVERAGING[self.task][self.averaging]
+        return READINGS[self.of] if self.averaging is None else AVERAGING[self.of][self.averaging]
 
     @property
     def box(self) -> Box:
@@ -133,15 +147,14 @@ def _row_name(number: int, row: Any) -> str:
 def _faults(error: Any) -> list[str]:
     place = ".".join(map(str, error["loc"]))
     match error["type"], error.get("ctx", {}).get("error"):
+        case "value_error", cause if place == "task":
+            return [f"task: {cause}"]
         case "value_error", cause:
             return [f"{place}.{line}" if place else line for line in str(cause).splitlines()]
         case "extra_forbidden", _:
             return [f"unknown key '{place}'.{did_you_mean(place, Claim.model_fields)}"]
         case "missing", _:
             return [f"the key '{place}' is missing."]
-        case "literal_error", _:
-            near = did_you_mean(str(error["input"]), get_args(Task))
-            return [f"{place}: unknown '{error['input']}'.{near} Known: {', '.join(get_args(Task))}."]
         case "string_type", _:
             return [f"{place}: {error['input']!r} is not text; write it in quotes."]
         case _:

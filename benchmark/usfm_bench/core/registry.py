@@ -1,11 +1,13 @@
-"""One registry type for everything that has a name: readers, models, metrics, decoders."""
+"""One registry type for everything that has a name: tasks, readers, model families, metrics, methods, engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Generic, TypeVar
 
 from usfm_bench.core.errors import unknown
+from usfm_bench.core.plugins import load_plugins
 
 T = TypeVar("T")
 
@@ -13,16 +15,23 @@ T = TypeVar("T")
 class Registry(Mapping[str, T], Generic[T]):
     """Names to things. A second use of a name raises; a lookup of an unknown one suggests the nearest.
 
+    Args:
+        kind: what its entries are, for messages.
+        hint: where to see all, for messages.
+        home: module that registers the shipped entries; it and all plug-ins are imported before the first lookup.
+
     >>> SHAPES: Registry[int] = Registry("shape")
     >>> _ = SHAPES.register("square")(4)
     >>> SHAPES["square"]
     4
     """
 
-    def __init__(self, kind: str, hint: str = "") -> None:
+    def __init__(self, kind: str, hint: str = "", home: str = "") -> None:
         self._kind = kind
         self._hint = hint
+        self._home = home
         self._entries: dict[str, T] = {}
+        self._complete = not home
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that enters what it is put above under `name`."""
@@ -35,16 +44,24 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return enter
 
+    def _all(self) -> dict[str, T]:
+        if not self._complete:
+            self._complete = True  # before the import, which may look names up itself
+            import_module(self._home)
+            load_plugins()
+        return self._entries
+
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
-            raise unknown(self._kind, name, self._entries, hint=self._hint)
-        return self._entries[name]
+        entries = self._all()
+        if name not in entries:
+            raise unknown(self._kind, name, entries, hint=self._hint)
+        return entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._all()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(sorted(self._all()))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())

@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from usfm_bench.core.errors import DataError
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.resize import resize_image, resize_mask
-from usfm_bench.data.sample import Mask
-from usfm_bench.specs.dataset import Task
+from usfm_bench.data.resize import resize_image
+from usfm_bench.specs.task import Task
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,10 @@ class NetworkData:
     images: Tensor
     """(N, 1, S, S) uint8 grey levels."""
     targets: Tensor
-    """(N, 1, S, S) uint8 masks in {0, 1}, or (N,) int64 labels."""
+    """What the task's `targets` gives: uint8 maps, which batches hold as float, or (N,) int64 labels."""
+
+    task: Task
+    """What the targets are of."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -35,21 +36,10 @@ class NetworkData:
             rows = torch.from_numpy(order[start : start + size])
             images = self.images[rows].to(device, non_blocking=True).float() / 255
             targets = self.targets[rows].to(device, non_blocking=True)
-            yield images, targets.float() if targets.ndim == 4 else targets
+            yield images, targets.float() if targets.dtype == torch.uint8 else targets
 
 
 def network_data(dataset: Dataset, task: Task, size: int) -> NetworkData:
     """Resize every sample to (size, size), without keeping the aspect ratio, as the published code does."""
     images = np.stack([resize_image(sample.image, size) for sample in dataset.samples])
-    if task == "classification":
-        targets = torch.from_numpy(np.asarray(dataset.labels, dtype=np.int64))
-    else:
-        masks = np.stack([resize_mask(_mask(sample.mask, sample.case.case_id), size) for sample in dataset.samples])
-        targets = torch.from_numpy(masks.astype(np.uint8)).unsqueeze(1)
-    return NetworkData(torch.from_numpy(images).unsqueeze(1), targets)
-
-
-def _mask(mask: Mask | None, case_id: str) -> Mask:
-    if mask is None:
-        raise DataError(f"case '{case_id}' has no mask; segmentation needs one for every image, empty or not.")
-    return mask
+    return NetworkData(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(task.targets(dataset, size)), task)

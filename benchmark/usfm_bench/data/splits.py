@@ -16,8 +16,8 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.draw import Rows, deal
 from usfm_bench.data.sides import stratum
 from usfm_bench.data.subsample import part_of_training
-from usfm_bench.specs.dataset import Task
 from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.task import TASKS
 
 _VAL, _TEST = 0.1, 0.2  # of a holdout; the rest is for training
 _MIN_GROUPS = 3
@@ -31,12 +31,12 @@ class Split(NamedTuple):
     test: Rows
 
 
-def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: Task) -> Split:
+def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: str) -> Split:
     """One fold of `split_folds`; 0 for a holdout."""
     return split_folds(dataset, split, task=task)[fold]
 
 
-def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split]:
+def split_folds(dataset: Dataset, split: SplitSpec, *, task: str) -> list[Split]:
     """Divide a data set by its classes, or by presence of a lesion where it has none; all folds.
 
     The sides that its cases prescribe come first. Of the training side, only the part is used that the name asks for.
@@ -44,7 +44,7 @@ def split_folds(dataset: Dataset, split: SplitSpec, *, task: Task) -> list[Split
     Raises:
         DataError: a class has too few groups to be on every side, or the sides prescribed are no holdout.
     """
-    if task == "classification" and (dataset.labels < 0).any():
+    if TASKS[task].needs == "label" and (dataset.labels < 0).any():
         raise DataError(f"Dataset '{dataset.spec.name}': {int((dataset.labels < 0).sum())} cases have no class.")
     strata = [stratum(sample) for sample in dataset.samples]
     try:

@@ -20,10 +20,13 @@ _AUGMENTATIONS: dict[str, Any] = {
 }
 
 
-def build_augmentation(names: Sequence[str], *, with_masks: bool) -> K.AugmentationSequential | None:
-    """The random changes called `names`, in that order; None when there are none."""
+def build_augmentation(names: Sequence[str], target: str | None) -> K.AugmentationSequential | None:
+    """The random changes called `names`, in that order; None when there are none.
+
+    `target`: kornia's name for targets that move with the image, such as `mask`; None: they stay.
+    """
     layers = [layer for name in names for layer in _AUGMENTATIONS[name]()]
-    keys = ["input", "mask"] if with_masks else ["input"]
+    keys = ["input", target] if target else ["input"]
     return K.AugmentationSequential(*layers, data_keys=keys) if layers else None
 
 

@@ -12,6 +12,7 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.execution.outcome import Notice, Outcome, Tick
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.trial import TrialSpec
 
 _WAITING = "another process is running it; waiting for that one ..."
@@ -96,6 +97,6 @@ def _with_recipe(said: str | None, spec: TrialSpec) -> str | None:
 
 def headline(record: Record) -> str:
     """The trial's own means in a few words, such as `DSC 71.2 %`."""
-    names = ("DSC",) if record.spec.task == "segmentation" else ("BACC", "F1")
+    names = TASKS[record.spec.task].summary
     shown = [f"{name} {100 * record.scores[name]:.1f} %" for name in names if record.scores.get(name) is not None]
     return f"{'  '.join(shown)}  ({record.cost.wall_s:.0f} s)"

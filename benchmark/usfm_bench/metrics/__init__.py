@@ -1,7 +1,7 @@
 """Metrics with versioned definitions. Never imports torch."""
 
 from usfm_bench.metrics import classification, emulators, tuned
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions, headline, primary
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions
 from usfm_bench.metrics.segmentation import dice, hd95, score_segmentation
 
 __all__ = [
@@ -12,8 +12,6 @@ __all__ = [
     "emulators",
     "find_definitions",
     "hd95",
-    "headline",
-    "primary",
     "score_segmentation",
     "tuned",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from usfm_bench.core.errors import BenchError, capped
 from usfm_bench.metrics.calibration import brier_scores, calibration_error
 from usfm_bench.metrics.definitions import FAMILIES, Averaging, Definition, define
-from usfm_bench.tasks.predictions import log_odds_of
+from usfm_bench.metrics.logits import log_odds_of
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -187,7 +187,7 @@ def binary_definition(metric: str, positive: str) -> Definition:
     return Definition(
         metric,
         f"{metric.lower()}.binary[{positive}]@{_version(metric)}",
-        "classification",
+        "labels",
         f"positive: {positive}; {_ONE_AGAINST_REST[metric]}",
         "fraction",
         "scikit-learn",
@@ -219,7 +219,7 @@ def reweighted_definition(metric: str, positive: str) -> Definition:
     return Definition(
         metric.split()[0],
         f"{start}[{positive}].reweighted@1",
-        "classification",
+        "labels",
         f"positive: {positive}; {formula.format(positive)}, {shares}",
         "fraction",
         "Siblini et al. (2020), arXiv:1909.02827",
@@ -229,7 +229,7 @@ def reweighted_definition(metric: str, positive: str) -> Definition:
 
 
 def _define(name: str, ident: str, formula: str, source: str = "scikit-learn", **more: Any) -> None:
-    define(Definition(name, ident, "classification", formula, more.pop("unit", "fraction"), source, **more))
+    define(Definition(name, ident, "labels", formula, more.pop("unit", "fraction"), source, **more))
 
 
 _define("ACC", "acc@1", "correct / all", "scikit-learn accuracy_score", primary=True)

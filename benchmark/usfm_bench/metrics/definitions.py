@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from usfm_bench.core.errors import BenchError, did_you_mean
 from usfm_bench.core.registry import Registry
-from usfm_bench.specs.dataset import Task
 
 Unit = Literal["fraction", "px", "mm", "score"]
 Averaging = Literal["", "macro", "weighted", "class", "binary"]
@@ -23,7 +22,8 @@ class Definition:
     """Heading in tables, such as HD95."""
     id: str
     """Changes its version whenever the same predictions would give another number."""
-    task: Task
+    of: str
+    """What it is computed from: `masks`, `labels` (with class probabilities), or what another task predicts."""
     formula: str
     unit: Unit
     """`fraction`: shown in percent; `score`: a number without a unit, such as MCC."""
@@ -126,30 +126,13 @@ def emulators() -> list[str]:
     return sorted({d.emulates for d in DEFINITIONS.values() if d.emulates})
 
 
-def primary(task: Task) -> list[Definition]:
-    """What every trial is scored with. Millimetres only where a data set knows them."""
-    order = _ORDER[task]
-    chosen = [d for d in DEFINITIONS.values() if d.task == task and d.primary]
-    return sorted(chosen, key=lambda d: (d.unit == "mm", order.index(d.name)))
+def primary(of: str, order: Sequence[str]) -> list[Definition]:
+    """What every trial is scored with, by the names in `order`, others behind them; millimetres last."""
+    rank = {name: i for i, name in enumerate(order)}
+    chosen = [d for d in DEFINITIONS.values() if d.of == of and d.primary]
+    return sorted(chosen, key=lambda d: (d.unit == "mm", rank.get(d.name, len(rank))))
 
 
-def headline(task: Task) -> list[Definition]:
-    """What models are compared, ranked and guarded by: overlap and distance, accuracy and F1, as in the paper's tables.
-
-    Few, since each comparison more costs all others power.
-    """
-    return [DEFINITIONS[ident] for ident in _HEADLINE[task]]
-
-
-_HEADLINE: dict[Task, tuple[str, ...]] = {
-    "segmentation": ("dsc.native@1", "hd95.pooled.native.px@1"),
-    "classification": ("acc@1", "f1.macro@1"),
-}
-# The paper's columns first, in its order.
-_ORDER: dict[Task, tuple[str, ...]] = {
-    "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1", "IOU", "HD", "ASSD", "NSD", "LDR"),
-    "classification": (
-        *("ACC", "SEN", "PREC", "F1", "SPEC", "BACC", "AUROC", "AUPRC"),
-        *("MCC", "KAPPA", "ECE", "BRIER"),
-    ),
-}
+def excluding(definition: Definition) -> Definition | None:
+    """The same metric with missed lesions left out; None where there is no such."""
+    return DEFINITIONS.get(definition.id.replace("@", ".exclude@"))

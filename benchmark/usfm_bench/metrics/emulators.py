@@ -33,17 +33,17 @@ class _Emulator:
     def __init__(self, name: str, source: str, grid: str) -> None:
         self._name, self._source, self._grid = name, source, grid
 
-    def segmentation(self, name: str, formula: str, compute: Callable[[Pair], float], **more: Any) -> None:
+    def masks(self, name: str, formula: str, compute: Callable[[Pair], float], **more: Any) -> None:
         """A metric of two masks on the network's grid, averaged over all images, as none of them leaves normals out."""
         fields = {"unit": "fraction", "grid": self._grid, "over": "all", "emulates": self._name} | more
         ident = f"{self._name}/{name.lower()}@1"
-        define(Definition(name, ident, "segmentation", formula, source=self._source, compute=compute, **fields))
+        define(Definition(name, ident, "masks", formula, source=self._source, compute=compute, **fields))
 
-    def classification(self, name: str, formula: str, compute: Callable[[Floats, Labels], float], **more: Any) -> None:
+    def labels(self, name: str, formula: str, compute: Callable[[Floats, Labels], float], **more: Any) -> None:
         """A metric of (N, C) probabilities and (N,) labels."""
         fields = {"unit": "fraction", "grid": "", "emulates": self._name} | more
         ident = f"{self._name}/cls.{name.lower()}@1"
-        define(Definition(name, ident, "classification", formula, source=self._source, compute=compute, **fields))
+        define(Definition(name, ident, "labels", formula, source=self._source, compute=compute, **fields))
 
 
 def _smoothed(part: int, whole: int) -> float:
@@ -60,12 +60,12 @@ def _rows_as_points(pair: Pair) -> float:
 def _define_usfm() -> None:
     repo = _Emulator("usfm-repo", "github.com/openmedlab/USFM, utils/metrics.py at 960a1e1", "network, nearest")
     smooth = "both terms of the ratio + 1e-5"
-    repo.segmentation("DSC", f"2TP / (2TP + FP + FN); {smooth}", lambda p: _smoothed(2 * p.tp, p.n_pred + p.n_target))
-    repo.segmentation("IOU", f"TP / (TP + FP + FN); {smooth}", lambda p: _smoothed(p.tp, p.tp + p.fp + p.fn))
-    repo.segmentation("ACC", f"(TP + TN) / all; {smooth}", lambda p: _smoothed(p.tp + p.tn, p.size))
-    repo.segmentation("SEN", f"TP / (TP + FN); {smooth}", lambda p: _smoothed(p.tp, p.n_target))
-    repo.segmentation("SPEC", f"TN / (TN + FP); {smooth}", lambda p: _smoothed(p.tn, p.tn + p.fp))
-    repo.segmentation(
+    repo.masks("DSC", f"2TP / (2TP + FP + FN); {smooth}", lambda p: _smoothed(2 * p.tp, p.n_pred + p.n_target))
+    repo.masks("IOU", f"TP / (TP + FP + FN); {smooth}", lambda p: _smoothed(p.tp, p.tp + p.fp + p.fn))
+    repo.masks("ACC", f"(TP + TN) / all; {smooth}", lambda p: _smoothed(p.tp + p.tn, p.size))
+    repo.masks("SEN", f"TP / (TP + FN); {smooth}", lambda p: _smoothed(p.tp, p.n_target))
+    repo.masks("SPEC", f"TN / (TN + FP); {smooth}", lambda p: _smoothed(p.tn, p.tn + p.fp))
+    repo.masks(
         "HD95",
         "no border distance: the mask's rows are points, pixels that differ between two rows their distance; maximum",
         _rows_as_points,
@@ -73,7 +73,7 @@ def _define_usfm() -> None:
         range=(0.0, math.inf),
         higher_is_better=False,
     )
-    repo.classification("ACC", "balanced accuracy, printed as acc", _balanced_accuracy)
+    repo.labels("ACC", "balanced accuracy, printed as acc", _balanced_accuracy)
 
 
 def _balanced_accuracy(probabilities: Floats, labels: Labels) -> float:
@@ -95,9 +95,9 @@ def _define_tinyusfm() -> None:
         "tinyusfm-repo", "github.com/MacDunno/TinyUSFM, utils/evaluate.py at 39b832a", "network, nearest centre"
     )
     for name in ("DSC", "IOU", "SEN", "ACC"):
-        repo.segmentation(name, _MEDPY[name][0], _MEDPY[name][1])
-    repo.segmentation("SPEC", "TN / (TN + FP + 1e-8)", lambda p: p.tn / (p.tn + p.fp + 1e-8))
-    repo.segmentation(
+        repo.masks(name, _MEDPY[name][0], _MEDPY[name][1])
+    repo.masks("SPEC", "TN / (TN + FP + 1e-8)", lambda p: p.tn / (p.tn + p.fp + 1e-8))
+    repo.masks(
         "HD95",
         "medpy's pooled HD95; 0 where both are empty, 224 where one is, whatever the image's size",
         _constant_for_one_empty,
@@ -105,9 +105,9 @@ def _define_tinyusfm() -> None:
         range=(0.0, math.inf),
         higher_is_better=False,
     )
-    repo.classification("ACC", "correct / all", lambda p, y: float((p.argmax(axis=1) == y).mean()))
-    repo.classification("BACC", "mean recall over the classes present", _balanced_accuracy)
-    repo.classification(
+    repo.labels("ACC", "correct / all", lambda p, y: float((p.argmax(axis=1) == y).mean()))
+    repo.labels("BACC", "mean recall over the classes present", _balanced_accuracy)
+    repo.labels(
         "MCC",
         "Matthews correlation",
         lambda p, y: matthews(y, p.argmax(axis=1)),
@@ -115,12 +115,12 @@ def _define_tinyusfm() -> None:
         range=(-1.0, 1.0),
     )
     for name, function in (("PREC", "precision_score"), ("SEN", "recall_score"), ("F1", "f1_score")):
-        repo.classification(
+        repo.labels(
             name,
             "two classes: of the second; more: mean over the classes present or predicted, 0 where undefined",
             partial(_second_or_macro, function),
         )
-    repo.classification("AUROC", "one against the rest; 0 where scikit-learn cannot compute it", _auroc_or_zero)
+    repo.labels("AUROC", "one against the rest; 0 where scikit-learn cannot compute it", _auroc_or_zero)
 
 
 _MEDPY: dict[str, tuple[str, Callable[[Pair], float]]] = {
@@ -176,13 +176,13 @@ def _define_ultrafedfm() -> None:
         "network, bilinear",
     )
     iou = "TP / (TP + FP + FN), with TP = 1 where there is none"
-    repo.segmentation("IOU", iou, lambda p: _one_for_none(p) / (_one_for_none(p) + p.fp + p.fn))
-    repo.segmentation(
+    repo.masks("IOU", iou, lambda p: _one_for_none(p) / (_one_for_none(p) + p.fp + p.fn))
+    repo.masks(
         "DSC",
         f"2 IOU / (1 + IOU), IOU = {iou}",
         lambda p: 2 * _one_for_none(p) / (2 * _one_for_none(p) + p.fp + p.fn),
     )
-    repo.segmentation(
+    repo.masks(
         "HD95",
         "larger of the two 95th percentiles of all pixels' distances to the other region; an empty prediction is one "
         "pixel at the upper left; undefined for an empty reference",

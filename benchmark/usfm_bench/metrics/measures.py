@@ -123,7 +123,7 @@ def _define(
     """Enter one segmentation metric; `empty`: what both empty, a missed lesion and a false alarm get."""
     both, missed, alarm = empty
     fields = {"unit": "fraction", "both_empty": both, "prediction_empty": missed, "reference_empty": alarm} | more
-    define(Definition(name, f"{stem}@1", "segmentation", formula, source=source, compute=compute, **fields))
+    define(Definition(name, f"{stem}@1", "masks", formula, source=source, compute=compute, **fields))
 
 
 def _define_overlap(name: str, stem: str, *args: Any) -> None:
@@ -162,7 +162,7 @@ def surface_dice_definition(tolerance: str, unit: str, *, primary: bool = False)
     return Definition(
         "NSD",
         f"nsd.{tolerance}{unit}.native@1",
-        "segmentation",
+        "masks",
         f"share of both borders' pixels at most {tolerance} {unit} (and a billionth of it) from the other border",
         "fraction",
         f"Nikolov et al. (2021), doi:10.2196/26151, over border pixels as MONAI's SurfaceDiceMetric; {_BORDER}",

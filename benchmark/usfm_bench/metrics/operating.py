@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.tasks.predictions import log_odds, softmax
+from usfm_bench.metrics.logits import log_odds, softmax
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

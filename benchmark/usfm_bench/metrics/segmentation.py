@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Rule = Literal["pooled", "max_directed"]
 Spacings = tuple[float, float] | None
 _SHOWN = 10  # faults in one message
+ORDER = ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1", "IOU", "HD", "ASSD", "NSD", "LDR")
+"""Names in the order of display: the paper's columns first, in its order."""
 
 
 def dice(pred: Mask, target: Mask) -> float:
@@ -102,7 +104,7 @@ def score_segmentation(
         )
     if definitions is None:
         definitions = primary_definitions(gaps)
-    if others := [d.id for d in definitions if d.task != "segmentation"]:
+    if others := [d.id for d in definitions if d.of != "masks"]:
         raise BenchError(f"definitions: {', '.join(others)} is not of segmentation.")
     if threads is not None and threads < 1:
         raise BenchError(f"threads is {threads}; expected at least 1.")
@@ -121,7 +123,7 @@ def score_segmentation(
 def primary_definitions(spacings: Sequence[Spacings]) -> list[Definition]:
     """The primary definitions that can be computed: millimetres only if a spacing is known."""
     known = any(spacing is not None for spacing in spacings)
-    return [d for d in primary("segmentation") if known or d.unit != "mm"]
+    return [d for d in primary("masks", ORDER) if known or d.unit != "mm"]
 
 
 def _check_cases(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import numpy as np
 import timm
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
+from usfm_bench.data.dataset import Dataset
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
-from usfm_bench.models.objectives import ClassificationLoss
-from usfm_bench.models.weights import Encoder, load_encoder
-from usfm_bench.specs.dataset import Task
+from usfm_bench.models.weights import load_encoder
 from usfm_bench.specs.model import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
+from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import Reading, TrainingSpec
 
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
@@ -26,23 +24,14 @@ _SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)
 _UPERNET_BLOCKS = (1 / 3, 1 / 2, 2 / 3, 1.0)
 
 
-def build_model(
-    name: str,
-    task: Task,
-    *,
-    n_classes: int,
-    training: TrainingSpec,
-    class_counts: NDArray[np.int64] | None = None,
-    allow_hash: bool = False,
-) -> Network:
+def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, allow_hash: bool = False) -> Network:
     """The network called `name`, for one task and input size.
 
     Args:
         name: see `usfm-bench models list`.
-        task: segmentation (one logit a pixel) or classification.
-        n_classes: classes to tell apart in classification.
-        training: input size, decoder, drop path and loss.
-        class_counts: (C,) training images of each class; None: as many of each.
+        task: says what stands on the encoder, and what is minimised.
+        train: training cases: which classes there are, and how many of each.
+        recipe: input size, decoder, drop path and loss.
         allow_hash: take a weight file with another sha256 than the registry's.
 
     Raises:
@@ -51,15 +40,15 @@ def build_model(
         BenchError: the model does not fit the task or the input size.
     """
     entry = resolve(name)
-    if task not in entry.tasks:
-        raise BenchError(f"Model '{name}' does not do {task}.")
+    if task.name not in entry.tasks:
+        raise BenchError(f"Model '{name}' does not do {task.name}.")
     try:
-        network = _build(entry, task, n_classes, training, class_counts, allow_hash=allow_hash)
+        network = task.network(ModelBody(entry, recipe, allow_hash=allow_hash), train, recipe)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
         if entry.family != "timm" or out_of_memory(error):
             raise
-        raise BenchError(f"Model '{name}' does not fit {task} at {training.image_size} px: {error}") from error
+        raise BenchError(f"Model '{name}' does not fit {task.name} at {recipe.image_size} px: {error}") from error
     if entry.weights == "file":
         network.weight_hash = file_sha256(weight_file(entry))
         network.registered_hash = None if has_registered_hash(entry) else entry.sha256
@@ -68,44 +57,60 @@ def build_model(
     return network
 
 
-def _build(
-    entry: ModelEntry,
-    task: Task,
-    n_classes: int,
-    training: TrainingSpec,
-    class_counts: NDArray[np.int64] | None,
-    *,
-    allow_hash: bool,
-) -> Network:
-    if entry.family == "unet":
-        weights = "imagenet" if entry.weights == "hub" else None
-        unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights))
-        if weights:
-            unet.weight_hash = _state_sha256(unet.unet.encoder)
-        return unet
-    reading: Reading | None = None
-    if entry.weights == "file":
-        backbone, reading = _from_file(entry, task, training, allow_hash=allow_hash)
-    elif entry.family == "usfm" or task == "classification" or is_plain(entry):
-        backbone = _backbone(entry, training)
-    else:
-        backbone = None
-    if task == "segmentation":
-        network: Network = _segmenter(entry, training, backbone)
-    else:
-        backbone.reset_classifier(n_classes)
+class ModelBody:
+    """A model without its head: what a task builds its network on."""
+
+    def __init__(self, entry: ModelEntry, recipe: TrainingSpec, *, allow_hash: bool = False) -> None:
+        self.entry, self.recipe, self._allow_hash = entry, recipe, allow_hash
+        self._reading: Reading | None = None
+
+    def classifier(self, n_outputs: int, objective: nn.Module) -> Network:
+        """The model's own pooling and a linear head of `n_outputs`; `objective` takes (B, n_outputs) and targets."""
+        size = self.recipe.image_size
+        # A head on a fixed encoder gets the features that the encoder was trained to give.
+        backbone = self._backbone(otherwise="own-norm" if self.entry.frozen else "published")
+        backbone.reset_classifier(n_outputs)
         _scale_head(backbone)
-        if entry.family == "timm":
+        if self.entry.family == "timm":
             with torch.no_grad():  # what does not fit is known now, not in the first step
-                backbone.eval()(torch.zeros(1, 3, training.image_size, training.image_size))
-        counts = np.ones(n_classes, np.int64) if class_counts is None else class_counts
-        network = Classifier(backbone, ClassificationLoss(counts, training))
-    network.reading = reading
-    if entry.family == "timm" and entry.weights == "hub":
-        config = timm.get_pretrained_cfg(entry.architecture)
-        network.mean, network.std = config.mean, config.std
-        network.weight_hash = _state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
-    return network
+                backbone.eval()(torch.zeros(1, 3, size, size))
+        return self._described(Classifier(backbone, objective))
+
+    def segmenter(self) -> Network:
+        """The decoder that the recipe names on feature maps, one logit a pixel."""
+        entry = self.entry
+        if entry.family == "unet":
+            weights = "imagenet" if entry.weights == "hub" else None
+            unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights))
+            if weights:
+                unet.weight_hash = _state_sha256(unet.unet.encoder)
+            return unet
+        has_blocks = entry.weights == "file" or entry.family == "usfm" or is_plain(entry)
+        backbone = self._backbone(otherwise="published") if has_blocks else None
+        return self._described(_segmenter(entry, self.recipe, backbone))
+
+    def _backbone(self, *, otherwise: Reading) -> Any:
+        entry, recipe = self.entry, self.recipe
+        if entry.weights != "file":
+            return _backbone(entry, recipe)
+        _check_size(entry, recipe)
+        backbone, self._reading = load_encoder(
+            entry,
+            image_size=recipe.image_size,
+            reading=recipe.reading,
+            otherwise=otherwise,
+            drop_path=_drop_path(entry, recipe),
+            allow_hash=self._allow_hash,
+        )
+        return backbone
+
+    def _described(self, network: Network) -> Network:
+        network.reading = self._reading
+        if self.entry.family == "timm" and self.entry.weights == "hub":
+            config = timm.get_pretrained_cfg(self.entry.architecture)
+            network.mean, network.std = config.mean, config.std
+            network.weight_hash = _state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
+        return network
 
 
 def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
@@ -142,20 +147,6 @@ class _Last(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.features(images)[-4:])
-
-
-def _from_file(entry: ModelEntry, task: Task, training: TrainingSpec, *, allow_hash: bool) -> Encoder:
-    _check_size(entry, training)
-    # A head on a fixed encoder gets the features that the encoder was trained to give.
-    frozen_head = entry.frozen and task == "classification"
-    return load_encoder(
-        entry,
-        image_size=training.image_size,
-        reading=training.reading,
-        otherwise="own-norm" if frozen_head else "published",
-        drop_path=_drop_path(entry, training),
-        allow_hash=allow_hash,
-    )
 
 
 def _check_size(entry: ModelEntry, training: TrainingSpec) -> None:

@@ -12,7 +12,6 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from usfm_bench.models.objectives import ClassificationLoss
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
 from usfm_bench.specs.training import Reading
 
@@ -71,7 +70,7 @@ def _undecayed(name: str) -> bool:
 class Classifier(Network):
     """A timm model with its own pooling and a linear head."""
 
-    def __init__(self, backbone: Any, objective: ClassificationLoss) -> None:
+    def __init__(self, backbone: Any, objective: nn.Module) -> None:
         super().__init__()
         self.backbone, self.objective = backbone, objective
 

@@ -15,9 +15,10 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.resize import resize_image
 from usfm_bench.data.sample import Sample
 from usfm_bench.data.splits import split_dataset
-from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset
+from usfm_bench.specs.dataset import DatasetSpec, find_dataset
 from usfm_bench.specs.pretraining import PretrainSpec
 from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.task import TASKS
 
 
 @dataclass(frozen=True)
@@ -93,5 +94,6 @@ def _place(spec: DatasetSpec) -> tuple[str, str, dict[str, Any]]:
     return spec.layout, spec.path, spec.options
 
 
-def _task(spec: DatasetSpec) -> Task:
-    return "classification" if "classification" in spec.tasks else "segmentation"
+def _task(spec: DatasetSpec) -> str:
+    """One that needs labels, where there is one: splits are then checked for them."""
+    return min(spec.tasks, key=lambda name: TASKS[name].needs != "label")

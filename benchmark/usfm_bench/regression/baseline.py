@@ -19,7 +19,6 @@ from usfm_bench.regression.scores import Scores, read_scores
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trials, by_model, gather_trials
-from usfm_bench.specs.dataset import Task
 from usfm_bench.stats.contributions import Contributions
 
 SCHEMA_VERSION = 1
@@ -69,7 +68,7 @@ class Entry(Settings):
 
     dataset: str
     model: str
-    task: Task
+    task: str
     settings: dict[str, Any]
     """Of `TrialSpec.identity`, without seed and fold."""
     data_hash: str

@@ -14,7 +14,8 @@ from usfm_bench.results.frames import read_cases
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trials
-from usfm_bench.tasks.scoring import definition_ids, score_cases, summarise
+from usfm_bench.specs.task import TASKS
+from usfm_bench.tasks.scoring import score_cases
 
 PREDICTIONS = "predictions.npz"
 
@@ -30,14 +31,14 @@ def recomputed_bits(trials: Trials) -> dict[str, str]:
     Raises:
         BenchError: predictions are missing or damaged.
     """
-    first = next(iter(trials.by_seed.values()))[0][0]
-    defined = definition_ids(load_predictions(first / PREDICTIONS))
+    first, record = next(iter(trials.by_seed.values()))[0]
+    defined = TASKS[record.spec.task].definitions(load_predictions(first / PREDICTIONS))
     return _bits(trials, recomputed_cases, lambda record: defined)
 
 
 def recomputed_cases(folder: Path, record: Record) -> pd.DataFrame:
     """A trial's cases, scored anew."""
-    return score_cases(load_predictions(folder / PREDICTIONS), read_cases(folder, record))
+    return score_cases(TASKS[record.spec.task], load_predictions(folder / PREDICTIONS), read_cases(folder, record))
 
 
 def recomputed_columns(folder: Path, record: Record, columns: Sequence[str]) -> Columns:
@@ -56,10 +57,11 @@ def _bits(
         for folder, record in parts:
             cases = read(folder, record).sort_values("case_id", ignore_index=True)
             ids = defined(record)
-            if record.spec.task == "segmentation":
+            task = TASKS[record.spec.task]
+            if task.per_case:
                 scores = {ident: cases[column].to_numpy(np.float64) for column, ident in ids.items()}
             else:
-                means = summarise(cases, ids, record.classes)
+                means = task.summarise(cases, ids, record.classes)
                 scores = {ident: np.array([np.nan if means[n] is None else means[n]]) for n, ident in ids.items()}
             for ident, values in scores.items():
                 digests.setdefault(ident, hashlib.sha256()).update(values.tobytes())

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from usfm_bench.core.errors import BenchError, did_you_mean
-from usfm_bench.metrics.definitions import Definition, headline
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.regression.baseline import Baseline
 from usfm_bench.regression.costs import CostFinding, CostLimits, compare_costs
 from usfm_bench.regression.findings import Finding, judge
 from usfm_bench.regression.match import Pair, changes, match
 from usfm_bench.regression.scores import Read, read_columns
 from usfm_bench.results.store import Store
+from usfm_bench.specs.task import TASKS
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def check(baseline: Baseline, store: Store, limits: Limits | None = None, *, exa
 
 
 def _check_margins(limits: Limits) -> None:
-    known = [d.name for d in (*headline("segmentation"), *headline("classification"))]
+    known = list(dict.fromkeys(d.name for task in TASKS.values() for d in task.headline()))
     faults = [
         f"--margin {name}: baselines have no such metric.{did_you_mean(name, known)} They have {', '.join(known)}."
         for name in limits.margins

@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics.definitions import headline
 from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trials
+from usfm_bench.specs.task import PROBABILITY, TASKS, Task
 from usfm_bench.stats.contributions import Contributions, class_contributions
 
 Columns = Mapping[str, NDArray[Any]]
 Read = Callable[[Path, Record, Sequence[str]], Columns]
-_PROBABILITY = "p_"  # as scoring.PROBABILITY, whose module imports pandas
 
 
 class Scores(NamedTuple):
@@ -65,9 +64,9 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
         BenchError: scored by other definitions than the headline ones.
     """
     record = trials.first
-    segments = record.spec.task == "segmentation"
-    names = _segmentation_columns(record) if segments else [_PROBABILITY + name for name in record.classes]
-    shared = ["case_id", "group_id", "lesion" if segments else "label"]
+    task = TASKS[record.spec.task]
+    names = _columns(task, record) if task.per_case else [PROBABILITY + name for name in record.classes]
+    shared = ["case_id", "group_id", *task.shared]
     by_seed = [_of_seed(parts, [*shared, *names], read) for parts in trials.by_seed.values()]
     _check_seeds(record, dict(zip(trials.by_seed, by_seed, strict=True)), [*shared, "fold"], names)
     who = by_seed[0]
@@ -75,17 +74,16 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
     groups, folds = np.unique(who["group_id"].astype(str), return_inverse=True)[1].astype(np.int64), who["fold"]
     metrics: dict[str, Contributions | None] = {}
     used = np.ones(len(groups), bool)
-    if segments:
-        used = who["lesion"].astype(bool)
-        for scores in matrices.values():
-            used = used & ~np.isnan(scores).any(axis=0)
-        for definition in headline("segmentation"):
+    if task.per_case:
+        for definition in task.headline():
+            used = used & task.counted(who, definition) & ~np.isnan(matrices[definition.column]).any(axis=0)
+        for definition in task.headline():
             scores = matrices[definition.column][:, used]
             metrics[definition.id] = Contributions(scores, groups[used], folds[used])
     else:
         probabilities = np.stack([matrices[name] for name in names], axis=-1)  # (S, N, C)
         labels = who["label"].astype(np.int64)
-        for definition in headline("classification"):
+        for definition in task.headline():
             metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds)
     return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
 
@@ -102,7 +100,7 @@ def _check_seeds(record: Record, by_seed: Mapping[int, Columns], shared: Sequenc
         faults += [
             f"seed {seed}: {name} holds what is no number, as of a training that diverged."
             for name in scored
-            if not _are_numbers(columns[name], record.spec.task)
+            if not _are_numbers(columns[name], undefined=TASKS[record.spec.task].per_case)
         ]
     if "label" in first and not set(first["label"].tolist()) <= set(range(len(record.classes))):
         faults.append(f"label: expected numbers of the {len(record.classes)} classes.")
@@ -110,16 +108,16 @@ def _check_seeds(record: Record, by_seed: Mapping[int, Columns], shared: Sequenc
         raise BenchError("\n".join(faults))
 
 
-def _are_numbers(column: NDArray[Any], task: str) -> bool:
-    """A score of segmentation may be undefined, a probability may not."""
+def _are_numbers(column: NDArray[Any], *, undefined: bool) -> bool:
+    """`undefined`: a score of a case may be NaN; a probability may not."""
     if column.dtype.kind not in "fiub":
         return False
     values = column.astype(np.float64)
-    return not np.isinf(values).any() and (task == "segmentation" or not np.isnan(values).any())
+    return not np.isinf(values).any() and (undefined or not np.isnan(values).any())
 
 
-def _segmentation_columns(record: Record) -> list[str]:
-    wanted = headline("segmentation")
+def _columns(task: Task, record: Record) -> list[str]:
+    wanted = task.headline()
     if others := [d.id for d in wanted if record.definitions.get(d.column) != d.id]:
         raise BenchError(
             f"{record.spec.label}: was not scored by {', '.join(others)}. `usfm-bench score RUNS --update` does, from "

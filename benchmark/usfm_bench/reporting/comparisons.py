@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from usfm_bench.reporting.rows import Row
-from usfm_bench.results.headline import Headline
 from usfm_bench.stats import compare, holm
+from usfm_bench.stats.headline import Headline
 
 _ALPHA = 0.05
 

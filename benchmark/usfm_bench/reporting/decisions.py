@@ -64,7 +64,7 @@ def tuning_caption(rows: Sequence[Row]) -> list[str]:
 def tuning_notes(results: ModelResults) -> list[str]:
     """Why numbers after tuning are missing, or shaky."""
     spec, trials = results.first.spec, [(record.spec, record.tuned) for record in results.records]
-    if spec.task == "segmentation":
+    if results.task.per_case:
         return []
     who, positive = f"{spec.dataset.name}, {spec.model}", spec.dataset.positive
     if positive and any(tuned is None for _, tuned in trials):

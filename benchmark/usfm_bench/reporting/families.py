@@ -127,7 +127,7 @@ class Family:
 
 def families(results: Sequence[ModelResults]) -> list[Family]:
     """Models by the base of their data sets. A data set that has variants is left to them."""
-    decided = [r for r in results if r.first.spec.task == "classification" and r.first.spec.dataset.positive]
+    decided = [r for r in results if not r.task.per_case and r.first.spec.dataset.positive]
     made: dict[tuple[str | None, str, str], list[ModelResults]] = {}
     for r in decided:
         if _trained_at(r) is not None:

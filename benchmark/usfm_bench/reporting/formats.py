@@ -10,12 +10,12 @@ import pandas as pd
 
 from usfm_bench.core.csv_cells import guarded_frame
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics.definitions import Definition, primary
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.reporting.latex import to_latex
 from usfm_bench.reporting.markdown import caption, to_list, to_markdown
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
-from usfm_bench.reporting.rows import chosen_rows, usual_classification
+from usfm_bench.reporting.rows import chosen_rows, usual
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval
 
@@ -44,7 +44,7 @@ def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definit
     found = [(r, row) for r in results for row in chosen_rows(r, definitions or _primary_of(r))]
     if not found:
         tasks = sorted({r.first.spec.task for r in results})
-        if any(d.tuned and d.task in tasks for d in definitions):
+        if any(d.tuned and d.of in {r.task.of for r in results} for d in definitions):
             raise BenchError(
                 "What these definitions ask for was not chosen on validation cases: earlier versions kept no "
                 "predictions for them, and thresholds are for the class alone that the data set's entry names as "
@@ -62,9 +62,8 @@ def render_scores(results: Sequence[ModelResults], definitions: Sequence[Definit
 
 
 def _primary_of(results: ModelResults) -> list[Definition]:
-    if results.first.spec.task == "classification":
-        return usual_classification()
-    return [d for d in primary("segmentation") if d.column in results.cases]
+    chosen = usual(results.task)
+    return [d for d in chosen if d.column in results.cases] if results.task.per_case else chosen
 
 
 def to_frame(report: Report) -> pd.DataFrame:

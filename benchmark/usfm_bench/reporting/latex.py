@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from usfm_bench.core.errors import SHOWN
 from usfm_bench.core.pipe_table import Grid, printable
 from usfm_bench.reporting.decisions import DECISIONS
-from usfm_bench.reporting.markdown import AGAINST, LEFT, TITLES, caption, table_grids
+from usfm_bench.reporting.markdown import AGAINST, LEFT, caption, table_grids, title_of
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
 
@@ -26,7 +26,7 @@ def to_latex(report: Report) -> str:
     notes = " ".join(line if line.endswith(".") else f"{line}." for line in caption(report, SHOWN))
     for table, grids in table_grids(report):
         name = f"{report.suite}-{report.profile}-{table or 'further'}"
-        parts.append(_table(grids.main, TITLES[table], f"tab:{name}", notes))
+        parts.append(_table(grids.main, title_of(report, table), f"tab:{name}", notes))
         others = (("against", grids.against, f"{AGAINST}."), ("more", grids.more, _MORE))
         of_class = (("classes", grids.classes, _CLASSES), ("decisions", grids.decisions, f"{DECISIONS}."))
         for key, grid, title in (*others, *of_class):

@@ -18,20 +18,23 @@ from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.statistics import statistics_markdown
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
+from usfm_bench.specs.task import Task
 
-# The paper's columns first, in its order; all other metrics have a table of their own below.
-COLUMNS = {
-    "segmentation": ("DSC", "HD95", "ACC", "SEN", "SPEC", "PREC", "F1"),
-    "classification": ("ACC", "SEN", "PREC", "F1", "SPEC", "BACC"),
-}
-_WITH_SD = ("DSC", "HD95")
 _COUNTS = ("n", "Missed", "False alarms")
 _UNITS = {"fraction": "%", "score": ""}
-TITLES = {
-    "1": "Table 1. Comparison results on segmentation tasks.",
-    "2": "Table 2. Comparison results on classification tasks.",
-    None: "Further results.",
-}
+
+
+def title_of(report: Report, table: str | None) -> str:
+    """Title of a table, by what its models did."""
+    if table is None:
+        return "Further results."
+    return f"Table {table}. {task_of(report, table).title}."
+
+
+def task_of(report: Report, table: str | None) -> Task:
+    """What the models of a table did."""
+    return next(r.task for r in report.results if r.first.spec.table == table)
+
 
 NOT_RECORDED = "what they are is not recorded, by an earlier version"
 AGAINST = "Against the published values, which are of other test images of the same data set, and taken as fixed"
@@ -56,7 +59,7 @@ def to_markdown(report: Report) -> str:
     """The report's tables and their captions."""
     parts = [f"# {report.suite}, profile {report.profile}", ""]
     for table, grids in table_grids(report):
-        parts += [f"**{TITLES[table]}**", "", *_lines(grids.main), ""]
+        parts += [f"**{title_of(report, table)}**", "", *_lines(grids.main), ""]
         if grids.against:
             parts += [f"{AGAINST}:", "", *_lines(grids.against), ""]
         if grids.more:
@@ -77,16 +80,16 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
     for table, rows in groupby(report.rows, key=lambda row: row.table):
         whole = list(rows)
         main = [row for row in whole if row.label is None]
-        task = "segmentation" if any(row.metric == "DSC" for row in main) else "classification"
+        task = task_of(report, table)
         measured = {(row.metric, row.unit): None for row in main if row.source == "measured"}
-        first = [(metric, unit) for metric, unit in measured if metric in COLUMNS[task] and unit != "mm"]
+        first = [(metric, unit) for metric, unit in measured if metric in task.columns and unit != "mm"]
         more = [column for column in measured if column not in first]
         known = [row for row in main if row.source == "measured"]
         results = [r for r in report.results if r.first.spec.table == table]
         grids = TableGrids(
-            _main_grid(main, first),
+            _main_grid(main, first, task),
             _against_grid([a for a in report.against if a.table == table]),
-            _main_grid(known, more) if more else None,
+            _main_grid(known, more, task) if more else None,
             _class_grid(whole, results) if any(row.label for row in whole) else None,
             decision_grid(whole, results),
         )
@@ -95,14 +98,14 @@ def table_grids(report: Report) -> Iterator[tuple[str | None, TableGrids]]:
         yield table, TableGrids(marked(grids.main, leaks, LEAKS), *others)
 
 
-def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -> Grid:
+def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]], task: Task) -> Grid:
     """One line a model; behind the distances stand the cases they are over, missed lesions and false alarms."""
     header = ["Dataset", "Model"]
     judged = any(row.arithmetic for row in rows)
     distances = [unit in ("px", "mm") for _, unit in columns]
     ends = {i for i, is_distance in enumerate(distances) if is_distance and not any(distances[i + 1 : i + 2])}
     for i, (name, unit) in enumerate(columns):
-        header += [heading(name, unit), *([f"{name} sd"] if name in _WITH_SD and unit != "mm" else ())]
+        header += [heading(name, unit), *([f"{name} sd"] if name in task.with_sd and unit != "mm" else ())]
         header += _COUNTS if i in ends else ()
     body, of = [], []
     for (dataset, model, source), cells in groupby(rows, key=lambda row: (row.dataset, row.model, row.source)):
@@ -114,7 +117,7 @@ def _main_grid(rows: Sequence[Row], columns: Sequence[tuple[str, str | None]]) -
             # The published HD95 comes without a unit.
             row = by_column.get(column) or by_column.get((column[0], None))
             line += [cell(row) if row else ""]
-            line += [_sd(row)] if column[0] in _WITH_SD and column[1] != "mm" else []
+            line += [_sd(row)] if column[0] in task.with_sd and column[1] != "mm" else []
             line += _counts(row) if i in ends else []
         body.append([*line, count(first.n_seeds), count(first.n_cases), *([first.arithmetic or ""] if judged else ())])
         of.append((dataset, model) if source == "measured" else None)
@@ -254,7 +257,7 @@ def caption(report: Report, most: int | None = None) -> list[str]:
             "Over folds, cases differ between folds and seeds vary within; training sets overlap, which no interval "
             "holds: they are approximate."
         )
-    if any(spec.task == "segmentation" for spec in specs):
+    if any("missed" in r.cases for r in report.results):
         lines.append(
             "Segmentation: mean over images with a lesion, at native size. A missed lesion has DSC 0; its distances "
             + ("are the image diagonal" if report.missed == "diagonal" else "are left out, in all seeds, and n says so")
@@ -267,7 +270,7 @@ def caption(report: Report, most: int | None = None) -> list[str]:
             "Judged by " + ", ".join(dict.fromkeys(row.metric for row in report.rows if row.standing)) + "."
         )
     lines += tuning_caption(report.rows)
-    if any(row.metric in _WITH_SD and row.sd_cases is not None for row in report.rows):
+    if any(r.task.with_sd for r in report.results) and any(row.sd_cases is not None for row in report.rows):
         lines.append("sd: standard deviation over cases of the mean over seeds, in the unit of the column before it.")
     lines.append(
         "Definitions: " + ", ".join(f"{name} {ident}" for ident, name in definitions_of(report.rows).items()) + "."

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.results.headline import Headline
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.stats import Ranking, Scored, rank_models
+from usfm_bench.stats.headline import Headline
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from usfm_bench.core.pipe_table import pipe_table, printable
 from usfm_bench.data.group_words import stated_groups
 from usfm_bench.specs.dataset import DatasetSpec
+from usfm_bench.specs.task import TASKS
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
-_SHORT = {"segmentation": "seg", "classification": "cls"}
 _ABOUT = """# Data sets
 
 Written by `make docs` from `datasets.yaml`. None of the data comes with usfm-bench; an entry says how a release is read
@@ -42,7 +42,7 @@ def list_text(specs: Iterable[DatasetSpec], here: Mapping[str, bool]) -> str:
 
 def _line(spec: DatasetSpec, here: bool) -> tuple[str, ...]:
     n = "" if spec.n_images is None else str(spec.n_images)
-    tasks = ", ".join(_SHORT[task] for task in spec.tasks) or "none"
+    tasks = ", ".join(TASKS[task].short for task in spec.tasks) or "none"
     state = "simulated" if spec.synthetic else "here" if here else "not here"
     organ = textwrap.shorten(printable(spec.organ), 20, placeholder=" ...")
     return printable(spec.name), organ, n, tasks, terms(spec), state

@@ -16,9 +16,9 @@ from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.results.frames import ModelResults, load_results
-from usfm_bench.results.headline import headlines
 from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
+from usfm_bench.stats.headline import headlines
 
 _FEW, _HIGH = 20, 0.95
 _RARE = 3  # missed lesions
@@ -71,7 +71,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     """
     profile = choose_profile(store, suite, profile)
     results, unfinished = load_results(store, suite, profile)
-    check_definitions([r.definitions for r in results if r.first.spec.task == "segmentation"])
+    check_definitions([r.definitions for r in results if r.task.per_case])
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     notes = (
         *unfinished,
@@ -129,10 +129,13 @@ def _table_rows(table: str | None, results: Sequence[ModelResults], missed: Miss
 def _undefined(rows: Sequence[Row]) -> list[str]:
     """Where a value is undefined for some cases, which its mean leaves out; distances show their n beside them."""
     found: dict[str, None] = {}
-    cases = {(row.dataset, row.model): row.n_cases or 0 for row in rows if row.metric == "DSC"}
+    cases: dict[tuple[str, str], int] = {}
+    for row in rows:
+        place = row.dataset, row.model
+        cases[place] = max(cases.get(place, 0), (row.n_cases or 0) if row.label is None else 0)
     for row in rows:
         n = cases.get((row.dataset, row.model), 0)
-        if row.source == "measured" and row.unit == "fraction" and (row.n_cases or 0) < n:
+        if row.source == "measured" and row.label is None and row.unit == "fraction" and (row.n_cases or 0) < n:
             found |= {
                 f"{row.dataset}, {row.model}: {row.metric} is over {row.n_cases} of {n} cases and undefined for the "
                 "others, in at least one seed": None
@@ -164,7 +167,7 @@ def _rarely_missed(results: Sequence[ModelResults]) -> list[str]:
     """Where a few image diagonals decide the mean of a distance, and its interval covers less (docs/method.md)."""
     found = []
     for r in results:
-        if r.first.spec.task == "segmentation":
+        if "missed" in r.cases:
             n = int((r.matrix("missed") > 0).any(axis=0).sum())
             if 0 < n <= _RARE:
                 found.append(

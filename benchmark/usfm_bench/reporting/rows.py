@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import unknown
 from usfm_bench.metrics.classification import PER_CLASS, binary_definition, class_definition_id
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions, primary
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import RULES
 from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
-from usfm_bench.results.frames import ModelResults
+from usfm_bench.results.frames import ModelResults, counted_scores
+from usfm_bench.specs.task import Task
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
 
 Floats = NDArray[np.float64]
@@ -73,52 +74,42 @@ class Row:
 
 def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iterator[Row]:
     """Every metric of one model on one data set; `missed`: what distances do with a missed lesion."""
-    if results.first.spec.task == "segmentation":
+    if results.task.per_case:
         known = [DEFINITIONS[i] for i in results.definitions.values() if i in DEFINITIONS]
-        order = {d.id: i for i, d in enumerate(primary("segmentation"))}
+        order = {d.id: i for i, d in enumerate(results.task.primary())}
         for definition in sorted(known, key=lambda d: order.get(d.id, len(order))):
-            yield segmentation_row(results, *_under(missed, definition))
+            yield case_row(results, definition, missed)
     else:
-        for definition in usual_classification():
-            yield from classification_rows(results, definition)
-        of_classes = [
-            row for n in PER_CLASS for row in classification_rows(results, DEFINITIONS[class_definition_id(n)])
-        ]
+        for definition in usual(results.task):
+            yield from set_rows(results, definition)
+        of_classes = [row for n in PER_CLASS for row in set_rows(results, DEFINITIONS[class_definition_id(n)])]
         yield from sorted(of_classes, key=lambda row: results.first.classes.index(row.label or ""))
         if positive := results.first.spec.dataset.positive:
             yield from _decided_rows(results, positive)
 
 
-def usual_classification() -> list[Definition]:
-    """Over all classes, in the order of display: the primary ones, each with itself after temperature scaling."""
-    return [d for first in primary("classification") for d in (first, SCALED.get(first.id)) if d is not None]
+def usual(task: Task) -> list[Definition]:
+    """The primary definitions in the order of display, each with itself after temperature scaling."""
+    return [d for first in task.primary() for d in (first, SCALED.get(first.id)) if d is not None]
 
 
 def _decided_rows(results: ModelResults, positive: str) -> Iterator[Row]:
     """Of the positive class: BACC as it is, which the rows by class lack, then all by each rule's threshold."""
-    yield from classification_rows(results, binary_definition("BACC", positive))
+    yield from set_rows(results, binary_definition("BACC", positive))
     for rule in RULES:
         for metric in DECIDED:
-            yield from classification_rows(results, decided_definition(metric, positive, rule))
+            yield from set_rows(results, decided_definition(metric, positive, rule))
 
 
 def chosen_rows(results: ModelResults, definitions: Sequence[Definition]) -> Iterator[Row]:
     """The rows of these definitions, those of the other task left out."""
     for definition in definitions:
-        if definition.task != results.first.spec.task:
+        if definition.of != results.task.of:
             continue
-        if definition.task == "segmentation":
-            yield segmentation_row(results, definition, definition.column)
+        if results.task.per_case:
+            yield case_row(results, definition)
         else:
-            yield from classification_rows(results, definition)
-
-
-def _under(missed: Missed, definition: Definition) -> tuple[Definition, str, bool]:
-    """The definition for the policy, the column it is computed from, and whether missed lesions are left out of it."""
-    excluding = definition.id.replace("@", ".exclude@")
-    if missed == "exclude" and excluding in DEFINITIONS:
-        return DEFINITIONS[excluding], definition.column, True
-    return definition, definition.column, False
+            yield from set_rows(results, definition)
 
 
 def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
@@ -141,19 +132,10 @@ def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
     }
 
 
-def segmentation_row(results: ModelResults, definition: Definition, column: str, without_missed: bool = False) -> Row:
-    """The mean of a column over the images with a lesion, or over all where the definition says so.
-
-    A value that is undefined for any seed leaves the case out for all, and n_cases says so.
-    """
-    table = results.case_table
-    lesion = table["lesion"].to_numpy(bool)
-    scores = results.matrix(column)
-    if without_missed:
-        scores = np.where(results.matrix("missed") > 0, np.nan, scores)
-    used = (lesion | (definition.over == "all")) & ~np.isnan(scores).any(axis=0)
-    groups = results.groups[used]
-    values = scores[:, used]
+def case_row(results: ModelResults, definition: Definition, missed: Missed = "diagonal") -> Row:
+    """The mean of a score over the cases that count; n_cases says how many they are."""
+    definition, scores, used = counted_scores(results, definition, missed)
+    groups, values = results.groups[used], scores[:, used]
     interval = Interval(np.nan, None, None)
     if used.any():
         interval = crossed_interval(values, groups=groups, folds=results.folds[used], bounds=definition.range)
@@ -163,12 +145,20 @@ def segmentation_row(results: ModelResults, definition: Definition, column: str,
         sd_cases=_spread(values),
         n_cases=int(used.sum()),
         n_groups=len(np.unique(groups)),
-        n_missed=int(results.cases["missed"].sum()),
-        n_false_alarms=None if lesion.all() else int(results.cases["false_alarm"].sum()),
+        **_failures(results),
     )
 
 
-def classification_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:
+def _failures(results: ModelResults) -> dict[str, int | None]:
+    """Missed lesions and false alarms over all seeds, of tasks that have such; None where no image could have any."""
+    cases = results.cases
+    if "missed" not in cases:
+        return {}
+    alarms = None if results.case_table["lesion"].all() else int(cases["false_alarm"].sum())
+    return {"n_missed": int(cases["missed"].sum()), "n_false_alarms": alarms}
+
+
+def set_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:
     """One row; one a class that the test set has for a definition of each class.
 
     None for what was tuned on validation, where some trial has no such choice, or made it for another class.
@@ -189,7 +179,7 @@ def classification_rows(results: ModelResults, definition: Definition) -> Iterat
     if probabilities is not None:
         for k in wanted:
             label = None if k is None else classes[k]
-            yield _classification_row(results, definition, probabilities, labels, k, label)
+            yield _set_row(results, definition, probabilities, labels, k, label)
 
 
 def _decided_row(results: ModelResults, definition: Definition) -> Iterator[Row]:
@@ -198,10 +188,10 @@ def _decided_row(results: ModelResults, definition: Definition) -> Iterator[Row]
     if decisions is not None and positive == results.first.spec.dataset.positive:
         truth = results.case_table["label"].to_numpy(np.int64) == results.first.classes.index(positive or "")
         two = np.stack([~decisions, decisions], axis=-1).astype(np.float64)
-        yield _classification_row(results, definition, two, truth.astype(np.int64), 1, positive)
+        yield _set_row(results, definition, two, truth.astype(np.int64), 1, positive)
 
 
-def _classification_row(
+def _set_row(
     results: ModelResults,
     definition: Definition,
     probabilities: Floats,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from usfm_bench.results.headline import Headline
 from usfm_bench.stats import Components, variance_components
 from usfm_bench.stats.compare import with_cases, with_seeds
+from usfm_bench.stats.headline import Headline
 
 
 @dataclass(frozen=True, kw_only=True)

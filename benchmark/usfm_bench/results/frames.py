@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.metrics.definitions import Definition, excluding
+from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import VERSION
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
+from usfm_bench.specs.task import DECISION, PROBABILITY, SCALED, TASKS, Task
 from usfm_bench.stats.components import numbered
-from usfm_bench.tasks.scoring import DECISION, PROBABILITY, SCALED
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class ModelResults:
     def first(self) -> Record:
         """The first record; its settings but for seed and fold are those of all."""
         return self.records[0]
+
+    @property
+    def task(self) -> Task:
+        """What the model did."""
+        return TASKS[self.first.spec.task]
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -106,6 +114,35 @@ class ModelResults:
         return rows
 
 
+class CountedScores(NamedTuple):
+    """The cases that a mean runs over."""
+
+    definition: Definition
+    """The one asked for, or the same with missed lesions left out."""
+    scores: NDArray[np.float64]
+    """(seeds, cases), all cases."""
+    used: NDArray[np.bool_]
+    """(cases,) those of the mean."""
+
+
+def counted_scores(results: ModelResults, definition: Definition, missed: Missed = "diagonal") -> CountedScores:
+    """Scores of a metric by case, and which cases its mean is over: the one rule of tables, figures and the gate.
+
+    A value that is undefined for any seed leaves the case out for all.
+
+    Args:
+        results: of a task whose metrics are by case.
+        definition: of the metric.
+        missed: `exclude` leaves missed lesions out of distances.
+    """
+    scores = results.matrix(definition.column)
+    other = excluding(definition) if missed == "exclude" else None
+    if other is not None:
+        definition, scores = other, np.where(results.matrix("missed") > 0, np.nan, scores)
+    used = results.task.counted(results.case_table, definition) & ~np.isnan(scores).any(axis=0)
+    return CountedScores(definition, scores, used)
+
+
 def load_results(store: Store, suite: str, profile: str) -> tuple[list[ModelResults], list[str]]:
     """Results of a suite, one entry a (data set, model), in path order; and what is not finished, in words.
 
@@ -171,7 +208,7 @@ def _check_columns(folder: Path, record: Record, columns: Sequence[str]) -> None
 
 def lost_columns(record: Record, columns: Iterable[str]) -> list[str]:
     """Columns that a record promises and its cases lack."""
-    return sorted(record.definitions.keys() - set(columns)) if record.spec.task == "segmentation" else []
+    return sorted(record.definitions.keys() - set(columns)) if TASKS[record.spec.task].per_case else []
 
 
 def read_table(folder: Path) -> pd.DataFrame:

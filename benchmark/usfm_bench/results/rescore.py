@@ -20,8 +20,8 @@ from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import lock_path, read_record
 from usfm_bench.results.trials import Trial, by_model
-from usfm_bench.tasks.predictions import Predictions
-from usfm_bench.tasks.scoring import definition_ids, score_cases, summarise, tune
+from usfm_bench.specs.task import TASKS, Predictions
+from usfm_bench.tasks.scoring import score_cases
 
 PREDICTIONS = "predictions.npz"
 
@@ -61,9 +61,10 @@ def rescore(
     for folder, record in trials:
         try:
             predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
-            chosen = None if definitions is None else [d for d in definitions if d.task == record.spec.task]
-            tuned = tune(predictions, record.spec.dataset.positive)
-            frames[folder] = score_cases(predictions, stored, chosen, tuned=tuned)
+            chosen = None if definitions is None else [d for d in definitions if d.of == TASKS[record.spec.task].of]
+            task = TASKS[record.spec.task]
+            tuned = task.tune(predictions, record.spec.dataset.positive)
+            frames[folder] = score_cases(task, predictions, stored, chosen, tuned=tuned)
         except BenchError as error:
             faults.append(f"skipped: {folder}: {error}")
             continue
@@ -89,7 +90,7 @@ def _together(trials: Sequence[Trial], frames: Mapping[Path, pd.DataFrame]) -> p
 
 def _differing(record: Record, predictions: Predictions, stored: pd.DataFrame, again: pd.DataFrame) -> list[str]:
     """Columns that are defined as before and have other values."""
-    defined = definition_ids(predictions)
+    defined = TASKS[record.spec.task].definitions(predictions)
     changed = {name for name, ident in record.definitions.items() if defined.get(name) != ident}
     ordered = stored.set_index("case_id").loc[again["case_id"]].reset_index()
     return [
@@ -116,15 +117,16 @@ def update_trial(folder: Path, record: Record) -> bool:
 
 def _update(folder: Path, record: Record) -> bool:
     predictions, stored = load_predictions(folder / PREDICTIONS), read_table(folder)
-    definitions, tuned = definition_ids(predictions), tune(predictions, record.spec.dataset.positive)
+    task = TASKS[record.spec.task]
+    definitions, tuned = task.definitions(predictions), task.tune(predictions, record.spec.dataset.positive)
     same = definitions == record.definitions and _version(tuned) == _version(record.tuned)
     if same and not lost_columns(record, stored.columns):
         return False
-    cases = score_cases(predictions, stored, tuned=tuned)
+    cases = score_cases(task, predictions, stored, tuned=tuned)
     rescored = record.model_copy(
         update={
             "definitions": definitions,
-            "scores": summarise(cases, definitions, record.classes),
+            "scores": task.summarise(cases, definitions, record.classes),
             "tuned": tuned,
             "environment": record.environment | {"rescored": {"code": code_version(), "finished": now()}},
         }

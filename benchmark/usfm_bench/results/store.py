@@ -23,9 +23,9 @@ from usfm_bench.core.locks import LockHeldError, check_locks, locked
 from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
+from usfm_bench.specs.task import Predictions
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.suites.plan import suite_names
-from usfm_bench.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
     import pandas as pd

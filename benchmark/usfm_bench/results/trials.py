@@ -9,6 +9,7 @@ from pathlib import Path
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.settings import content_hash
 from usfm_bench.results.record import Record
+from usfm_bench.specs.task import TASKS
 
 Trial = tuple[Path, Record]
 
@@ -102,7 +103,7 @@ def _check_alike(records: Sequence[Record], *, definitions: bool) -> None:
             "test cases, and cannot share a row. Run the suite with --fresh, or move the old trials elsewhere."
         )
     # Classification is scored from the probabilities, whatever the record says.
-    if definitions and spec.task == "segmentation":
+    if definitions and TASKS[spec.task].per_case:
         check_definitions([record.definitions for record in records], complete=True)
 
 

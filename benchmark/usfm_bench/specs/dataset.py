@@ -6,21 +6,18 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.errors import BenchError, did_you_mean, unknown
 from usfm_bench.core.resources import load_yaml, resource
+from usfm_bench.core.settings import Settings
 from usfm_bench.core.validation import in_words, said
+from usfm_bench.specs.task import TASKS, Need
 
-Task = Literal["segmentation", "classification"]
 GroupKind = Literal["patients", "examinations", "recordings", "videos", "near-duplicates", "images", "simulated"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OwnSplit(_Frozen):
+class OwnSplit(Settings):
     """A split that belongs to a data set and wins over the one that a suite would draw."""
 
     kind: Literal["drawn", "file", "random"]
@@ -44,7 +41,7 @@ class OwnSplit(_Frozen):
         return self
 
 
-class Subsample(_Frozen):
+class Subsample(Settings):
     """Whole groups of one class are left out by lot until the class has this share of all cases."""
 
     label: str
@@ -52,7 +49,7 @@ class Subsample(_Frozen):
     seed: int = Field(default=0, ge=0)
 
 
-class TrainingSubset(_Frozen):
+class TrainingSubset(Settings):
     """Which part of a split's training side is used. Validation and test stay as they are."""
 
     fraction: float | None = Field(default=None, gt=0, le=1)
@@ -66,7 +63,7 @@ def _unset(value: object) -> bool:
     return not value
 
 
-class DatasetSpec(_Frozen):
+class DatasetSpec(Settings):
     """One entry of `datasets.yaml`, with what it extends merged in."""
 
     name: str
@@ -75,8 +72,8 @@ class DatasetSpec(_Frozen):
     """Raised whenever the entry selects other cases, groups or sides of a drawn split than before."""
     title: str
     """One line for people."""
-    tasks: tuple[Task, ...]
-    """What the data set can be used for; empty: to pre-train on, and for no suite."""
+    tasks: tuple[str, ...]
+    """Names of `TASKS` that the data set can be used for; empty: to pre-train on, and for no suite."""
     organ: str
     """Organ or organs shown."""
     layout: str
@@ -144,10 +141,21 @@ class DatasetSpec(_Frozen):
     def _known_classes(self) -> DatasetSpec:
         named = {"positive": self.positive, "subsample": self.subsample and self.subsample.label}
         named |= {f"relabel.{old}": new for old, new in self.relabel.items()}
-        unknown = [f"{field}: '{label}'" for field, label in named.items() if label and label not in self.classes]
-        if self.classes and unknown:
-            raise ValueError(f"{', '.join(unknown)} is not one of the classes ({', '.join(self.classes)})")
+        strange = [f"{field}: '{label}'" for field, label in named.items() if label and label not in self.classes]
+        if self.classes and strange:
+            raise ValueError(f"{', '.join(strange)} is not one of the classes ({', '.join(self.classes)})")
         return self
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in TASKS]:
+            raise ValueError(f"unknown task '{unknown[0]}'.{did_you_mean(unknown[0], TASKS)} Known: {', '.join(TASKS)}")
+        return names
+
+    def needs(self, what: Need) -> bool:
+        """Whether one of its tasks needs a mask, or a label, of every case."""
+        return any(TASKS[name].needs == what for name in self.tasks)
 
     @property
     def classes_on_disk(self) -> tuple[str, ...]:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 from usfm_bench.core.errors import WeightsError, WeightsMissingError, unknown
 from usfm_bench.core.registry import Registry
 from usfm_bench.core.resources import load_yaml, resource
-from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.task import TASKS
 
-BOTH: tuple[Task, ...] = ("segmentation", "classification")
 _SETTLED_NS = 2_000_000_000
 SIZES = ("base", "small", "tiny", "micro")
 
@@ -29,7 +28,8 @@ class ModelEntry:
     architecture: str
     """timm's name of the backbone, or smp's of the encoder."""
     title: str
-    tasks: tuple[Task, ...] = BOTH
+    gives: tuple[Literal["maps", "vector"], ...] = ("maps", "vector")
+    """What a task can build on: feature maps, and one vector an image."""
     weights: Literal["file", "hub", "scratch"] = "scratch"
     """`file`: a file under pretrained/ or given by path. `hub`: timm's or smp's ImageNet weights."""
     weight_file: Path | None = None
@@ -48,6 +48,11 @@ class ModelEntry:
     """Pre-training recipe in pretrained/registry.yaml that makes the weights where they are missing."""
     frozen: bool = False
     """The encoder keeps its weights; decoder or head alone are trained."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of `TASKS` that it can be used for."""
+        return tuple(name for name, task in TASKS.items() if task.wants in self.gives)
 
 
 MODELS: Registry[ModelEntry] = Registry("model", hint="`usfm-bench models list` shows all.")
@@ -90,7 +95,7 @@ def _register_usfm() -> None:
 
 
 _register_usfm()
-_UNET = {"family": "unet", "architecture": "resnet18", "tasks": ("segmentation",)}
+_UNET = {"family": "unet", "architecture": "resnet18", "gives": ("maps",)}
 _register(ModelEntry("unet-resnet18-scratch", title="U-Net, ResNet-18 encoder, random weights", **_UNET))  # type: ignore[arg-type]
 _register(
     ModelEntry("unet-resnet18-imagenet", title="U-Net, ResNet-18 encoder from ImageNet", weights="hub", **_UNET)  # type: ignore[arg-type]

@@ -10,8 +10,6 @@ from usfm_bench.core.settings import Settings
 
 CORRECTIONS = ("class_weights", "sampling", "logit_adjustment")
 """Settings that each move the class prior of a classifier to a balanced one."""
-CLASSIFICATION_ONLY = (*CORRECTIONS, "label_smoothing", "loss", "focal_gamma", "reading")
-"""Settings that segmentation has no use for."""
 
 
 Reading = Literal["published", "own-norm", "renamed"]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from usfm_bench.core.settings import Settings, content_hash
-from usfm_bench.specs.dataset import WORDS, DatasetSpec, Task
+from usfm_bench.specs.dataset import WORDS, DatasetSpec
 from usfm_bench.specs.split import SplitSpec
 from usfm_bench.specs.training import TrainingSpec
 
@@ -19,7 +19,8 @@ class TrialSpec(Settings):
     suite: str
     table: str | None = None
     """Table of the paper that the trial's rows belong to."""
-    task: Task
+    task: str
+    """A name of `TASKS`."""
     dataset: DatasetSpec
     model: str
     profile: str

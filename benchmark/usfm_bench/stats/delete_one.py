@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.calibration import BINS, confidence_bins, confidence_gaps
-from usfm_bench.tasks.predictions import log_odds_of
+from usfm_bench.metrics.logits import log_odds_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

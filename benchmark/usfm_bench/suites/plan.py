@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.errors import BenchError, did_you_mean, unknown
 from usfm_bench.core.resources import load_yaml
 from usfm_bench.core.settings import Settings
 from usfm_bench.core.validation import in_words
-from usfm_bench.specs.dataset import DatasetSpec, Task, find_dataset
+from usfm_bench.specs.dataset import DatasetSpec, find_dataset
 from usfm_bench.specs.model import resolve
 from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.suites.recipes import Profile, ProfileName, load_profile
@@ -27,8 +28,9 @@ S = TypeVar("S", bound=Settings)
 class SuitePart(Settings):
     """Data sets and models of one task."""
 
-    task: Task
-    table: Literal["1", "2"] | None = None
+    task: str
+    """A name of `TASKS`."""
+    table: str | None = None
     """Table of the paper that the rows belong to."""
     datasets: tuple[str, ...] = Field(min_length=1)
     """Names in `datasets.yaml`."""
@@ -36,6 +38,13 @@ class SuitePart(Settings):
     """Model names, by profile."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of `TrainingSpec` that this suite changes in every profile."""
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        if name not in TASKS:
+            raise ValueError(f"unknown task '{name}'.{did_you_mean(name, TASKS)} Known: {', '.join(TASKS)}")
+        return name
 
 
 class Suite(Settings):
@@ -96,7 +105,11 @@ def plan_suite(
     per_part = _datasets_per_part(suite, registry, datasets)
     trials = []
     for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
-        chosen = [m for m in models or part.models.get(chosen_profile.extends, ()) if part.task in resolve(m).tasks]
+        chosen = [
+            m
+            for m in models or part.models.get(chosen_profile.extends, ())
+            if TASKS[part.task].wants in resolve(m).gives
+        ]
         for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
             trials.append(
                 TrialSpec(
@@ -165,10 +178,9 @@ def _check_names(
             faults.append(_own_data_hint(name, suite) or str(error))
     for name in models:
         try:
-            if not tasks & set(resolve(name).tasks):
-                faults.append(
-                    f"Model '{name}' is for {_join(resolve(name).tasks)}, suite '{suite.name}' for {_join(tasks)}."
-                )
+            fit = set(resolve(name).tasks)
+            if not tasks & fit:
+                faults.append(f"Model '{name}' is for {_join(fit)}, suite '{suite.name}' for {_join(tasks)}.")
         except BenchError as error:
             faults.append(str(error))
     if faults:

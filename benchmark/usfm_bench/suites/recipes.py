@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from usfm_bench.core.errors import BenchError, did_you_mean, unknown
 from usfm_bench.core.resources import load_yaml
 from usfm_bench.core.validation import faults
-from usfm_bench.specs.dataset import Task
-from usfm_bench.specs.training import CLASSIFICATION_ONLY, TrainingSpec
+from usfm_bench.specs.task import TASKS
+from usfm_bench.specs.training import TrainingSpec
 
 ProfileName = Literal["paper", "quick", "smoke"]
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
-TASKS: tuple[Task, ...] = get_args(Task)
 _HERE = Path(__file__).parent
 
 
@@ -32,10 +31,10 @@ class Profile:
     """The shipped profile; its own name where nothing is changed."""
     file: str = ""
     """The user's file, as it was named."""
-    changes: Mapping[Task, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Keys of `TrainingSpec` and their values, as the user's file has them."""
 
-    def recipe(self, task: Task, suite: Mapping[str, Any] | None = None, where: str = "") -> TrainingSpec:
+    def recipe(self, task: str, suite: Mapping[str, Any] | None = None, where: str = "") -> TrainingSpec:
         """The recipe for one task: the shipped profile, then the keys of a suite, then those of the user's file.
 
         Args:
@@ -85,9 +84,9 @@ def load_profile(name: str) -> Profile:
     return profile
 
 
-def _shipped(name: ProfileName) -> dict[Task, dict[str, Any]]:
-    recipes: dict[Task, dict[str, Any]] = load_yaml(_HERE / "profiles" / f"{name}.yaml")
-    return recipes
+def _shipped(name: ProfileName) -> dict[str, dict[str, Any]]:
+    shipped: dict[str, dict[str, Any]] = load_yaml(_HERE / "profiles" / f"{name}.yaml")
+    return {task: dict(entry.recipes.get(name, {})) for task, entry in TASKS.items()} | shipped
 
 
 def _form_faults(name: str, content: Any) -> Iterator[str]:
@@ -96,7 +95,7 @@ def _form_faults(name: str, content: Any) -> Iterator[str]:
     if name in PROFILES:
         yield f"'{name}' is a shipped profile; give the file another name"
     if not isinstance(content, dict):
-        yield "expected `extends: quick` and the keys to change, below `classification:` or `segmentation:`"
+        yield f"expected `extends: quick` and the keys to change, below {' or '.join(f'`{task}:`' for task in TASKS)}"
         return
     if (base := content.get("extends")) not in PROFILES:
         near = did_you_mean(base, PROFILES) if isinstance(base, str) else ""
@@ -108,15 +107,15 @@ def _form_faults(name: str, content: Any) -> Iterator[str]:
             yield f"{key}: unknown key.{did_you_mean(str(key), (*TASKS, 'extends'))}"
 
 
-def _faults(values: Mapping[str, Any], task: Task, where: str, *, only_keys: bool = False) -> Iterator[str]:
+def _faults(values: Mapping[str, Any], task: str, where: str, *, only_keys: bool = False) -> Iterator[str]:
     """What is wrong with a recipe; `only_keys`: with single keys, not with how they go together."""
     if unfit := [key for key in values if not isinstance(key, str)]:
         yield from (f"{where}.{key}: unknown key" for key in unfit)
         return
-    if task == "segmentation":
-        for key in CLASSIFICATION_ONLY:
+    for name, other in TASKS.items():
+        for key in sorted(other.only_here) if name != task else ():
             if values.get(key, default := TrainingSpec.model_fields[key].default) != default:
-                yield f"{where}.{key}: is a setting of classification alone"
+                yield f"{where}.{key}: is a setting of {name} alone"
     try:
         TrainingSpec.model_validate(values)
     except ValidationError as error:

@@ -1,1 +1,5 @@
-"""What networks are asked to do, and how it is judged."""
+"""What networks are asked to do, one file a task. Importing it registers the shipped ones; torch is not imported."""
+
+from usfm_bench.tasks import classification, segmentation
+
+__all__ = ["classification", "segmentation"]

@@ -1,4 +1,4 @@
-"""The training loop, top to bottom, for both tasks."""
+"""The training loop, top to bottom, for every task."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from usfm_bench.core.errors import BenchError, TrialError
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
+from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.optim import build_optimizer, build_schedule
@@ -80,7 +81,7 @@ def finetune(
     optimizer = build_optimizer(model, spec)
     steps = max(1, len(train) // spec.batch_size)
     schedule = build_schedule(optimizer, spec, steps)
-    augment = build_augmentation(spec.augment, with_masks=train.targets.ndim == 4)
+    augment = build_augmentation(spec.augment, train.task.augmented)
     net, optimizer = fabric.setup(model, optimizer)
     net.mark_forward_method("loss")
     checkpoint = Checkpoint(state, model, optimizer)
@@ -97,7 +98,7 @@ def finetune(
                 net.train()
                 for step, (images, targets) in enumerate(train.batches(spec.batch_size, fabric.device, order)):
                     schedule.step_update(epoch * steps + step)
-                    images, targets = _augmented(augment, images, targets)
+                    images, targets = _augmented(augment, train.task, images, targets)
                     losses.append(_step(net, optimizer, fabric, spec, normalise(images), targets))
             row = {"epoch": epoch + 1, "lr": optimizer.param_groups[-1]["lr"], "loss": _finite_mean(losses, epoch)}
             progress.train_images += len(order)
@@ -180,12 +181,12 @@ class Checkpoint:
         self._last_write_s = self._last_end - now
 
 
-def _augmented(augment: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _augmented(augment: Any, task: Task, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if augment is None:
         return images, targets
-    if targets.ndim == 4:
+    if task.augmented:
         images, targets = augment(images, targets)
-        return images, (targets > 0.5).float()  # a rotated mask has soft borders
+        return images, task.after_augmentation(targets)
     return augment(images), targets
 
 

@@ -25,11 +25,9 @@ from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.mask_likeness import is_mask
 from usfm_bench.data.readers.masks_options import PatientRegex
 from usfm_bench.data.splits import split_dataset
-from usfm_bench.specs.dataset import DatasetSpec, Task
+from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.split import SplitSpec
-
-SUITES: dict[Task, str] = {"classification": "clinical-cls", "segmentation": "clinical-seg"}
-"""Suites that run on anybody's own images."""
+from usfm_bench.specs.task import TASKS, tasks_for
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _read(request: Request, files: Files, best: Trial) -> tuple[dict[str, Any], 
     """
     entry = _entry(request, best)
     # An entry needs a task; where there is none, the faults of the files come first.
-    spec = DatasetSpec(name=request.name, **{**entry, "tasks": entry["tasks"] or best.candidate.tasks})
+    spec = DatasetSpec(name=request.name, **{**entry, "tasks": entry["tasks"] or tasks_for(best.candidate.gives)})
     try:
         dataset = open_dataset(spec, request.data_root)
     except DataError as error:
@@ -157,7 +155,7 @@ def _entry(request: Request, best: Trial) -> dict[str, Any]:
     candidate = best.candidate
     labels = {case.label for case in best.cases if case.label is not None}
     labelled = len(labels) > 1 and all(case.label is not None for case in best.cases)
-    tasks = [t for t in candidate.tasks if t == "segmentation" or labelled]
+    tasks = list(tasks_for([need for need in candidate.gives if need != "label" or labelled]))
     classes = order_classes(labels) if labelled else ()
     positive = positive_class(classes)
     return {
@@ -181,7 +179,18 @@ def _commands(spec: DatasetSpec, request: Request, registry: Path) -> list[str]:
     file = [] if registry == Path("datasets.yaml") else ["--registry", str(registry)]
     return [
         shlex.join(
-            ["usfm-bench", "run", "--suite", SUITES[t], "--datasets", spec.name, "--profile", "smoke", *root, *file]
+            [
+                "usfm-bench",
+                "run",
+                "--suite",
+                TASKS[t].own_suite,
+                "--datasets",
+                spec.name,
+                "--profile",
+                "smoke",
+                *root,
+                *file,
+            ]
         )
         for t in spec.tasks
     ]

@@ -26,7 +26,7 @@ def doubts(dataset: Dataset, unread: Sequence[str], pictures: dict[str, bool]) -
         unread: names of pictures that the reading explains by nothing.
         pictures: of those, whether each is a mask by its grey levels.
     """
-    masked = [s for s in dataset.samples if s.mask is not None] if "segmentation" in dataset.spec.tasks else []
+    masked = [s for s in dataset.samples if s.mask is not None] if dataset.spec.needs("mask") else []
     return [
         *_of_images(dataset.samples),
         *(_of_masks(masked) if masked else ()),
@@ -92,7 +92,7 @@ def _of_masks(masked: Sequence[Sample]) -> list[str]:
 
 
 def _of_classes(dataset: Dataset) -> list[str]:
-    if "classification" not in dataset.spec.tasks:
+    if not dataset.spec.needs("label"):
         return []
     counts = Counter(s.case.label for s in dataset.samples)
     if strange := [name for name in dataset.classes if is_no_class(name)]:
@@ -142,7 +142,7 @@ def _of_sides(dataset: Dataset, unread: Sequence[str], pictures: dict[str, bool]
             f"{len(others)} pictures ({shown(others)}) are no image of this reading, which has {len(dataset)}. Give "
             "the folder that is meant, or name the files of all in one way."
         ]
-    bare = _sides_without_lesion(dataset.samples) if "segmentation" in dataset.spec.tasks else []
+    bare = _sides_without_lesion(dataset.samples) if dataset.spec.needs("mask") else []
     return [
         f"No image of side '{side}' has a mask with a lesion, while others have: these images are not annotated, and "
         "not empty. Move them away, or add their masks."

@@ -21,7 +21,8 @@ from usfm_bench.data.dataset import decode, open_reader
 from usfm_bench.data.mask_likeness import guess_values, spread
 from usfm_bench.data.readers.usfm import SETS
 from usfm_bench.data.sample import Case
-from usfm_bench.specs.dataset import DatasetSpec, Task
+from usfm_bench.specs.dataset import DatasetSpec
+from usfm_bench.specs.task import Need, tasks_for
 
 _BUSI = re.compile(r"[^/]+/[^/]+\)_mask(_\d+)?\.png", re.IGNORECASE)
 _CAMUS = re.compile(r"patient\d+_[24]CH_(ED|ES)\.(mhd|nii|nii\.gz)", re.IGNORECASE)
@@ -43,7 +44,8 @@ class Candidate:
     layout: str
     reason: str
     """In words, what speaks for it."""
-    tasks: tuple[Task, ...] = ("classification",)
+    gives: tuple[Need, ...] = ("label",)
+    """What every case has by it."""
     options: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     file: str = ""
@@ -100,21 +102,21 @@ def candidates(
     for candidate in (each for guesser in GUESSERS for each in guesser(files)):
         if layout not in (None, candidate.layout) or (patient and candidate.layout not in WITH_PATIENT):
             continue
-        if no_mask and "segmentation" in candidate.tasks and candidate.layout not in WITH_NO_MASK:
+        if no_mask and "mask" in candidate.gives and candidate.layout not in WITH_NO_MASK:
             continue
         more = {"patient": patient} if patient else {}
         if no_mask and candidate.options.get("masks"):
             more["no_mask"] = no_mask
         found.append(replace(candidate, options=candidate.options | more))
     if not found and layout in _WITHOUT_OPTIONS:  # its reader says best what is missing
-        tasks: tuple[Task, ...] = ("classification",) if layout == "imagefolder" else ("segmentation",)
-        found.append(Candidate(layout, "as asked for", tasks, {"patient": patient} if patient else {}))
+        gives: tuple[Need, ...] = ("label",) if layout == "imagefolder" else ("mask",)
+        found.append(Candidate(layout, "as asked for", gives, {"patient": patient} if patient else {}))
     return found
 
 
 def _try(candidate: Candidate, files: Files, name: str, path_of: Callable[[Path], str], data_root: Path) -> Trial:
     facts = {"version": 1, "title": name, "organ": "not stated", "path": path_of(files.root / candidate.file)}
-    read = {"tasks": candidate.tasks, "layout": candidate.layout, "options": candidate.options}
+    read = {"tasks": tasks_for(candidate.gives), "layout": candidate.layout, "options": candidate.options}
     spec = DatasetSpec(name=name, classes=candidate.classes, **facts, **read)  # type: ignore[arg-type]
     try:
         reader = open_reader(spec, data_root)
@@ -147,13 +149,13 @@ def _lists(files: Files) -> Iterator[Candidate]:
             if table is None or len(files.all) == 1:  # its reader says best what is wrong with it
                 yield Candidate("manifest", "the list given", file=name)
             continue
-        tasks: list[Task] = ["classification"] if "label" in table else []
+        gives: list[Need] = ["label"] if "label" in table else []
         masks = table["mask"].astype(str).str.strip() if "mask" in table else pd.Series(dtype=str)
         if len(masks) and (masks != "").all():
-            tasks = ["segmentation", *tasks]
-        values = guess_values([files.root / mask for mask in masks]) if "segmentation" in tasks else {}
+            gives = ["mask", *gives]
+        values = guess_values([files.root / mask for mask in masks]) if "mask" in gives else {}
         reason = f"'{name}' is a list with a column `path`"
-        yield Candidate("manifest", reason, tuple(tasks or ["classification"]), values, file=name)
+        yield Candidate("manifest", reason, tuple(gives or ["label"]), values, file=name)
 
 
 def _usfm(files: Files) -> Iterator[Candidate]:
@@ -163,7 +165,7 @@ def _usfm(files: Files) -> Iterator[Candidate]:
     reason = f"folders called {', '.join(sorted(tops & set(SETS)))}"
     masks = [path for name, path in files.images.items() if name.split("/")[1:2] == ["mask"]]
     if masks:
-        yield Candidate("usfm", reason + " with image and mask", ("segmentation",), guess_values(masks))
+        yield Candidate("usfm", reason + " with image and mask", ("mask",), guess_values(masks))
     else:
         yield Candidate("usfm", reason + " with class folders")
 
@@ -171,13 +173,13 @@ def _usfm(files: Files) -> Iterator[Candidate]:
 def _published(files: Files) -> Iterator[Candidate]:
     names = [PurePosixPath(name).name for name in files.all]
     if any(name.lower() == _HC18 for name in names):
-        yield Candidate("hc18", f"HC18's list '{_HC18}'", ("segmentation",))
+        yield Candidate("hc18", f"HC18's list '{_HC18}'", ("mask",))
     if any(_CAMUS.fullmatch(name) for name in names):
-        yield Candidate("camus", "CAMUS' file names (patient0001_4CH_ED)", ("segmentation",))
+        yield Candidate("camus", "CAMUS' file names (patient0001_4CH_ED)", ("mask",))
     if any(_BUSI.fullmatch(name) for name in files.images):
         classes = tuple(sorted({name.split("/")[0] for name in files.images}))
         reason = "BUSI's file names ('benign (1).png', 'benign (1)_mask.png')"
-        yield Candidate("busi", reason, ("segmentation", "classification"), classes=classes)
+        yield Candidate("busi", reason, ("mask", "label"), classes=classes)
 
 
 def _outlines(files: Files) -> Iterator[Candidate]:
@@ -199,10 +201,10 @@ def _of_pair(files: Files, pair: Pair, view: View) -> Iterator[Candidate]:
     options |= guess_values([files.all[name] for name in mask_names])
     reason = f"files like '{mask_names[0]}' have few grey levels and belong to files like '{names[0]}'"
     for table in label_tables(files, images, names):
-        labels: tuple[Task, ...] = ("classification",) if table.label or "{label}" in images else ()
-        yield Candidate(layout, reason, ("segmentation", *labels), options | {"label_from": table.options})
-    classes: tuple[Task, ...] = ("classification",) if "{label}" in images else ()
-    yield Candidate(layout, reason, ("segmentation", *classes), options)
+        labels: tuple[Need, ...] = ("label",) if table.label or "{label}" in images else ()
+        yield Candidate(layout, reason, ("mask", *labels), options | {"label_from": table.options})
+    classes: tuple[Need, ...] = ("label",) if "{label}" in images else ()
+    yield Candidate(layout, reason, ("mask", *classes), options)
 
 
 def _ignored(pair: Pair, files: dict[str, Path], images: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from usfm_bench.specs.dataset import Task
+from usfm_bench.specs.task import Need
 
 LAYOUTS = ("coco", "yolo", "labelme", "arrays", "ddti", "echonet")
 """Layouts that are found here, those that have an option `patient` first."""
@@ -23,19 +23,19 @@ class Reading(NamedTuple):
 
     layout: str
     reason: str
-    tasks: tuple[Task, ...]
+    gives: tuple[Need, ...]
     options: dict[str, Any]
 
 
 def readings(files: Mapping[str, Path]) -> Iterator[Reading]:
     """Every layout of outlines or arrays that the files could be, by path relative to their folder."""
-    both: tuple[tuple[Task, ...], ...] = (("segmentation", "classification"), ("segmentation",))
+    both: tuple[tuple[Need, ...], ...] = (("mask", "label"), ("mask",))
     found = [*_coco(files), *_yolo(files), *_labelme(files), *_published(files)]
     for layout, reason, options in found:
-        for tasks in both if layout in ("coco", "yolo", "labelme") else both[1:]:
-            yield Reading(layout, reason, tasks, options)
+        for gives in both if layout in ("coco", "yolo", "labelme") else both[1:]:
+            yield Reading(layout, reason, gives, options)
     if any(_is_array(name) for name in files):
-        for kind in (*both, ("classification",)):
+        for kind in (*both, ("label",)):
             yield Reading("arrays", "arrays in files that end in .npz or .npy", kind, {})
 
 

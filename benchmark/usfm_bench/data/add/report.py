@@ -32,7 +32,7 @@ def facts_of(files: Files, best: Trial, dataset: Dataset) -> dict[str, Any]:
         "images": len(cases),
         "by class": _by_class(dataset),
         "positive class": dataset.spec.positive,
-        "with masks": masks if "segmentation" in dataset.spec.tasks else None,
+        "with masks": masks if dataset.spec.needs("mask") else None,
         **mask_values([path for case in cases for path in case.masks]),
         "explained by nothing": _unexplained(files, best),
         "other files": _beside(files, best),

@@ -62,7 +62,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     kept_cases = [case for case in cases if case.case_id not in spec.exclude]
     all_faults = [*reader.faults, *patient_faults(kept_cases), *faults]
     report.faults += standing(all_faults, spec)
-    if "segmentation" in spec.tasks:
+    if spec.needs("mask"):
         report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in kept if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
     report.facts = {

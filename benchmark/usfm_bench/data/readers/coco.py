@@ -151,7 +151,7 @@ class CocoReader(OutlineReader):
                 self.faults.append(f"{self._path}: category {i + 1} of the list has no id, or no name.")
             elif found.setdefault(_key(category, "id"), str(category["name"])) != str(category["name"]):
                 self.faults.append(f"{self._path}: two categories have the id {category['id']!r}.")
-        if not found and "classification" in self.spec.tasks:
+        if not found and self.spec.needs("label"):
             self.faults.append(f"{self._path}: has no categories, so that no image has a class.")
         return found
 

@@ -79,7 +79,7 @@ class ManifestReader(FolderReader):
         if not self._list.is_file():
             raise DataError(missing_folder(self.spec, self._list))
         table = read_table(self._list, separator=None)
-        needed = {"path", "label"} if "classification" in self.spec.tasks else {"path"}
+        needed = {"path", "label"} if self.spec.needs("label") else {"path"}
         if missing := needed - set(table.columns):
             raise DataError(
                 f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}."
@@ -99,7 +99,7 @@ class ManifestReader(FolderReader):
         if row.get("split") and row["split"] not in get_args(Side):
             faults.append(f"split '{row['split']}' is not one of {', '.join(get_args(Side))}.")
         label = row.get("label")
-        if not label and "classification" in self.spec.tasks:
+        if not label and self.spec.needs("label"):
             faults.append("label is empty.")
         elif self.spec.classes and label not in self.spec.classes:
             faults.append(f"label '{label}' is not one of {', '.join(self.spec.classes)}.")

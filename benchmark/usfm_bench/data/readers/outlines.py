@@ -88,7 +88,7 @@ class OutlineReader(FolderReader):
             cases.append(Case(name, label, path, patient=patient, organ=self.spec.organ, split=side))
         if bare:
             self._notes.append(f"left out {bare} images without an outline")
-        if mixed and "classification" not in self.spec.tasks:
+        if mixed and not self.spec.needs("label"):
             self._notes.append(
                 f"{mixed} images have outlines of several classes, which are united: no image has a class"
             )
@@ -140,7 +140,7 @@ class OutlineReader(FolderReader):
         return match[1]
 
     def _label(self, name: str, path: Path, labels: list[str]) -> str | None:
-        if len(labels) > 1 and "classification" in self.spec.tasks:
+        if len(labels) > 1 and self.spec.needs("label"):
             said = f"{path}: has outlines of the classes {', '.join(labels)}, not of one."
             self.faults.append(Fault(f"{said} `classes` in the entry chooses some.", name))
         return labels[0] if len(labels) == 1 else None

@@ -29,7 +29,7 @@ class UsfmReader(MasksReader):
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         options = read_options(spec, UsfmOptions)
-        if "segmentation" in spec.tasks:
+        if spec.needs("mask"):
             names = {"images": "{split}/image/{id}.*", "masks": "{split}/mask/{id}.*"}
         else:
             names = {"images": "{split}/{label}/{id}.*"}

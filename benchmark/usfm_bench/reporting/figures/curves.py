@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from usfm_bench.metrics.classification import RANKED, class_definition_id
+from usfm_bench.metrics.logits import log_odds_of
 from usfm_bench.reporting.figures.group import (
     Floats,
     Group,
@@ -25,7 +26,6 @@ from usfm_bench.reporting.figures.group import (
 )
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 from usfm_bench.results.frames import ModelResults
-from usfm_bench.tasks.predictions import log_odds_of
 
 _IDS = " and ".join(f"{name} {class_definition_id(name)}" for name in RANKED)
 

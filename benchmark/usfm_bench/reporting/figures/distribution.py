@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from usfm_bench.reporting.figures.forest import HEADLINE, Column, axis_label, columns_of, model_axis, row_ends, scale_of
+from usfm_bench.metrics.measures import Missed
+from usfm_bench.reporting.figures.forest import Column, axis_label, columns_of, model_axis, row_ends, scale_of
 from usfm_bench.reporting.figures.group import (
     Bools,
     Floats,
@@ -39,9 +40,9 @@ class Cases(NamedTuple):
 
 def distribution_figures(group: Group) -> Iterator[NamedFigure]:
     """One figure with a panel a headline metric."""
-    columns = columns_of(group.rows, HEADLINE[group.task])
+    columns = columns_of(group.rows, group.task.panels)
     ids = {(row.metric, row.unit): row.definition for row in group.rows if row.source == "measured"}
-    cases = {column: [cases_of(r, column, group.missed == "exclude") for r in group.results] for column in columns}
+    cases = {column: [cases_of(r, column, group.missed) for r in group.results] for column in columns}
     models = [r.first.spec.model for r in group.results]
     lesions = [int(r.case_table["lesion"].sum()) for r in group.results]
     left_out = [n - len(each.scores) for parts in cases.values() for n, each in zip(lesions, parts, strict=True)]
@@ -57,11 +58,11 @@ def distribution_figures(group: Group) -> Iterator[NamedFigure]:
     yield group.named("cases", "Scores by case", caption, distribution(models, cases, group.looks, group.width))
 
 
-def cases_of(results: ModelResults, column: Column, without_missed: bool) -> Cases:
+def cases_of(results: ModelResults, column: Column, missed: Missed) -> Cases:
     """The cases with a lesion whose score every seed defines."""
     metric, unit = column
     name = f"{metric}_mm" if unit == "mm" else metric
-    used = defined_cases(results, name, without_missed=without_missed and unit in ("px", "mm"))
+    used = defined_cases(results, name, missed)
     return Cases(results.matrix(name)[:, used].mean(axis=0), missed_lesions(results)[used])
 
 

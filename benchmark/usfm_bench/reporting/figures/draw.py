@@ -32,17 +32,18 @@ from usfm_bench.reporting.report import Report
 from usfm_bench.results.store import Store
 
 Kind = Callable[[Group], Iterator[NamedFigure]]
-KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "segmentation": (
-        *(forest_figures, distribution_figures, lesion_size_figures, paired_figures),
-        *(training_figures, sheet_figures),
-    ),
-    "classification": (
-        *(forest_figures, curve_figures, confusion_figures, reliability_figures, paired_figures),
-        *(training_figures,),
-    ),
+KINDS: Mapping[str, Kind] = {
+    "forest": forest_figures,
+    "distribution": distribution_figures,
+    "lesion_size": lesion_size_figures,
+    "curve": curve_figures,
+    "confusion": confusion_figures,
+    "reliability": reliability_figures,
+    "paired": paired_figures,
+    "training": training_figures,
+    "sheet": sheet_figures,
 }
-"""Task -> what is drawn for each data set, in this order."""
+"""What a task can have drawn of a data set."""
 FORMATS = ("svg", "png")
 _LONGEST = 80  # characters of a file's name
 
@@ -78,7 +79,7 @@ def draw_all(
     for named in prevalence_figures(report, width):
         yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
-        kinds = [kind for kind in KINDS[group.task] if sheets or kind is not sheet_figures]
+        kinds = [KINDS[kind] for kind in group.task.figures if sheets or kind != "sheet"]
         for figure in itertools.chain.from_iterable(kind(group) for kind in kinds):
             yield figure._replace(name=_unique(figure.name, used))
 

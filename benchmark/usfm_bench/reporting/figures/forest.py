@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.reporting.figures.group import Group, NamedFigure, counted, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, shown, styled
 from usfm_bench.reporting.rows import Row
 
-HEADLINE = {"segmentation": ("DSC", "HD95"), "classification": ("ACC", "F1", "AUROC")}
 _UNITS = {"fraction": "%", "px": "px", "mm": "mm", "score": ""}
-_LOWER = ("HD95",)
+_LOWER = frozenset(d.name for d in DEFINITIONS.values() if not d.higher_is_better)
 _ROW, _SIDE_BY_SIDE = 3.6, 120.0  # millimetres
 Column = tuple[str, str | None]
 
 
 def forest_figures(group: Group) -> Iterator[NamedFigure]:
     """One figure with a panel a headline metric."""
-    columns = columns_of(group.rows, HEADLINE[group.task])
+    columns = columns_of(group.rows, group.task.panels)
     names = list(dict.fromkeys(row.metric for row in group.rows if (row.metric, row.unit) in columns))
     yield group.named(
         "forest", ", ".join(names), _caption(group, columns), forest(group.rows, columns, group.looks, group.width)
@@ -133,9 +133,9 @@ def _caption(group: Group, columns: Sequence[Column]) -> str:
         parts.append(f"n/a, undefined: {', '.join(absent)}")
     if any(row.source == "reported" for row in group.rows):
         parts.append("Stars: as published, interval unknown")
-        if group.task == "segmentation":
+        if "HD95" in group.task.panels:
             parts.append("The published HD95 is another quantity and is not drawn (docs/method.md)")
-    if group.task == "segmentation" and any(row.n_missed for row in rows):
+    if any(row.n_missed for row in rows):
         kept = "the image diagonal" if group.missed == "diagonal" else "left out"
         parts.append(f"Over images with a lesion; a missed lesion has DSC 0, and its distances are {kept}")
     return sentence(*parts)

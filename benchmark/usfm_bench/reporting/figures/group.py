@@ -11,12 +11,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from usfm_bench.metrics.definitions import DEFINITIONS
+from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.figures.style import Look, blank, looks_of
 from usfm_bench.reporting.report import LEAKS, Report
 from usfm_bench.reporting.rows import Row
-from usfm_bench.results.frames import ModelResults
+from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
+from usfm_bench.specs.task import Task
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -49,7 +52,7 @@ class Group:
     """Of all models of the report."""
     folders: Mapping[tuple[str, int, int], Path]
     """(model, fold, seed) -> the trial's folder."""
-    missed: str = "diagonal"
+    missed: Missed = "diagonal"
     """What a missed lesion's distances get in the report."""
     width: float = 180.0
     """Of the figures, in millimetres."""
@@ -57,9 +60,9 @@ class Group:
     """Where the data lie, if images may be drawn; None: no image is."""
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """Of all results."""
-        return self.results[0].first.spec.task
+        return self.results[0].task
 
     @property
     def title(self) -> str:
@@ -123,13 +126,9 @@ def seeds_of(results: Sequence[ModelResults]) -> str:
     return counted([len(r.seeds) for r in results], "seed")
 
 
-def defined_cases(results: ModelResults, column: str, *, without_missed: bool = False) -> Bools:
-    """(C,) the cases that a segmentation mean is over: with a lesion, and defined in every seed."""
-    scores = results.matrix(column)
-    if without_missed:
-        scores = np.where(results.matrix("missed") > 0, np.nan, scores)
-    lesion = results.case_table["lesion"].to_numpy(bool)
-    return np.asarray(lesion & ~np.isnan(scores).any(axis=0))
+def defined_cases(results: ModelResults, column: str, missed: Missed = "diagonal") -> Bools:
+    """(C,) the cases that a mean of a column of `cases.parquet` is over."""
+    return counted_scores(results, DEFINITIONS[results.definitions[column]], missed).used
 
 
 def labels_of(results: ModelResults) -> NDArray[np.int64]:

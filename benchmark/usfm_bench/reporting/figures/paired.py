@@ -16,7 +16,6 @@ from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, compare
 
 _ALL_PAIRS = 3
-_COLUMN = {"segmentation": "DSC", "classification": "ACC"}
 
 
 class Pair(NamedTuple):
@@ -33,7 +32,7 @@ class Pair(NamedTuple):
 
 def paired_figures(group: Group) -> Iterator[NamedFigure]:
     """One figure, a panel a pair: all pairs of up to three models, else each against the best mean."""
-    what, column = "Paired differences by case", _COLUMN[group.task]
+    what, column = "Paired differences by case", group.task.by_case
     wanted = pairs_of(group.results, column)
     pairs = [pair for a, b in wanted if (pair := paired(a, b, column)) is not None]
     lost = [f"{a.first.spec.model} and {b.first.spec.model}" for a, b in wanted if paired(a, b, column) is None]
@@ -66,7 +65,7 @@ def pairs_of(results: Sequence[ModelResults], column: str) -> list[tuple[ModelRe
 
 def _used(results: ModelResults, column: str) -> list[str]:
     ids = results.case_table["case_id"].to_numpy()
-    used = defined_cases(results, column) if "lesion" in results.cases else np.ones(len(ids), bool)
+    used = defined_cases(results, column) if results.task.per_case else np.ones(len(ids), bool)
     return [str(case) for case in ids[used]]
 
 

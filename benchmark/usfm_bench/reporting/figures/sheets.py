@@ -18,7 +18,7 @@ from usfm_bench.reporting.figures.group import Group, NamedFigure, counted, defi
 from usfm_bench.reporting.figures.style import GREY, Look, legend_below, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
-from usfm_bench.tasks.predictions import SegmentationPredictions
+from usfm_bench.tasks.segmentation import SegmentationPredictions
 
 MOST_MISSED = 12
 """Missed lesions on one sheet."""

@@ -17,8 +17,6 @@ from matplotlib.ticker import MaxNLocator
 from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, counted, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 
-_SCORE = {"segmentation": "Validation DSC on the network's grid (%)", "classification": "Validation BACC (%)"}
-
 
 class History(NamedTuple):
     """What one trial noted of its training."""
@@ -56,7 +54,9 @@ def training_figures(group: Group) -> Iterator[NamedFigure]:
         f"No validation score was noted: {', '.join(unscored)}" if unscored else "",
         not_shown,
     )
-    yield group.named("training", what, caption, training_panels(drawn, group.looks, group.width, _SCORE[group.task]))
+    yield group.named(
+        "training", what, caption, training_panels(drawn, group.looks, group.width, group.task.validation)
+    )
 
 
 def read_history(folder: Path, model: str, best_epoch: int) -> History | None:

@@ -20,11 +20,10 @@ from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
-from usfm_bench.results.frames import ModelResults
+from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
-from usfm_bench.tasks.predictions import SegmentationPredictions
+from usfm_bench.tasks.segmentation import SegmentationPredictions
 
-_METRICS = ("DSC", "HD95", "SEN", "PREC", "NSD")
 _CHUNK = 40  # cases in one block of JSON, which is read when one of them is opened
 Scores = tuple["Metric", list[NDArray[np.float64]]]
 
@@ -84,7 +83,7 @@ def browser_of(group: Group, ident: str, links: Mapping[tuple[str, str], str], d
     places = [_places(r, ids) for r in group.results]
     head = {
         "dataset": group.dataset,
-        "task": group.task,
+        "byClass": not group.task.per_case,
         "scale": SCALE,
         "chunk": _CHUNK,
         "models": models,
@@ -129,21 +128,15 @@ def _facts(group: Group, ids: Sequence[str]) -> list[list[Any]]:
 
 def _scores(group: Group) -> Iterator[Scores]:
     """Each metric with the (seeds, cases) values of every model."""
-    if group.task == "classification":
+    if not group.task.per_case:
         metric = Metric("P(true class)", "%", 1000, 1, "higher")
         yield metric, [r.probabilities[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
         return
-    for name in _METRICS:
+    for name in group.task.browsed:
         if any(name not in r.definitions for r in group.results):
             continue
         definition = DEFINITIONS[group.results[0].definitions[name]]
-        yield _metric(definition), [_values(r, definition, group.missed) for r in group.results]
-
-
-def _values(results: ModelResults, definition: Definition, missed: str) -> NDArray[np.float64]:
-    values = results.matrix(definition.column)
-    left_out = missed == "exclude" and definition.id.replace("@", ".exclude@") in DEFINITIONS
-    return np.where(results.matrix("missed") > 0, np.nan, values) if left_out else values
+        yield _metric(definition), [counted_scores(r, definition, group.missed).scores for r in group.results]
 
 
 def _metric(definition: Definition) -> Metric:
@@ -197,7 +190,7 @@ def _details(
 
 def _said(results: ModelResults, place: NDArray[np.int64]) -> list[list[int | None]]:
     """(seeds, cases) class that was predicted; nothing in segmentation."""
-    if results.first.spec.task != "classification":
+    if results.task.per_case:
         return []
     predicted = results.probabilities.argmax(axis=2).tolist()
     return [[None if i < 0 else row[i] for i in place.tolist()] for row in predicted]
@@ -207,7 +200,7 @@ def _drawn(group: Group) -> tuple[dict[str, _Drawn], list[str]]:
     """Contours of the reference and of each model's first seed, and whose masks were not kept."""
     found: dict[str, _Drawn] = {}
     lost: list[str] = []
-    if group.task != "segmentation":
+    if group.task.needs != "mask":
         return found, lost
     for k, results in enumerate(group.results):
         for record, folder in group.trials(results):

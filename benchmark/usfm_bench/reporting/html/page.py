@@ -23,7 +23,7 @@ from usfm_bench.reporting.html.plots import Plot, diagram_of, plots_of
 from usfm_bench.reporting.html.provenance import Source, sources_of
 from usfm_bench.reporting.html.summary import Finding, Gap, findings, gaps, limits
 from usfm_bench.reporting.html.tables import Table, table_of
-from usfm_bench.reporting.markdown import AGAINST, TITLES, TableGrids, caption, table_grids
+from usfm_bench.reporting.markdown import AGAINST, TableGrids, caption, table_grids, title_of
 from usfm_bench.reporting.method import definitions_grid
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.readable import ReadableStore
@@ -159,7 +159,9 @@ def _block(
         title, caption = "Where the spread comes from", "What makes the intervals as wide as they are."
         grid, notes = marked(spread_grid(spread), leaks, LEAKS), spread_notes(spread)
         tables.append(table_of(grid, f"{ident}-spread", title, caption, notes=notes, links=links, folded=True))
-    return Block(ident, TITLES[table], tables, [plot for each in rankings if (plot := diagram_of(each)) is not None])
+    return Block(
+        ident, title_of(report, table), tables, [plot for each in rankings if (plot := diagram_of(each)) is not None]
+    )
 
 
 def _with_gaps(grid: Grid, missing: Sequence[Gap]) -> Grid:
@@ -173,12 +175,12 @@ def _browsers(report: Report, store: Store, ident: str, links: Links, data_root:
 
 
 def _definitions(report: Report, ident: str) -> Iterator[Table]:
-    """One table a task."""
+    """One table for each kind of prediction."""
     used = known_definitions(definitions_of(report.rows))
     caption = "What each metric is. A number is comparable with another only where the id is the same."
-    for task in dict.fromkeys(d.task for d in used):
-        grid = definitions_grid([d for d in used if d.task == task])
-        yield table_of(grid, f"{ident}-{task}", task.capitalize(), caption, words=grid.header)
+    for of in dict.fromkeys(d.of for d in used):
+        grid = definitions_grid([d for d in used if d.of == of])
+        yield table_of(grid, f"{ident}-{of}", f"Of {of}", caption, words=grid.header)
 
 
 def _render(sections: Sequence[Section]) -> str:

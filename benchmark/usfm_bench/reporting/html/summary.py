@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from usfm_bench.metrics.definitions import DEFINITIONS, headline
+from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.reporting.cells import cell
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.markdown import seeds_in_words
@@ -77,7 +77,7 @@ def _finding(report: Report, dataset: str, rows: Sequence[Row]) -> Finding:
     kind = results[0].first.grouped_by
     what = f" ({kind})" if kind else ""
     basis = f"{_range(cases, 'test case')} in {_range(groups, 'group')}{what}, {seeds_in_words(seeds)} a model"
-    names = {d.name for d in headline(results[0].first.spec.task)}
+    names = {d.name for d in results[0].task.headline()}
     metrics = dict.fromkeys((r.metric, r.definition) for r in rows if r.metric in names and r.unit != "mm")
     sentences = []
     for metric, definition in metrics:

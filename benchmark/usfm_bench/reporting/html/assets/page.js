@@ -171,14 +171,14 @@ class Browser {
   }
 
   drawPoints() {
-    const { cases, classes, means, metrics, models, task } = this.head;
+    const { cases, classes, means, metrics, models } = this.head;
     const [width, height, left, bottom] = [420, 250, 52, 40];
     const values = means[this.metric][this.model];
     const known = values.flatMap((v, i) => (v === null ? [] : [i]));
     const top = metrics[this.metric].unit === "%" ? 100 * 10 ** metrics[this.metric].digits : Math.max(1, ...known.map((i) => values[i]));
     const sizes = known.map((i) => Math.log10(Math.max(1, cases[i][2] ?? 1)));
     const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
-    const byClass = task === "classification";
+    const byClass = this.head.byClass;
     const across = (i, k) => {
       // The golden ratio spreads the points of a class evenly, the same way each time.
       if (byClass) return (classes.indexOf(cases[i][1]) + 0.15 + 0.7 * ((i * 0.618034) % 1)) / classes.length;
@@ -300,7 +300,7 @@ class Browser {
   }
 
   legend(detail) {
-    if (this.head.task === "classification") return [];
+    if (this.head.byClass) return [];
     const toggle = (what, text) => {
       const box = element("input", { type: "checkbox" });
       box.checked = !this.panel.classList.contains(`hide-${what}`);
@@ -314,11 +314,11 @@ class Browser {
   }
 
   cards(detail, name) {
-    if (this.head.task === "classification" && detail.image) {
+    if (this.head.byClass && detail.image) {
       const picture = element("div", { class: "card" }, [element("h4", { text: "Image" }), this.picture(detail, null, name)]);
       return [picture, ...this.head.models.map((_, k) => this.card(detail, k, null))];
     }
-    return this.head.models.map((_, k) => this.card(detail, k, this.head.task === "classification" ? null : this.picture(detail, k, name)));
+    return this.head.models.map((_, k) => this.card(detail, k, this.head.byClass ? null : this.picture(detail, k, name)));
   }
 
   card(detail, k, picture) {
@@ -341,8 +341,8 @@ class Browser {
   }
 
   numbers(detail, k) {
-    const { classes, metrics, seeds, task } = this.head;
-    const byClass = task === "classification";
+    const { classes, metrics, seeds } = this.head;
+    const byClass = this.head.byClass;
     const mean = (values) => (values.includes(null) || !values.length ? null : values.reduce((a, b) => a + b, 0) / values.length);
     const row = (name, said, values) =>
       element("tr", {}, [

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition, headline
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.results.frames import ModelResults
-from usfm_bench.stats import Contributions, class_contributions
+from usfm_bench.results.frames import ModelResults, counted_scores
+from usfm_bench.stats.contributions import Contributions, class_contributions
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Headline:
 
 def headlines(results: Sequence[ModelResults], missed: Missed) -> list[Headline]:
     """Every headline metric of every model, in the order of the results."""
-    return [h for r in results for d in headline(r.first.spec.task) if (h := _headline(r, d, missed)) is not None]
+    return [h for r in results for d in r.task.headline() if (h := _headline(r, d, missed)) is not None]
 
 
 def _headline(results: ModelResults, definition: Definition, missed: Missed) -> Headline | None:
     table = results.case_table
     case_ids = table["case_id"].to_numpy().astype(str)
     groups, folds = results.groups, results.folds
-    if definition.task == "classification":
+    if not results.task.per_case:
         labels = table["label"].to_numpy(np.int64)
         found = class_contributions(definition, results.probabilities, labels, groups, folds)
         names = case_ids
@@ -60,11 +60,7 @@ def _headline(results: ModelResults, definition: Definition, missed: Missed) -> 
         return Headline(results, definition, found, tuple(names.tolist()))
     if results.definitions.get(definition.column) != definition.id:
         return None
-    scores = results.matrix(definition.column)
-    excluding = definition.id.replace("@", ".exclude@")
-    if missed == "exclude" and excluding in DEFINITIONS:
-        definition, scores = DEFINITIONS[excluding], np.where(results.matrix("missed") > 0, np.nan, scores)
-    used = table["lesion"].to_numpy(bool) & ~np.isnan(scores).any(axis=0)
+    definition, scores, used = counted_scores(results, definition, missed)
     if not used.any():
         return Headline(results, definition, None, ())
     found = Contributions(scores[:, used], groups[used], folds[used])

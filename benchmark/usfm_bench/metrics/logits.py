@@ -1,49 +1,9 @@
-"""What a model says of test cases, as it passes from training to scoring and storing."""
+"""From logits to probabilities and to log-odds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-
-from usfm_bench.data.sample import Mask, Spacing
-
-
-@dataclass(frozen=True)
-class SegmentationPredictions:
-    """Predicted and reference masks of the test cases."""
-
-    case_ids: tuple[str, ...]
-    predictions: tuple[Mask, ...]
-    """(H, W) each, at native size."""
-    references: tuple[Mask, ...]
-    """(H, W) each, at native size."""
-    grid_predictions: NDArray[np.bool_]
-    """(N, S, S), on the network's grid."""
-    spacings: tuple[Spacing | None, ...]
-    """In millimetres."""
-
-
-@dataclass(frozen=True)
-class ClassificationPredictions:
-    """Logits and labels of the test cases, and of the validation cases that decisions are tuned on."""
-
-    case_ids: tuple[str, ...]
-    logits: NDArray[np.float32]
-    """(N, C)."""
-    labels: NDArray[np.int64]
-    """(N,) indices into classes."""
-    classes: tuple[str, ...]
-    val_logits: NDArray[np.float32] | None = None
-    """(M, C) of the validation cases; None in files of earlier versions."""
-    val_labels: NDArray[np.int64] | None = None
-    """(M,) indices into classes."""
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """(N, C) softmax of the logits."""
-        return softmax(self.logits)
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -88,6 +48,3 @@ def log_odds_of(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     rest = np.where((shares > _NEAR_ONE) | (n_classes == 2), np.stack(others, axis=-1), 1 - shares)
     with np.errstate(divide="ignore"):
         return np.asarray(np.clip(np.log(shares) - np.log(rest), -CERTAIN, CERTAIN))
-
-
-Predictions = SegmentationPredictions | ClassificationPredictions
