@@ -24,7 +24,6 @@ from usfm_bench.training.predict import predict_logits, validate
 
 BATCH = 2
 LIBRARY = ctypes.CDLL(None)
-LIBRARY.nullcuda_report.restype = ctypes.c_char_p
 
 
 def take_all(tensor, index, plain=torch.Tensor.__getitem__):
@@ -36,6 +35,7 @@ def take_all(tensor, index, plain=torch.Tensor.__getitem__):
 
 def products(do):
     """Kinds of matrix products that a call launches, such as `gemm bf16`."""
+    LIBRARY.nullcuda_report.restype = ctypes.c_char_p
     LIBRARY.nullcuda_reset()
     do()
     torch.cuda.synchronize()

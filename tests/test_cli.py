@@ -124,7 +124,7 @@ def test_data_show_names_source_licence_and_what_is_left_out(bench):
     assert re.search(r"^agreement +The release agreement", out, re.MULTILINE)
     assert re.search(r"^redistributable +False$", out, re.MULTILINE)
     uncertain = out.split("uncertain")[1].split("citation")[0].strip().splitlines()
-    assert len(uncertain) == 2, "a line each"
+    assert len(uncertain) == 3, "a line each"
     assert "label_from:" in out
 
 

@@ -411,7 +411,7 @@ def test_every_kind_that_is_not_read_is_named():
     (mine / "0.png.json").write_text(json.dumps({"objects": [], "size": {}, "tags": []}))
     (mine / "cvat.xml").write_text("<?xml version='1.0'?><annotations><version>1.1</version></annotations>")
     (mine / "0.txt").write_text("0 0.1 0.1 0.2 0.1 0.2 0.2\n")
-    told = refused("no masks and no two classes")
+    told = refused("no reading fits")
     kinds = ["9 files (clip0.mp4, clip1.mp4, clip2.mp4 and 6 more) are videos", "masks.npy) are arrays"]
     kinds += [
         "all.mat) are MATLAB",

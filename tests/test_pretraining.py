@@ -310,10 +310,10 @@ def test_what_related_data_sets_test_on_is_not_seen_either(registry, tmp_path):
         "a": registry["tiny"].model_copy(update={"name": "a"}),
         "a-lesion": registry["tiny-lesion"].model_copy(update={"name": "a-lesion"}),
     }
-    spec = build_spec(TINY | {"datasets": ["a"]}, "test")
+    spec = build_spec(TINY | {"datasets": ["a"], "split_seed": 1}, "test")
     seen = set(load_images(spec, whole, tmp_path).pixel_hashes)
     lesions = open_dataset(whole["a-lesion"], tmp_path)
-    test = lesions.subset(split_dataset(lesions, SplitSpec(), 0, task="segmentation").test)
+    test = lesions.subset(split_dataset(lesions, SplitSpec(seed=1), 0, task="segmentation").test)
     assert len(seen) > 10
     assert not seen & {sample.pixel_hash for sample in test.samples}
     alone = set(load_images(spec, {"a": whole["a"]}, tmp_path).pixel_hashes)

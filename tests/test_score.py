@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from invented import invent_store
 from usfm_bench.cli import app as cli
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics import DEFINITIONS, dice, hd95
+from usfm_bench.metrics import DEFINITIONS, dice, find_definitions, hd95
 from usfm_bench.reporting import build_report
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.store import Store
@@ -170,7 +170,7 @@ def test_an_emulated_accuracy_is_the_balanced_one(rows, runs):
 def test_a_classification_metric_is_the_mean_over_seeds_of_the_kept_probabilities(rows, runs, ident, measure):
     [row] = rows(runs / "demo" / "tiny", ident)
     assert row["mean"] == by_seed(runs, measure)
-    assert (row["definition"], row["label"], row["n_cases"]) == (f"{ident}@1", None, 36)
+    assert (row["definition"], row["label"], row["n_cases"]) == (find_definitions([ident])[0].id, None, 36)
     assert row["ci_low"] < row["mean"] < row["ci_high"]
 
 
@@ -348,7 +348,7 @@ def with_value(column, case, value):
         ("tiny-lesion", "pred_px", 7),
         ("tiny-lesion", "missed", True),
         ("tiny", "p_benign", 0.5),
-        ("tiny", "predicted", 2),
+        ("tiny", "predicted", 9),
     ],
 )
 def test_a_stored_value_that_the_predictions_do_not_give_is_told(score, make_store, dataset, column, value):

@@ -311,8 +311,8 @@ def test_prevalences_have_one_number_of_images_and_one_test_set(thyroid):
     [
         ("thyroid@10", r"Unknown part '10' of dataset 'thyroid'. Such names are thyroid@10% or thyroid@yes=10%"),
         ("thyroid@maybe=10%", "Unknown part 'maybe=10%'"),
-        ("thyroid@yes=60%", "less than or equal to 0.5"),
-        ("thyroid@0%", "greater than 0"),
+        ("thyroid@yes=60%", "at most 0.5"),
+        ("thyroid@0%", "above 0"),
         ("tyroid@10%", "Did you mean 'thyroid'"),
         ("thyroid@", "Unknown part ''"),
     ],

@@ -25,7 +25,21 @@ def resample(pixels: NDArray[Any], shape: tuple[int, ...], enlarge: int) -> NDAr
     small = min(width, pixels.shape[1]), min(height, pixels.shape[0])
     if small != pixels.shape[1::-1]:
         pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
-    return pixels if small == (width, height) else cv2.resize(pixels, (width, height), interpolation=enlarge)
+    if small == (width, height):
+        return pixels
+    if enlarge == cv2.INTER_AREA:  # OpenCV's own is a pixel off where a border of both grids falls together
+        return _grown(_grown(pixels, height, 0), width, 1)
+    return cv2.resize(pixels, (width, height), interpolation=enlarge)
+
+
+def _grown(pixels: NDArray[Any], length: int, axis: int) -> NDArray[Any]:
+    """Exact means over new pixels along an axis that grows: each lies in one old pixel, or across two."""
+    old = pixels.shape[axis]
+    start = np.arange(length) * old  # in units of 1 / length of an old pixel
+    first, last = start // length, (start + old - 1) // length
+    share = (np.minimum((first + 1) * length - start, old) / old).astype(np.float32)
+    share = share[:, None] if axis == 0 else share
+    return np.asarray(pixels.take(first, axis) * share + pixels.take(last, axis) * (1 - share))
 
 
 def resize_image(image: Image, size: int) -> Image:

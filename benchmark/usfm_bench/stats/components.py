@@ -154,12 +154,6 @@ def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np
     return _totals(scores, index), index, int(index.max()) + 1
 
 
-def numbered(labels: Labels) -> NDArray[np.int64]:
-    """(N,) labels -> numbers 0, 1, 2 ... in the order in which they first come: whatever groups are called."""
-    _, first, index = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[index], dtype=np.int64)
-
-
 def _group_totals(scores: Floats, groups: Labels | None) -> Floats:
     """(S, C) -> (S, G) sums over the cases of each group."""
     if groups is None:
