@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.models import build_model
 from usfm_bench.models.memory import free_device, out_of_memory
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.suites.recipes import load_profile
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
@@ -33,6 +35,8 @@ from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 from usfm_bench.training.seeding import Stream, torch_seeded
 
+THREE_CLASSES: Any = SimpleNamespace(classes=("a", "b", "c"), class_counts=np.ones(3, np.int64))
+"""Stands for training cases."""
 NETWORKS = {
     "SegViT, ViT-B 512": ("segmentation", "usfm-scratch", {}),
     "UPerNet, ViT-B 512": ("segmentation", "usfm-scratch", {"decoder": "upernet"}),
@@ -70,17 +74,17 @@ class Training:
 
     def __init__(self, size: Size, name: str, device: str, seed: int = 0, **changes: Any) -> None:
         task, model, own = size.networks[name]
-        values = load_profile("paper").recipe(task).model_dump() | {"precision": "bf16"}  # type: ignore[arg-type]
+        values = load_profile("paper").recipe(task).model_dump() | {"precision": "bf16"}
         self.spec = TrainingSpec.model_validate(values | own | size.changes | changes)
         self.fabric, self.seed = build_fabric(self.spec, device), seed
         with torch_seeded(seed, Stream.INITIALISATION):
-            model_ = build_model(model, task, n_classes=3, training=self.spec)  # type: ignore[arg-type]
+            model_ = build_model(model, TASKS[task], THREE_CLASSES, self.spec)
         self.model = model_.to(memory_format=torch.channels_last)
         self.normalise = self.fabric.to_device(Normalise(self.model.mean, self.model.std))
         self.net, self.optimizer = self.fabric.setup(self.model, build_optimizer(self.model, self.spec))
         self.net.mark_forward_method("loss")
         self.data = random_data(task, 2 * self.spec.batch_size, self.spec.image_size)
-        self.augment = build_augmentation(self.spec.augment, with_masks=task == "segmentation")
+        self.augment = build_augmentation(self.spec.augment, TASKS[task].augmented)
         self.seen: Dtypes = {}
 
     def steps(self, count: int) -> Tensor:
@@ -91,7 +95,7 @@ class Training:
             for step in range(count):
                 rows = np.arange(batch) + step % 2 * batch
                 [(images, targets)] = self.data.batches(batch, self.fabric.device, rows)
-                images, targets = _augmented(self.augment, images, targets)
+                images, targets = _augmented(self.augment, self.data.task, images, targets)
                 images = self.normalise(images)
                 losses.append(_step(self.net, self.optimizer, self.fabric, self.spec, images, targets))
         return torch.stack(losses)
@@ -120,7 +124,8 @@ def random_data(task: str, n: int, size: int) -> NetworkData:
     for row in range(n):
         masks[row, :, size // 4 + row % 4 : size // 2, size // 3 : size // 2 + row % 5] = 1
     images += 100 * masks
-    return NetworkData(images, torch.arange(n) % 3 if task == "classification" else masks)
+    targets = masks if TASKS[task].needs == "mask" else torch.arange(n) % 3
+    return NetworkData(images, targets, TASKS[task])
 
 
 def timed(training: Training, count: int) -> float:

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.models import build_model
 from usfm_bench.models.memory import free_device, out_of_memory
+from usfm_bench.specs.task import TASKS
 from usfm_bench.suites.recipes import load_profile
 from usfm_bench.training.device import build_fabric, describe_device
 from usfm_bench.training.dtypes import watch_dtypes
@@ -23,6 +25,7 @@ from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 
 BATCH = 2
+TWO_CLASSES = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64))
 LIBRARY = ctypes.CDLL(None)
 
 
@@ -49,11 +52,11 @@ def main():
     if decoder != "-":
         spec = spec.model_copy(update={"decoder": decoder})
     fabric = build_fabric(spec, "cuda")
-    model = build_model(name, task, n_classes=2, training=spec).to(memory_format=torch.channels_last)
+    model = build_model(name, TASKS[task], TWO_CLASSES, spec).to(memory_format=torch.channels_last)
     normalise = fabric.to_device(Normalise(model.mean, model.std))
     images = torch.zeros(BATCH, 1, size, size, dtype=torch.uint8)
     targets = torch.tensor([0, 1]) if task == "classification" else torch.ones_like(images)
-    data = NetworkData(images, targets)
+    data = NetworkData(images, targets, TASKS[task])
     net, optimizer = fabric.setup(model, build_optimizer(model, spec))
     net.mark_forward_method("loss")
     batch = next(data.batches(BATCH, fabric.device, np.arange(BATCH)))

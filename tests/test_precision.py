@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.models import build_model
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training import finetune as finetuning
 from usfm_bench.training.device import build_fabric, describe_device, device_fabric
@@ -44,14 +46,15 @@ def toy(task):
     """Four images and their targets."""
     images = torch.randint(0, 256, (4, 1, SIZE, SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     if task == "classification":
-        return NetworkData(images, torch.tensor([0, 1, 0, 1]))
-    return NetworkData(images, (images > 128).to(torch.uint8))
+        return NetworkData(images, torch.tensor([0, 1, 0, 1]), TASKS[task])
+    return NetworkData(images, (images > 128).to(torch.uint8), TASKS[task])
 
 
 def network(kind, **settings):
     task, name, own = NETWORKS[kind]
     spec = recipe(**own | settings)
-    model = build_model(name, task, n_classes=2, training=spec)
+    train = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64))
+    model = build_model(name, TASKS[task], train, spec)
     return model, spec, toy(task)
 
 

@@ -26,7 +26,7 @@ from usfm_bench.pretraining.card import card_path, read_card, seen_in_pretrainin
 from usfm_bench.pretraining.data import load_images
 from usfm_bench.pretraining.loop import Options, learning_rate, pretrain
 from usfm_bench.pretraining.model import MaskedAutoencoder
-from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.dataset import OwnSplit, load_registry
 from usfm_bench.specs.model import resolve
 from usfm_bench.specs.pretraining import build_spec, load_recipe
 from usfm_bench.specs.split import SplitSpec
@@ -306,18 +306,19 @@ def test_only_training_images_are_seen_unless_all_are_asked_for(train, registry,
 
 
 def test_what_related_data_sets_test_on_is_not_seen_either(registry, tmp_path):
-    whole = load_registry() | {
-        "a": registry["tiny"].model_copy(update={"name": "a"}),
-        "a-lesion": registry["tiny-lesion"].model_copy(update={"name": "a-lesion"}),
-    }
-    spec = build_spec(TINY | {"datasets": ["a"], "split_seed": 1}, "test")
-    seen = set(load_images(spec, whole, tmp_path).pixel_hashes)
-    lesions = open_dataset(whole["a-lesion"], tmp_path)
-    test = lesions.subset(split_dataset(lesions, SplitSpec(seed=1), 0, task="segmentation").test)
-    assert len(seen) > 10
-    assert not seen & {sample.pixel_hash for sample in test.samples}
-    alone = set(load_images(spec, {"a": whole["a"]}, tmp_path).pixel_hashes)
-    assert alone & {sample.pixel_hash for sample in test.samples}, "else nothing was tested here"
+    a = registry["tiny"].model_copy(update={"name": "a"})
+    listed = OwnSplit(kind="file", file="a.csv")
+    lesion = registry["tiny-lesion"].model_copy(update={"name": "a-lesion", "split": listed})
+    spec = build_spec(TINY | {"datasets": ["a"]}, "test")
+    alone = load_images(spec, {"a": a}, tmp_path)
+    # Drawn sides of both lie within one another; a list can have any case on its test side.
+    lesions = open_dataset(registry["tiny-lesion"], tmp_path)
+    tested = [s for s in lesions.samples if s.pixel_hash in set(alone.pixel_hashes)][:3]
+    sides = {s.case.case_id: "test" if s in tested else "train" for s in lesions.samples}
+    (tmp_path / "a.csv").write_text("case_id,split\n" + "".join(f"{i},{side}\n" for i, side in sides.items()))
+    seen = load_images(spec, load_registry() | {"a": a, "a-lesion": lesion}, tmp_path)
+    assert len(tested) == 3
+    assert set(alone.pixel_hashes) - set(seen.pixel_hashes) == {s.pixel_hash for s in tested}
 
 
 def test_without_a_card_the_registry_says_what_was_seen(tmp_path, registry):

@@ -187,8 +187,12 @@ def areas_below(levels: NDArray[Any], mask: Mask) -> NDArray[Any]:
     Of up to 16 levels in all, an area is 3 x 3 pixels of one level. Of more, as JPEG and smoothing make them, it is
     9 x 9 pixels, which is more than a block of JPEG, of nearly one level that is not nearly black.
     """
-    few = len(np.unique(levels)) <= _FEW
     unit = 1 if levels.dtype == np.uint8 else 256
+    found = np.unique(levels)
+    # Lossy formats scatter levels around black and around white; labels beside a border in white do not.
+    white, noise = 255 * unit, _NOISE * unit
+    scattered = ((found > 0) & (found <= noise)).any() and ((found < white) & (found >= white - noise)).any()
+    few = len(found) <= _FEW and not scattered
     side, tolerance, black = (3, 0, 0) if few else (9, 4 * unit, _NOISE * unit)
     window = np.ones((side, side), np.uint8)
     spread = cv2.subtract(cv2.dilate(levels, window), cv2.erode(levels, window))
