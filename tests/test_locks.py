@@ -67,7 +67,7 @@ def other_process(tmp_path: Path):
         process.communicate()
 
 
-def test_a_lock_is_another_processs_until_that_dies(tmp_path, other_process):
+def test_a_lock_belongs_to_another_process_until_that_dies(tmp_path, other_process):
     path = tmp_path / "deep" / ".seed-0.lock"
     holder = other_process(path)
     with pytest.raises(LockHeldError), locked(path):

@@ -29,7 +29,7 @@ def resample(pixels: NDArray[Any], shape: tuple[int, ...], enlarge: int) -> NDAr
         return pixels
     if enlarge == cv2.INTER_AREA:  # OpenCV's own is a pixel off where a border of both grids falls together
         return _grown(_grown(pixels, height, 0), width, 1)
-    return cv2.resize(pixels, (width, height), interpolation=enlarge)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=enlarge))
 
 
 def _grown(pixels: NDArray[Any], length: int, axis: int) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import torch
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 # Libraries of CUDA allocate by themselves, and torch turns their status codes into plain RuntimeErrors. A handle that
 # cannot be created is one that found no memory.
@@ -44,6 +44,6 @@ def free_device() -> None:
 
     Call it outside of `except`: the frames of an error that is being handled still hold their tensors.
     """
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()

@@ -149,7 +149,7 @@ def case_row(results: ModelResults, definition: Definition, missed: Missed = "di
     )
 
 
-def _failures(results: ModelResults) -> dict[str, int | None]:
+def _failures(results: ModelResults) -> dict[str, Any]:
     """Missed lesions and false alarms over all seeds, of tasks that have such; None where no image could have any."""
     cases = results.cases
     if "missed" not in cases:

@@ -160,7 +160,7 @@ class Task(ABC):
         """What the validation cases choose for a positive class; None where nothing is chosen."""
         return None
 
-    def counted(self, cases: Columns, definition: Definition) -> NDArray[np.bool_]:
+    def counted(self, cases: Columns | pd.DataFrame, definition: Definition) -> NDArray[np.bool_]:
         """(N,) the cases that a mean of this metric runs over, where it is defined for them."""
         return np.ones(len(cases["case_id"]), bool)
 

@@ -166,7 +166,7 @@ class Segmentation(Task):
             "n_undefined": {name: n for name, n in undefined.items() if n},
         }
 
-    def counted(self, cases: Columns, definition: Definition) -> NDArray[np.bool_]:
+    def counted(self, cases: Columns | pd.DataFrame, definition: Definition) -> NDArray[np.bool_]:
         """Images with a lesion, or all where the definition says so."""
         return np.asarray(cases["lesion"], bool) | (definition.over == "all")
 

@@ -16,7 +16,7 @@ def describe_cuda(device: torch.device) -> dict[str, Any]:
     properties = torch.cuda.get_device_properties(device)
     return {
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": driver_version(),
         "gpus": torch.cuda.device_count(),
         "capability": f"{properties.major}.{properties.minor}",
@@ -28,10 +28,10 @@ def describe_cuda(device: torch.device) -> dict[str, Any]:
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
         },
         "attention": {
-            "cudnn": torch.backends.cuda.cudnn_sdp_enabled(),
-            "flash": torch.backends.cuda.flash_sdp_enabled(),
-            "memory_efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),
-            "math": torch.backends.cuda.math_sdp_enabled(),
+            "cudnn": torch.backends.cuda.cudnn_sdp_enabled(),  # type: ignore[no-untyped-call]
+            "flash": torch.backends.cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
+            "memory_efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),  # type: ignore[no-untyped-call]
+            "math": torch.backends.cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
         },
     }
 

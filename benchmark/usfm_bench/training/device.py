@@ -93,7 +93,7 @@ def set_up_process(wanted: str, threads: int | None, device: str, *, cudnn_atten
         torch.backends.cuda.enable_cudnn_sdp(cudnn_attention)
 
 
-class _KeepInputs(MixedPrecision):
+class _KeepInputs(MixedPrecision):  # type: ignore[misc]
     """Autocast alone. Fabric's own plugin also rounds inputs to bf16 before the network normalises them."""
 
     def convert_input(self, data: Any) -> Any:

@@ -48,7 +48,7 @@ def torch_seeded(seed: int, stream: Stream, *step: int, active: bool = True) -> 
         return
     state = int(np.random.SeedSequence([seed, stream, *(step or (0,))]).generate_state(1, np.uint64)[0])
     # Asking a GPU for its state would start CUDA, and take memory there, also for a trial on the CPU.
-    gpus = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
+    gpus = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=range(gpus)):
         torch.manual_seed(state)
         yield

@@ -92,7 +92,7 @@ class DicomReader(MasksReader):
         if pixels.dtype == np.uint16:
             if header.bits == 16:
                 self.measure(pixels)
-            pixels = full_range(path, pixels, min(header.bits, self._bits or 16))
+            pixels = full_range(path, pixels.astype(np.uint16), min(header.bits, self._bits or 16))
         grey = to_grey(pixels)
         return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
 

@@ -87,7 +87,7 @@ def read_columns(
         raise DataError(link_fault(path, root.resolve()) or f"{path}: does not exist.")
     table = read_table(path, columns, separator=separator, header=header, unnamed=unnamed, uneven=uneven)
     if missing := [name for name in columns if name not in table]:
-        hints = "".join(did_you_mean(name, table.columns) for name in missing) or other_separator(table.columns)
+        hints = "".join(did_you_mean(name, table.columns) for name in missing) or other_separator(list(table.columns))
         raise DataError(f"{path}: column '{', '.join(missing)}' missing; found {list(table.columns)}.{hints}")
     return table[columns]
 
