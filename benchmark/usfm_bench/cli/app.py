@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -44,6 +45,7 @@ def _version(
 def main() -> None:
     """Run the command line. A fault that the user can mend is one message on stderr and exit code 2."""
     plain_streams()
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is said in our words
     try:
         app()
     except BenchError as error:
