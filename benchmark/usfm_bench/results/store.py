@@ -118,6 +118,8 @@ class Store:
         write_atomic(folder / "cases.parquet", lambda stream: cases.to_parquet(stream, index=False))
         save_predictions(folder / "predictions.npz", predictions)
         write_text(folder / "history.csv", _csv(history))
+        if record.weights is None:  # those that lie here are of an attempt that was cut short
+            (folder / "weights.safetensors").unlink(missing_ok=True)
         write_text(folder / "record.json", record.model_dump_json(indent=1))
         self.tidy(record.spec)
         return record
