@@ -41,7 +41,7 @@ def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, 
         BenchError: the model does not fit the task or the input size.
     """
     entry = resolve(name)
-    network = _network(ModelBody(entry, recipe, allow_hash=allow_hash), task, train)
+    network = build_network(ModelBody(entry, recipe, allow_hash=allow_hash), task, train)
     if entry.weights == "file":
         network.weight_hash = file_sha256(weight_file(entry))
         network.registered_hash = None if has_registered_hash(entry) else entry.sha256
@@ -65,10 +65,15 @@ def empty_model(
     entry = resolve(name)
     if entry.weights == "hub":
         entry = replace(entry, weights="scratch")
-    return _network(ModelBody(entry, recipe, encoder=encoder), task, train)
+    return build_network(ModelBody(entry, recipe, encoder=encoder), task, train)
 
 
-def _network(body: ModelBody, task: Task, train: Dataset) -> Network:
+def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
+    """What a task builds on a model.
+
+    Raises:
+        BenchError: the model does not fit the task or the input size.
+    """
     entry, recipe = body.entry, body.recipe
     name = entry.name
     if task.name not in entry.tasks:

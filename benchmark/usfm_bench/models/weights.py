@@ -114,7 +114,7 @@ def empty_encoder(shape: dict[str, Any], image_size: int) -> Beit:
     return model
 
 
-def shape_in_file(entry: ModelEntry, reading: Reading) -> dict[str, Any]:
+def shape_in_file(entry: ModelEntry, reading: Reading = "published") -> dict[str, Any]:
     """The `Encoder.shape` of an entry's weight file, whose numbers are not looked at.
 
     Raises:

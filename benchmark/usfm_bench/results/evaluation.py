@@ -114,11 +114,7 @@ class Evaluation(Settings):
             update={
                 "spec": spec.model_copy(update=changed),
                 **{name: getattr(self, name) for name in (*same, "seen_in_pretraining")},
-                **(
-                    {}
-                    if self.own_test
-                    else {"split_hash": self.data_hash, "n_leaked": leaked}
-                ),
+                **({} if self.own_test else {"split_hash": self.data_hash, "n_leaked": leaked}),
             }
         )
 
