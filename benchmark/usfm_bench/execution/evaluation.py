@@ -133,7 +133,7 @@ class Evaluator:
             BenchError: the cases were seen in training.
         """
         weights, seen, spec = kept_weights(job.folder, job.record), cases.seen, job.record.spec
-        if seen is not None and seen.any and not self._allow_seen:
+        if seen is not None and seen.counts and not self._allow_seen:
             raise BenchError(
                 f"'{job.name}' is not new to this model: {seen}. A score on cases that were trained on says nothing of "
                 "others. --allow-seen goes on, and marks the results."
@@ -177,9 +177,9 @@ def seen_lines(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     """What readers of the table must know of its cases, each line once."""
     for name in dict.fromkeys(evaluation.name for evaluation in evaluations):
         own = [evaluation for evaluation in evaluations if evaluation.name == name]
-        if seen := [e.seen for e in own if e.seen is not None and e.seen.any]:
-            worst = max(seen, key=lambda each: each.most)
-            yield f"{name}: SEEN IN TRAINING (--allow-seen): {worst}."
+        if seen := [e.seen for e in own if e.seen is not None and (e.seen.counts or e.seen.most)]:
+            worst = max(seen, key=lambda each: (each.counts, each.most))
+            yield f"{name}: {'SEEN IN TRAINING (--allow-seen): ' if worst.counts else ''}{worst}."
         if any(evaluation.seen is None for evaluation in own):
             yield f"{name}: whether the models were trained on these cases is not known; their data are not here."
         if left_out := own[0].left_out:

@@ -31,9 +31,16 @@ class Sources:
     """
 
     def __init__(self, registry: Mapping[str, DatasetSpec], data_root: Path, say: Callable[[str], None]) -> None:
-        self._registry, self._data_root, self.say = dict(registry), data_root, say
+        self._registry, self._data_root, self._say = dict(registry), data_root, say
+        self._said: set[str] = set()
         self._opened: dict[str, Dataset | BenchError] = {}
         self._compared: dict[tuple[int, int], Comparison] = {}
+
+    def say_once(self, text: str) -> None:
+        """Tell the user, unless they were told before."""
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
     def open(self, spec: DatasetSpec) -> Dataset:
         """A data set, decoded once.
@@ -121,20 +128,21 @@ class Cases:
     def seen(self) -> Seen | None:
         """Which of the scored cases the trial was trained on; None where that cannot be found out."""
         if self._job.dataset is None:
-            return Seen(same_dataset=False, pixels=0, groups=0, near_duplicates=0)
+            return Seen(n=len(self.scored), same_dataset=False, pixels=0, groups=0, near_duplicates=0)
         record = self._job.record
         same = _base(record.spec.dataset.name) == self._job.dataset.name
         try:
             sides = self._sources.trained_on(record)
         except BenchError as error:
             if same:
-                return Seen(same_dataset=True, pixels=0, groups=0, near_duplicates=0)
+                return Seen(n=len(self.whole), same_dataset=True, pixels=0, groups=0, near_duplicates=0)
             first = str(error).splitlines()[0]
-            self._sources.say(f"{self._job.label}: whether it was trained on these cases is not known. {first}")
+            what = f"whether models of '{record.spec.dataset.name}' were trained on '{self._job.name}' is not known"
+            self._sources.say_once(f"{what}: {first}")
             return None
         met = [*sides.split.train, *sides.split.val]
         overlap = self._sources.comparison(sides.whole, self.whole).overlap(met)
-        return Seen(same_dataset=same, **overlap._asdict())
+        return Seen(n=len(self.whole), same_dataset=same, **overlap._asdict())
 
     def _no_class(self) -> str:
         known, there = self._job.record.classes, self.whole.classes

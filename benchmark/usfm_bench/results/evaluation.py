@@ -24,9 +24,14 @@ EVALUATIONS = "evaluations"
 SCHEMA_VERSION = 1
 
 
+_MANY = 0.1  # pictures of one layout are near-duplicates by chance now and then; simulated ones in up to 3 of 100
+
+
 class Seen(Settings):
     """How many cases were known to a trial before they were evaluated; all 0 for other cases."""
 
+    n: int
+    """Cases."""
     same_dataset: bool
     """Whether they are a data set of the name that the trial was trained on."""
     pixels: int
@@ -42,15 +47,15 @@ class Seen(Settings):
         return max(self.pixels, self.groups, self.near_duplicates)
 
     @property
-    def any(self) -> bool:
-        """Whether there is such a case."""
-        return self.same_dataset or self.most > 0
+    def counts(self) -> bool:
+        """Whether a score on them is no score on new cases: one is known, or a tenth looks like known ones."""
+        return self.same_dataset or max(self.pixels, self.groups) > 0 or self.near_duplicates > _MANY * self.n
 
     def __str__(self) -> str:
         same = "it is the data set that the model was trained on; " if self.same_dataset else ""
         return (
-            f"{same}of its cases, {self.pixels} have the pixels of a training or validation case, {self.groups} are in "
-            f"a group with one, and {self.near_duplicates} are near-duplicates of one"
+            f"{same}of {self.n} cases, {self.pixels} have the pixels of a training or validation case, {self.groups} "
+            f"are in a group with one, and {self.near_duplicates} are near-duplicates of one"
         )
 
 
@@ -108,7 +113,7 @@ class Evaluation(Settings):
         if not self.own_test:
             seed = spec.seed * spec.split.folds + spec.fold
             changed |= {"seed": seed, "fold": 0, "split": SplitSpec(kind="holdout", seed=spec.split.seed)}
-        leaked = self.seen.most if self.seen else 0
+        leaked = self.seen.most if self.seen and self.seen.counts else 0
         same = "data_hash", "n_test", "n_test_groups", "grouped_by", "groups", "notes", "definitions", "scores"
         return record.model_copy(
             update={
