@@ -151,7 +151,7 @@ def test_a_dry_run_says_the_disk_that_kept_weights_take(monkeypatch, capsys, tmp
 
 def test_weights_change_neither_the_hash_nor_the_identity(trained_runs):
     for _, record in find_trials(trained_runs):
-        assert "weights" not in json.dumps(record.spec.identity)
+        assert '"weights"' not in json.dumps(record.spec.identity)
         assert record.spec.hash == record.spec_hash
 
 
@@ -270,10 +270,13 @@ def test_other_cases_are_all_scored_and_the_record_says_of_what(folders, evaluat
     assert "SEEN" not in out + err
 
 
-def test_a_table_of_evaluations_can_be_read_by_programs(evaluate):
-    code, out, _ = evaluate("--on", "other", "--format", "json", more=OTHER)
-    assert code == 0
-    assert {row["dataset"] for row in json.loads(out)["rows"]} == {"other"}
+def test_a_data_set_of_both_tasks_is_scored_by_the_trials_of_both(evaluate):
+    both = "both: {extends: phantom, options: {n: 24, size: 64, seed: 5}}\n"
+    code, out, err = evaluate("--on", "both", "--format", "json", more=both)
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert {row["dataset"] for row in rows} == {"both"}
+    assert {row["model"] for row in rows} == {f"{MODEL} (trained on {name})" for name in ("tiny", "tiny-lesion")}
 
 
 def test_classes_are_mapped_by_name_and_the_others_left_out(folders, evaluate, tmp_path, tiny_registry):
@@ -305,7 +308,6 @@ def test_a_data_set_without_a_class_that_the_model_knows_is_refused(evaluate, tm
         (["--on", "othr"], "Unknown dataset 'othr'. Did you mean 'other'?"),
         (["--models", "timm:test_resnt@scratch"], f"Did you mean '{MODEL}'?"),
         (["--on", "tiny@10%"], "'tiny@10%' is a part of a training side"),
-        (["--on", "phantom-unlabelled"], "these trials are of classification and segmentation"),
         (["--on", "other-lesion", "--models", MODEL, "--profile", "none"], "no finished trial of profile 'none'"),
     ],
 )

@@ -68,6 +68,7 @@ def write_dicom(path: Path, pixels: np.ndarray, box: tuple[int, int, int, int] |
     tags = pydicom.Dataset()
     tags.file_meta = pydicom.dataset.FileMetaDataset()
     tags.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    tags.file_meta.MediaStorageSOPClassUID = tags.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     tags.PatientName, tags.PatientID = SECRET, SECRET
     tags.Rows, tags.Columns, tags.NumberOfFrames = *pixels.shape[1:], len(pixels)
     tags.BitsAllocated, tags.BitsStored, tags.HighBit, tags.PixelRepresentation = 8, 8, 7, 0

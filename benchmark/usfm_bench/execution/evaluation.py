@@ -132,7 +132,8 @@ class Evaluator:
         Raises:
             BenchError: the cases were seen in training.
         """
-        weights, seen, spec = kept_weights(job.folder, job.record), cases.seen, job.record.spec
+        weights, spec = kept_weights(job.folder, job.record), job.record.spec
+        scored, seen = cases.scored, cases.seen
         if seen is not None and seen.counts and not self._allow_seen:
             raise BenchError(
                 f"'{job.name}' is not new to this model: {seen}. A score on cases that were trained on says nothing of "
@@ -146,12 +147,12 @@ class Evaluator:
             spec_hash=job.record.spec_hash,
             weights=weights.sha256,
             dataset=spec.model_copy(update={"dataset": cases.whole.spec}).without_place().dataset,
-            data_hash=cases.scored.content_hash,
+            data_hash=scored.content_hash,
             own_test=job.dataset is None,
             seen=seen,
-            seen_in_pretraining=seen_in_pretraining(entry, card, cases.whole, cases.scored),
-            n_test=len(cases.scored),
-            n_test_groups=len(set(cases.scored.groups)),
+            seen_in_pretraining=seen_in_pretraining(entry, card, cases.whole, scored),
+            n_test=len(scored),
+            n_test_groups=len(set(scored.groups)),
             left_out=cases.left_out,
             grouped_by=cases.whole.grouped_by,
             groups=cases.whole.groups_in_words,

@@ -104,6 +104,7 @@ class Evaluation(Settings):
     def as_trial(self, record: Record) -> Record:
         """The trial's record as if it had been tested on these cases, for tables.
 
+        What it was trained on stands behind the model's name: other trials of that model may be scored on these cases.
         Of other cases every network scores all, so that each fold's network is one more draw of the training: it
         counts as a seed of its own.
         """
@@ -113,6 +114,7 @@ class Evaluation(Settings):
         if not self.own_test:
             seed = spec.seed * spec.split.folds + spec.fold
             changed |= {"seed": seed, "fold": 0, "split": SplitSpec(kind="holdout", seed=spec.split.seed)}
+            changed["model"] = f"{spec.model} (trained on {spec.dataset.name})"
         leaked = self.seen.most if self.seen and self.seen.counts else 0
         same = "data_hash", "n_test", "n_test_groups", "grouped_by", "groups", "notes", "definitions", "scores"
         return record.model_copy(
