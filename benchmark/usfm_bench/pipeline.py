@@ -114,7 +114,7 @@ class Sides:
         return network_data(self.val, TASKS[self.spec.task], self.spec.training.image_size)
 
     @cached_property
-    def hashes(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, Any]:
         """Of the data and of the sides, as the record has them."""
         return {"data_hash": self.whole.content_hash, "split_hash": split_hash(self.whole, self.split)}
 

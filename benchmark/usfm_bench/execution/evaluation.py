@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from usfm_bench.core.environment import describe_environment, now
@@ -85,8 +86,8 @@ class Evaluator:
         ended = Evaluated()
         for job in jobs:
             try:
-                waiting = f"{job.label}: another process has the trial in hand; waiting for it ..."
-                with locked(lock_path(job.folder), wait=True, before_waiting=lambda text=waiting: self._say(text)):
+                waiting = partial(self._say, f"{job.label}: another process has the trial in hand; waiting for it ...")
+                with locked(lock_path(job.folder), wait=True, before_waiting=waiting):
                     evaluation, kept = self._evaluate(job)
             except BenchError as error:
                 ended.failed.append((job, str(error)))

@@ -34,7 +34,8 @@ class Item(NamedTuple):
 
     file: NewFile
     frames: Frames
-    index: int
+    number: int
+    """Of the picture in the file, from 0."""
     image: Image
 
 
@@ -109,7 +110,7 @@ def predict_files(
     while items := list(islice(pictures, trained.record.spec.training.batch_size)):
         for item, said in zip(items, _answers(trained, items), strict=True):
             writer.take(item, said)
-            if item.index + 1 == item.frames.n:
+            if item.number + 1 == item.frames.n:
                 end(item.file)
     writer.finish()
     return [ended[file] for file in files]
@@ -137,7 +138,7 @@ def _answers(trained: Trained, items: Sequence[Item]) -> Sequence[Answer]:
     label = record.classes[0] if record.classes else None
     samples = tuple(
         Sample(
-            Case(f"{item.file.name}#{item.index}", label),
+            Case(f"{item.file.name}#{item.number}", label),
             item.image,
             np.zeros(item.image.shape, bool),
             item.frames.spacing,
@@ -160,15 +161,15 @@ class _Writer:
     def take(self, item: Item, said: Answer) -> None:
         """Write one answer, or keep it for later."""
         if isinstance(said, Mapping):
-            self._rows.append({"file": item.file.name, "frame": item.index, **said})
+            self._rows.append({"file": item.file.name, "frame": item.number, **said})
             return
         mask = item.frames.whole(said)
         if item.frames.nifti is None:
-            number = f"-{item.index:04d}" if item.frames.n > 1 else ""
+            number = f"-{item.number:04d}" if item.frames.n > 1 else ""
             _write_png(self._out / f"{item.file.stem}{number}.png", mask)
             return
-        self._slices = [mask] if item.index == 0 else [*self._slices, mask]
-        if item.index + 1 == item.frames.n:
+        self._slices = [mask] if item.number == 0 else [*self._slices, mask]
+        if item.number + 1 == item.frames.n:
             path = self._out / f"{item.file.stem}{ending(item.file.path.name)}"
             _write_nifti(path, item.frames.nifti(self._slices))
 

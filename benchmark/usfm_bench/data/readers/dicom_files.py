@@ -189,7 +189,7 @@ def grey_frame(path: Path, header: Header, pixels: Pixels, bits: int | None = No
         DataError: a level is higher than so many bits hold.
     """
     if pixels.dtype == np.uint16:
-        pixels = full_range(path, pixels, min(header.bits, bits or 16))
+        pixels = full_range(path, pixels.astype(np.uint16, copy=False), min(header.bits, bits or 16))
     grey = to_grey(pixels)
     return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
 
