@@ -97,3 +97,22 @@ def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_store(tmp_path: Path, tiny_registry: Path) -> Callable[..., Store]:
     """Builds a store of finished trials whose predictions are invented."""
     return partial(invent_store, tmp_path, tiny_registry)
+
+
+@pytest.fixture(scope="session")
+def trained_runs(tmp_path_factory: pytest.TempPathFactory, tiny_registry: Path) -> Path:
+    """Runs folder of really trained trials with kept weights, one a task. Copy it before anything is written."""
+    from usfm_bench.execution.run import run_trials
+    from usfm_bench.specs.dataset import load_registry
+    from usfm_bench.suites.plan import load_suite, plan_suite
+
+    folder = tmp_path_factory.mktemp("trained")
+    profile = folder / "short.yaml"
+    short = "epochs: 2, warmup_epochs: 0"
+    profile.write_text(f"extends: smoke\nsegmentation: {{{short}}}\nclassification: {{{short}}}\n")
+    what = {"datasets": ["tiny-lesion", "tiny"], "models": ["timm:test_resnet@scratch"], "seeds": [0]}
+    trials = plan_suite(load_suite("demo"), load_registry(tiny_registry), profile=str(profile), **what)
+    runs = {"data_root": folder, "runs": folder / "runs", "device": "cpu", "workers": 1, "fresh": False}
+    told: dict[str, Callable[..., None]] = {name: lambda *_: None for name in ("tell", "say", "keep")}
+    assert run_trials(trials, **runs, **told).exit_code == 0
+    return folder / "runs"

@@ -75,7 +75,7 @@ def test_both_tasks_end_in_complete_trials(run, tmp_path):
     tally = run(datasets=["tiny-lesion", "tiny"], seeds=[0], models=[MICRO, "unet-resnet18-scratch"])
     assert [o.status for o in tally.outcomes] == ["done"] * 3
     folder = tmp_path / "runs/demo/tiny-lesion/unet-resnet18-scratch/smoke/fold-0/seed-0"
-    names = {"record.json", "cases.parquet", "predictions.npz", "history.csv"}
+    names = {"record.json", "cases.parquet", "predictions.npz", "history.csv", "weights.safetensors"}
     assert {p.name for p in folder.iterdir()} == names
     record = json.loads((folder / "record.json").read_text())
     assert record["definitions"]["HD95"] == "hd95.pooled.native.px@1"
@@ -184,7 +184,7 @@ def test_a_worker_that_dies_costs_its_own_trial_only(tmp_path, tiny_registry):
             [child] = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)
 
-    run_in_workers(TrialQueue(trials), 1, (tmp_path, tmp_path / "runs", "cpu"), kill_first)
+    run_in_workers(TrialQueue(trials), 1, (tmp_path, tmp_path / "runs", "cpu", False, True), kill_first)
     assert [o.status for o in outcomes] == ["failed", "done"]
     assert "its process died (exit code -9)" in outcomes[0].message
 

@@ -12,6 +12,8 @@ from usfm_bench.core import files as atomic
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.locks import LockHeldError
+from usfm_bench.results.frames import read_cases
+from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.store import Store, read_record
 
 
@@ -197,3 +199,12 @@ def test_damaged_cases_are_named(make_store):
     (folder / "cases.parquet").write_bytes(b"no parquet")
     with pytest.raises(BenchError, match=r"cases\.parquet: missing or damaged"):
         load_results(store, "demo", "smoke")
+
+
+def test_weights_of_an_attempt_that_was_cut_short_do_not_stay_beside_a_record_without_weights(make_store):
+    store = make_store(models=["usfm-micro-scratch"], seeds=1)
+    [(folder, record)] = store.finished("demo")
+    (folder / "weights.safetensors").write_bytes(b"of another attempt")
+    assert record.weights is None
+    store.save(record, read_cases(folder, record), load_predictions(folder / "predictions.npz"), [])
+    assert not (folder / "weights.safetensors").exists()

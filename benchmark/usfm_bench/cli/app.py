@@ -8,7 +8,7 @@ import warnings
 import typer
 
 from usfm_bench import __version__
-from usfm_bench.cli import baseline, check, claims, data, models, pretrain, report, run, score
+from usfm_bench.cli import baseline, check, claims, data, evaluate, models, predict, pretrain, report, run, score
 from usfm_bench.cli.output import plain_streams, say_error
 from usfm_bench.core.errors import BenchError, capped
 
@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("pretrain", epilog=pretrain.EXAMPLES)(pretrain.pretrain)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("baseline", epilog=baseline.EXAMPLES)(baseline.baseline)

@@ -111,6 +111,37 @@ def _short(message: str) -> str:
     return "\n".join(capped(message.split("\n"), hint="; `usfm-bench data verify NAME --format json` lists all"))
 
 
+class CountProgress:
+    """A bar that counts, with the time left, in a terminal; elsewhere nothing but what is said."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console(),
+            transient=True,
+        )
+        self._bar = self._bars.add_task(name, total=total, state="")
+
+    def __enter__(self) -> CountProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(_text(text))
+
+    def advance(self, state: str, by: int = 1) -> None:
+        """Count on, and show what was done last."""
+        self._bars.update(self._bar, advance=by, state=_text(state))
+
+
 class PretrainProgress:
     """A line with loss, speed and time left in a terminal; a line now and then elsewhere.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, parse_seeds, split_names
-from usfm_bench.core.errors import BenchError
+from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
@@ -63,6 +63,13 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = False,
+    keep_weights: Annotated[
+        bool,
+        typer.Option(
+            help="Keep each trial's trained weights, which `predict` and `evaluate` need. --dry-run says their size.",
+            rich_help_panel=_HOW,
+        ),
+    ] = True,
     no_wait: Annotated[
         bool,
         typer.Option("--no-wait", help="End instead of waiting for what other processes run.", rich_help_panel=_HOW),
@@ -84,9 +91,10 @@ def run(
         seeds=parse_seeds(seeds),
     )
     if dry_run:
-        _show_plan(trials, runs, data_root, fresh=fresh)
+        _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)
         return
-    code = _run(trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash, wait=not no_wait)
+    flags = {"fresh": fresh, "allow_hash": allow_hash, "keep_weights": keep_weights, "wait": not no_wait}
+    code = _run(trials, data_root, runs, device.value, workers, **flags)
     raise typer.Exit(code)
 
 
@@ -99,6 +107,7 @@ def _run(
     *,
     fresh: bool,
     allow_hash: bool,
+    keep_weights: bool,
     wait: bool,
 ) -> int:
     from usfm_bench.cli.progress import RunProgress
@@ -122,6 +131,7 @@ def _run(
                 say=progress.say,
                 keep=progress.keep,
                 allow_hash=allow_hash,
+                keep_weights=keep_weights,
             )
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
@@ -151,10 +161,10 @@ def _print_summary(tally: Tally, first: TrialSpec, runs: Path) -> None:
         typer.echo(f"Tables: usfm-bench report --suite {first.suite} --profile {first.profile}{place}")
 
 
-def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: bool) -> None:
+def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: bool, keep_weights: bool) -> None:
     from usfm_bench.results.store import Store
 
-    store = Store(runs)
+    store, to_do = Store(runs), []
     for spec in trials:
         if fresh:
             state = "to do, anew"
@@ -163,9 +173,26 @@ def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: b
         else:
             state = "done" if store.record(spec) else "to do"
         if state.startswith("to do"):
+            to_do.append(spec)
             state += _missing(spec, data_root)
         typer.echo(printable(f"{spec.label}  [{spec.profile}]  {state}"))
     typer.echo(f"{len(trials)} trials. Whether data or weights have changed is checked by the run itself.", err=True)
+    if keep_weights and to_do:
+        typer.echo(_disk(to_do), err=True)
+
+
+def _disk(trials: list[TrialSpec]) -> str:
+    """What the kept weights of trials take, in words."""
+    try:
+        from usfm_bench.models.size import weight_bytes
+    except ModuleNotFoundError as error:
+        return f"What the kept weights will take is not known without '{error.name}' (usfm-bench[train])."
+    sizes = weight_bytes(trials)
+    unknown = sorted({spec.model for spec, size in zip(trials, sizes, strict=True) if size is None})
+    others = f", without those of {listed(unknown)}, whose size is not known here" if unknown else ""
+    total = sum(size for size in sizes if size is not None) / 1e9
+    amount = f"{total:.1f} GB" if total >= 1 else f"{1000 * total:.0f} MB"
+    return f"Kept weights will take about {amount}{others}; none with --no-keep-weights."
 
 
 def _missing(spec: TrialSpec, data_root: Path) -> str:

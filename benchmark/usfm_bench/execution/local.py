@@ -17,8 +17,9 @@ from usfm_bench.specs.trial import TrialSpec
 # A fresh interpreter: forking a process that has initialised torch's threads or CUDA is not safe.
 _CONTEXT = multiprocessing.get_context("spawn")
 Tell = Callable[[Event], None]
-SessionArguments = tuple[Path, Path, str, bool]
-"""Data root, runs folder, device, and whether weight files may be other ones than the registry says."""
+SessionArguments = tuple[Path, Path, str, bool, bool]
+"""Data root, runs folder, device, whether weight files may be other ones than the registry says, and whether trained
+weights are kept."""
 
 
 def run_here(queue: TrialQueue, session: Session, tell: Tell) -> None:
@@ -67,7 +68,7 @@ class _Worker:
 
     def _start(self) -> None:
         self.pipe, there = _CONTEXT.Pipe()
-        arguments = (there, *self._session_arguments, self._index)
+        arguments = (there, self._index, *self._session_arguments)
         self._process: SpawnProcess = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         there.close()
@@ -102,10 +103,12 @@ class _Worker:
         self._process.join()
 
 
-def _work(pipe: Connection, data_root: Path, runs: Path, device: str, allow_hash: bool, index: int) -> None:
+def _work(
+    pipe: Connection, index: int, data_root: Path, runs: Path, device: str, allow_hash: bool, keep_weights: bool
+) -> None:
     # Waiting threads of several processes would otherwise spin on the cores that the others need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    session = Session(data_root, runs, device, index, allow_hash=allow_hash)
+    session = Session(data_root, runs, device, index, allow_hash=allow_hash, keep_weights=keep_weights)
     try:
         while True:
             spec, wait_for_it = pipe.recv()

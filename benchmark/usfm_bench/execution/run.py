@@ -119,6 +119,7 @@ def run_trials(
     say: Callable[[str], None],
     keep: Callable[[Sequence[TrialSpec]], None],
     allow_hash: bool = False,
+    keep_weights: bool = True,
 ) -> Tally:
     """Run every trial that the store does not hold yet.
 
@@ -134,11 +135,13 @@ def run_trials(
         say: told, in words, what is going on before the first trial.
         keep: told which trials were finished before.
         allow_hash: take weight files with another sha256 than the registry's, and mark the records.
+        keep_weights: keep the trained weights of each trial.
 
     Raises:
         BenchError: results of other settings or data are in the way; nothing was run.
     """
-    store, session = Store(runs), Session(data_root, runs, device, allow_hash=allow_hash)
+    flags = {"allow_hash": allow_hash, "keep_weights": keep_weights}
+    store, session = Store(runs), Session(data_root, runs, device, **flags)
     store.check_writable()
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
@@ -166,7 +169,7 @@ def run_trials(
     todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
     queue = TrialQueue(todo, wait=wait)
     if workers > 1 and len(todo) > 1:
-        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash), note)
+        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash, keep_weights), note)
     else:
         run_here(queue, session, note)
     return tally

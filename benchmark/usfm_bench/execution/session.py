@@ -22,11 +22,18 @@ class Session:
     """One process's view of a run: where data is, where results go, on which device."""
 
     def __init__(
-        self, data_root: Path, runs: Path, device: str, device_index: int = 0, *, allow_hash: bool = False
+        self,
+        data_root: Path,
+        runs: Path,
+        device: str,
+        device_index: int = 0,
+        *,
+        allow_hash: bool = False,
+        keep_weights: bool = True,
     ) -> None:
         self._data_root, self._store = data_root, Store(runs)
         self._device, self._device_index = device, device_index
-        self._allow_hash = allow_hash
+        self._allow_hash, self._keep_weights = allow_hash, keep_weights
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: TrialSpec) -> Dataset:
@@ -72,6 +79,7 @@ class Session:
                 device=self._device,
                 device_index=self._device_index,
                 allow_hash=self._allow_hash,
+                keep=self._keep_weights,
                 on_epoch=lambda row: tell(Tick(spec, row)),
             )
         except WeightsMissingError as error:

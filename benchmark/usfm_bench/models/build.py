@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -14,7 +15,7 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
-from usfm_bench.models.weights import load_encoder
+from usfm_bench.models.weights import empty_encoder, load_encoder
 from usfm_bench.specs.model import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
 from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import Reading, TrainingSpec
@@ -40,15 +41,7 @@ def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, 
         BenchError: the model does not fit the task or the input size.
     """
     entry = resolve(name)
-    if task.name not in entry.tasks:
-        raise BenchError(f"Model '{name}' does not do {task.name}.")
-    try:
-        network = task.network(ModelBody(entry, recipe, allow_hash=allow_hash), train, recipe)
-    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
-        # timm's models differ in what they take: sizes, drop path, a single linear head.
-        if entry.family != "timm" or out_of_memory(error):
-            raise
-        raise BenchError(f"Model '{name}' does not fit {task.name} at {recipe.image_size} px: {error}") from error
+    network = build_network(ModelBody(entry, recipe, allow_hash=allow_hash), task, train)
     if entry.weights == "file":
         network.weight_hash = file_sha256(weight_file(entry))
         network.registered_hash = None if has_registered_hash(entry) else entry.sha256
@@ -57,11 +50,56 @@ def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, 
     return network
 
 
+def empty_model(
+    name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, encoder: dict[str, Any] | None = None
+) -> Network:
+    """As `build_model`, with random weights: nothing is read or downloaded.
+
+    Args:
+        name: see `usfm-bench models list`.
+        task: says what stands on the encoder.
+        train: says which classes there are.
+        recipe: input size and decoder.
+        encoder: of a model from a weight file, `Network.encoder`.
+    """
+    entry = resolve(name)
+    if entry.weights == "hub":
+        entry = replace(entry, weights="scratch")
+    return build_network(ModelBody(entry, recipe, encoder=encoder), task, train)
+
+
+def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
+    """What a task builds on a model.
+
+    Raises:
+        BenchError: the model does not fit the task or the input size.
+    """
+    entry, recipe = body.entry, body.recipe
+    name = entry.name
+    if task.name not in entry.tasks:
+        raise BenchError(f"Model '{name}' does not do {task.name}.")
+    try:
+        return task.network(body, train, recipe)
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+        # timm's models differ in what they take: sizes, drop path, a single linear head.
+        if entry.family != "timm" or out_of_memory(error):
+            raise
+        raise BenchError(f"Model '{name}' does not fit {task.name} at {recipe.image_size} px: {error}") from error
+
+
 class ModelBody:
     """A model without its head: what a task builds its network on."""
 
-    def __init__(self, entry: ModelEntry, recipe: TrainingSpec, *, allow_hash: bool = False) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        recipe: TrainingSpec,
+        *,
+        allow_hash: bool = False,
+        encoder: dict[str, Any] | None = None,
+    ) -> None:
         self.entry, self.recipe, self._allow_hash = entry, recipe, allow_hash
+        self._encoder, self._is_empty = encoder, encoder is not None
         self._reading: Reading | None = None
 
     def classifier(self, n_outputs: int, objective: nn.Module) -> Network:
@@ -94,7 +132,9 @@ class ModelBody:
         if entry.weights != "file":
             return _backbone(entry, recipe)
         _check_size(entry, recipe)
-        backbone, self._reading = load_encoder(
+        if self._is_empty:
+            return empty_encoder(self._encoder or {}, recipe.image_size)
+        backbone, self._reading, self._encoder = load_encoder(
             entry,
             image_size=recipe.image_size,
             reading=recipe.reading,
@@ -105,7 +145,7 @@ class ModelBody:
         return backbone
 
     def _described(self, network: Network) -> Network:
-        network.reading = self._reading
+        network.reading, network.encoder = self._reading, self._encoder
         if self.entry.family == "timm" and self.entry.weights == "hub":
             config = timm.get_pretrained_cfg(self.entry.architecture)
             network.mean, network.std = config.mean, config.std

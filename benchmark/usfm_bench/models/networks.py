@@ -29,6 +29,8 @@ class Network(nn.Module):
     """What the registry says it should be, where the file is another and was allowed."""
     reading: Reading | None = None
     """How the weight file's `norm` is used; None: it has `fc_norm`, or there is no file."""
+    encoder: dict[str, Any] | None = None
+    """What a backbone from a weight file is built with, as JSON; None: the model's name says it."""
     backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
 

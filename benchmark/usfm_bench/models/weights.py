@@ -17,7 +17,7 @@ from usfm_bench.models.backbones import SIZES, build_usfm
 from usfm_bench.models.checkpoint import first_of, read_checkpoint
 from usfm_bench.models.position_tables import published_table, resized_table, table_grid
 from usfm_bench.models.tensor_names import TABLE, encoder_state
-from usfm_bench.specs.model import ModelEntry, checked_weight_file, resolve
+from usfm_bench.specs.model import ModelEntry, checked_weight_file, resolve, weight_file
 from usfm_bench.specs.training import READINGS, Reading
 
 _PATCH = 16
@@ -29,6 +29,8 @@ class Encoder(NamedTuple):
     model: Beit
     reading: Reading | None
     """How the file's `norm` is used; None: the file has `fc_norm`, which is loaded as it is."""
+    shape: dict[str, Any]
+    """What `empty_encoder` builds the same from, as JSON."""
 
 
 def load_backbone(
@@ -96,10 +98,34 @@ def load_encoder(
         state[key] = resize(state[key], window)
     _check_coverage(state, model, path)
     model.load_state_dict(state)
-    if not has_norm:
-        return Encoder(model, None)
-    _use_norm(model, reading or otherwise)
-    return Encoder(model, reading or otherwise)
+    chosen = (reading or otherwise) if has_norm else None
+    if chosen is not None:
+        _use_norm(model, chosen)
+    return Encoder(model, chosen, shape | {"reading": chosen})
+
+
+def empty_encoder(shape: dict[str, Any], image_size: int) -> Beit:
+    """An encoder of the `Encoder.shape` of another, for weights that are loaded afterwards."""
+    reading = shape["reading"]
+    sizes = {key: value for key, value in shape.items() if key != "reading"}
+    model = _build(sizes, has_norm=reading is not None, img_size=image_size)
+    if reading is not None:
+        _use_norm(model, reading)
+    return model
+
+
+def shape_in_file(entry: ModelEntry, reading: Reading = "published") -> dict[str, Any]:
+    """The `Encoder.shape` of an entry's weight file, whose numbers are not looked at.
+
+    Raises:
+        WeightsMissingError: the file is not there.
+        WeightsError: it is no encoder.
+    """
+    path = weight_file(entry)
+    state, _ = encoder_state(read_checkpoint(path), path)
+    shape = read_architecture(state, path, entry.architecture)
+    shape.pop("grid")
+    return shape | {"reading": reading if _has_norm(state, path) else None}
 
 
 def find_entry(path_or_name: str | Path) -> ModelEntry:

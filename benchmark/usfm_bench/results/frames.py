@@ -152,7 +152,7 @@ def load_results(store: Store, suite: str, profile: str) -> tuple[list[ModelResu
     results, unfinished = [], []
     for trials in by_model(store.finished(suite, profile)).values():
         try:
-            results.append(gather(trials, _stored))
+            results.append(gather(trials, stored_cases))
         except UnfinishedError as error:
             unfinished.append(str(error))
     if unfinished and not results:
@@ -175,7 +175,8 @@ def gather(
     return ModelResults(tuple(found.records), read(kept), found.notes)
 
 
-def _stored(trials: Sequence[Trial]) -> pd.DataFrame:
+def stored_cases(trials: Sequence[Trial]) -> pd.DataFrame:
+    """Rows of every `cases.parquet`, with columns seed and fold in front."""
     tables = []
     for folder, record in trials:
         table = _read(folder)

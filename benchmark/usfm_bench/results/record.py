@@ -27,6 +27,14 @@ class Cost(Settings):
     """Parameters of the model."""
 
 
+class Weights(Settings):
+    """The file of a trial's trained weights."""
+
+    sha256: str
+    size: int
+    """In bytes."""
+
+
 class Record(Settings):
     """Content of `record.json`."""
 
@@ -46,6 +54,8 @@ class Record(Settings):
     """What the registry says that sha256 should be, where the file was another and --allow-hash took it."""
     reading: Reading | None = None
     """How the `norm` of USFM's weight file was used (`load_backbone`); None: it has `fc_norm`, or there was no file."""
+    weights: Weights | None = None
+    """Of `weights.safetensors`, the chosen checkpoint; None: not kept, as in earlier versions."""
     seen_in_pretraining: bool | None
     """Whether the weights saw test images before; None: unknown."""
     pretraining_hash: str | None = None

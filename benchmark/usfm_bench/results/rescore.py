@@ -15,6 +15,7 @@ from usfm_bench.core.files import write_atomic, write_text
 from usfm_bench.core.locks import LockHeldError, locked
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.operating import Tuned
+from usfm_bench.results.evaluation import EVALUATIONS
 from usfm_bench.results.frames import ModelResults, gather, lost_columns, read_table
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.record import Record
@@ -34,10 +35,15 @@ def find_trials(path: Path) -> list[Trial]:
     """
     if not path.is_dir():
         raise BenchError(f"'{path}' is not a folder; expected a runs folder, or a folder in one.")
-    found = [p for p in sorted(path.rglob("record.json")) if re.fullmatch(r"seed-\d+", p.resolve().parent.name)]
+    found = [p for p in sorted(path.rglob("record.json")) if _is_of_trial(p.resolve())]
     if not found:
         raise BenchError(f"No finished trial (record.json) in '{path}'. `usfm-bench run` makes them.")
     return [(record.parent, read_record(record)) for record in found]
+
+
+def _is_of_trial(record: Path) -> bool:
+    # A data set, and so an evaluation on it, may be called `seed-1` too.
+    return bool(re.fullmatch(r"seed-\d+", record.parent.name)) and record.parent.parent.name != EVALUATIONS
 
 
 def rescore(

@@ -59,9 +59,9 @@ class Store:
         folder = self.folder(spec)
         content = {"settings": spec.identity, **inputs}
         path = folder / "spec.json"
-        if not path.exists() or _read_json(path) != content:
+        if not path.exists() or read_json(path) != content:
             (folder / "state.pt").unlink(missing_ok=True)
-        _remove_temporary(folder)
+        remove_temporary(folder)
         write_text(path, json.dumps(content, indent=1))
         return folder
 
@@ -72,7 +72,7 @@ class Store:
         if record is not None:
             return [] if record.spec_hash == spec.hash else differing_fields(record.spec.identity, spec.identity)
         begun = folder / "spec.json"
-        return differing_fields(_read_json(begun).get("settings"), spec.identity) if begun.exists() else []
+        return differing_fields(read_json(begun).get("settings"), spec.identity) if begun.exists() else []
 
     def set_aside(self, spec: TrialSpec) -> None:
         """Rename what lies in the trial's folder to `<name>.stale-<hash>`; nothing is deleted.
@@ -93,12 +93,7 @@ class Store:
             tag = record.spec_hash[:8] if record else "unfinished"
         except BenchError:
             tag = "damaged"
-        target, n = folder.with_name(f"{folder.name}.stale-{tag}"), 1
-        while target.exists():
-            n += 1
-            target = folder.with_name(f"{folder.name}.stale-{tag}-{n}")
-        if folder.exists():
-            folder.rename(target)
+        put_aside(folder, tag)
 
     def lock(
         self, spec: TrialSpec, *, wait: bool = False, before_waiting: Callable[[], None] = lambda: None
@@ -118,6 +113,8 @@ class Store:
         write_atomic(folder / "cases.parquet", lambda stream: cases.to_parquet(stream, index=False))
         save_predictions(folder / "predictions.npz", predictions)
         write_text(folder / "history.csv", _csv(history))
+        if record.weights is None:  # those that lie here are of an attempt that was cut short
+            (folder / "weights.safetensors").unlink(missing_ok=True)
         write_text(folder / "record.json", record.model_dump_json(indent=1))
         self.tidy(record.spec)
         return record
@@ -126,7 +123,7 @@ class Store:
         """Remove what only an unfinished trial needs."""
         for name in ("state.pt", "spec.json"):
             (self.folder(spec) / name).unlink(missing_ok=True)
-        _remove_temporary(self.folder(spec))
+        remove_temporary(self.folder(spec))
 
     def suites(self) -> list[str]:
         """Suites with at least one finished trial."""
@@ -145,6 +142,16 @@ class Store:
         # Folders set aside end in .stale-<hash> and do not match seed-<number>.
         paths = self.root.glob(f"{suite}/*/*/{profile}/fold-*/seed-*/record.json")
         return sorted(p for p in paths if re.fullmatch(r"seed-\d+", p.parent.name))
+
+
+def put_aside(folder: Path, tag: str) -> None:
+    """Rename a folder, where it is there, to `<name>.stale-<tag>`, with a number behind where that is taken."""
+    target, n = folder.with_name(f"{folder.name}.stale-{tag}"), 1
+    while target.exists():
+        n += 1
+        target = folder.with_name(f"{folder.name}.stale-{tag}-{n}")
+    if folder.exists():
+        folder.rename(target)
 
 
 def choose_profile(store: Store, suite: str, profile: str | None) -> str:
@@ -175,8 +182,8 @@ def choose_profile(store: Store, suite: str, profile: str | None) -> str:
     return finished[0]
 
 
-def _remove_temporary(folder: Path) -> None:
-    # What a killed process was writing; the trial's lock is held, so nobody else writes here.
+def remove_temporary(folder: Path) -> None:
+    """Remove what a killed process was writing; the trial's lock is held, so nobody else writes here."""
     for path in folder.glob(".*"):
         path.unlink(missing_ok=True)
 
@@ -192,7 +199,7 @@ def read_record(path: Path) -> Record:
     Raises:
         BenchError: damaged, or of a schema that this version does not read.
     """
-    content = _read_json(path)
+    content = read_json(path)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise BenchError(f"{path}: schema_version is {version}, this usfm-bench reads {SCHEMA_VERSION}.")
@@ -219,11 +226,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = "Set the folder aside and run the trial again.") -> dict[str, Any]:
+    """A JSON object in a file.
+
+    Raises:
+        BenchError: it is none, or cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: cannot be read ({error}). Set the folder aside and run the trial again.") from None
+        raise BenchError(f"{path}: cannot be read ({error}). {remedy}") from None
     if not isinstance(content, dict):
         raise BenchError(f"{path}: expected a JSON object.")
     return content

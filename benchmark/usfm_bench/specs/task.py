@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Need = Literal["mask", "label"]
 Columns = Mapping[str, Any]
 """Columns of `cases.parquet` by name: a DataFrame, or arrays of equal length."""
+Answer = NDArray[np.uint8] | Mapping[str, Any]
+"""For one image: a picture (H, W) at its native size, or one row of a table by column."""
 WHO = ("case_id", "group_id", "class")
 """Columns of `cases.parquet` that say which case a row is of."""
 PROBABILITY = "p_"
@@ -126,6 +129,14 @@ class Task(ABC):
     @abstractmethod
     def read_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> Predictions | None:
         """What `Predictions.arrays` gave; None where the arrays are another task's."""
+
+    def answers(self, predictions: Predictions) -> Sequence[Answer]:
+        """What a user gets for new images, in the order of the predictions, whose references are made up.
+
+        Raises:
+            BenchError: the task has no such answers.
+        """
+        raise BenchError(f"Task '{self.name}' has no answers for new images: its `answers` is missing.")
 
     # ---- scoring; without torch ----
 

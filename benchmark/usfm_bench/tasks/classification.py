@@ -111,6 +111,15 @@ class Classification(Task):
         labels = self.targets(dataset, 0)
         return ClassificationPredictions(case_ids, logits.numpy(), labels, dataset.classes, val_logits, val_labels)
 
+    def answers(self, predictions: Predictions) -> list[dict[str, Any]]:
+        """The most probable class, and the probability of each."""
+        kept = _logits(predictions)
+        columns = [PROBABILITY + name for name in kept.classes]
+        return [
+            {"predicted": kept.classes[int(row.argmax())], **dict(zip(columns, row.tolist(), strict=True))}
+            for row in kept.probabilities
+        ]
+
     def read_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> ClassificationPredictions | None:
         """Arrays with logits and labels."""
         if "logits" not in arrays or "labels" not in arrays:

@@ -113,6 +113,10 @@ class Segmentation(Task):
             spacings=tuple(sample.spacing for sample in dataset.samples),
         )
 
+    def answers(self, predictions: Predictions) -> list[NDArray[np.uint8]]:
+        """Masks, 255 on the lesion and 0 elsewhere."""
+        return [mask.astype(np.uint8) * 255 for mask in _masks(predictions).predictions]
+
     def read_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> SegmentationPredictions | None:
         """Arrays with packed masks."""
         if "shape" not in arrays:

@@ -12,8 +12,7 @@ from pydantic import Field
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, Options, medical, read_options
-from usfm_bench.data.readers.decode import full_range, to_grey
-from usfm_bench.data.readers.dicom_files import Header, crop, is_dicom, read_frame, read_header
+from usfm_bench.data.readers.dicom_files import Header, crop, grey_frame, is_dicom, read_frame, read_header
 from usfm_bench.data.readers.files import not_read, say_not_read
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, Pattern
@@ -89,12 +88,9 @@ class DicomReader(MasksReader):
 
     def _grey(self, path: Path, header: Header, index: int) -> Image:
         pixels = read_frame(path, header, index)
-        if pixels.dtype == np.uint16:
-            if header.bits == 16:
-                self.measure(pixels)
-            pixels = full_range(path, pixels.astype(np.uint16), min(header.bits, self._bits or 16))
-        grey = to_grey(pixels)
-        return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
+        if pixels.dtype == np.uint16 and header.bits == 16:
+            self.measure(pixels)
+        return grey_frame(path, header, pixels, self._bits)
 
     def _frames(self, case: Case) -> list[Case]:
         assert case.image is not None

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.patients import patient_key
 from usfm_bench.data.readers.base import medical
-from usfm_bench.data.readers.decode import MAX_PIXELS, Pixels
+from usfm_bench.data.readers.decode import MAX_PIXELS, Pixels, full_range, to_grey
 from usfm_bench.data.readers.dicom_palette import TAGS, Palette, read_palette
 from usfm_bench.data.sample import Image, Mask, Spacing
 
@@ -181,6 +182,18 @@ def read_frame(path: Path, header: Header, index: int) -> Pixels:
     return numbers.astype(np.uint8) if header.bits == 8 else numbers.astype(np.uint16)
 
 
+def grey_frame(path: Path, header: Header, pixels: Pixels, bits: int | None = None) -> Image:
+    """(H, W) grey levels of what `read_frame` gave; `bits`: how many of them hold levels, where the header says 16.
+
+    Raises:
+        DataError: a level is higher than so many bits hold.
+    """
+    if pixels.dtype == np.uint16:
+        pixels = full_range(path, pixels.astype(np.uint16, copy=False), min(header.bits, bits or 16))
+    grey = to_grey(pixels)
+    return np.asarray(255 - grey if header.form == "MONOCHROME1" else grey, dtype=np.uint8)
+
+
 def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
     """The smallest part that holds all regions, 0 where none of them is; everything where there are none."""
     if not boxes:
@@ -188,9 +201,22 @@ def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
     inside = np.zeros(pixels.shape, dtype=bool)
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
+    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[_extent(boxes)])
+
+
+def uncrop(pixels: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:
+    """What `crop` cut out, put back in its place in a frame that is 0 elsewhere."""
+    if not header.boxes:
+        return pixels
+    frame = np.zeros(header.shape, pixels.dtype)
+    frame[_extent(header.boxes)] = pixels
+    return frame
+
+
+def _extent(boxes: Sequence[Box]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest part that holds all of them."""
     rows = slice(min(box.top for box in boxes), max(box.bottom for box in boxes))
-    columns = slice(min(box.left for box in boxes), max(box.right for box in boxes))
-    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[rows, columns])
+    return rows, slice(min(box.left for box in boxes), max(box.right for box in boxes))
 
 
 def _region(item: Any, shape: tuple[int, int]) -> tuple[Box, Spacing | None] | None:

@@ -15,7 +15,10 @@ from usfm_bench.data.readers.decode import MAX_PIXELS, read_grey, read_pixels, t
 __all__ = [
     "IMAGES",
     "MAX_PIXELS",
+    "OTHERS",
+    "VIDEOS",
     "Listing",
+    "ending",
     "link_fault",
     "list_files",
     "name_key",
@@ -30,10 +33,11 @@ IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".
     *(".jp2", ".j2k", ".pgm", ".ppm", ".pbm", ".pnm"),
 }
 """Endings of image files, in lower case."""
-_OTHERS = {
+VIDEOS = frozenset({".mp4", ".m4v", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv", ".webm"})
+"""Endings of videos, in lower case."""
+OTHERS = VIDEOS | {
     *(".dib", ".heic", ".heif", ".avif", ".jxl", ".jxr", ".jls", ".svg", ".psd", ".dng", ".exr", ".hdr", ".pdf"),
     *(".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
-    *(".mp4", ".m4v", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv", ".webm"),
 }
 """Endings of files that hold pictures too."""
 
@@ -107,7 +111,8 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _ending(name: str) -> str:
+def ending(name: str) -> str:
+    """Of a file's name, in lower case, with its dot; `.nii.gz` is one."""
     lower = name.lower()
     return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1]  # noqa: PTH122 - of a name alone
 
@@ -117,15 +122,13 @@ def not_read(folder: Path, read: Collection[str]) -> list[str]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        passed = [
-            n for n in names if not n.startswith(".") and _ending(n) in (IMAGES | _OTHERS) and not _wanted(n, read)
-        ]
+        passed = [n for n in names if not n.startswith(".") and ending(n) in (IMAGES | OTHERS) and not _wanted(n, read)]
         found += [Path(parent, name).relative_to(folder).as_posix() for name in passed]
     return sorted(found)
 
 
 def say_not_read(names: Iterable[str], why: str = "") -> list[str]:
     """A note that counts files by their ending; none where there are none."""
-    counts = Counter(_ending(name) or "none" for name in names)
-    listed = ", ".join(f"{n} with the ending {ending}" for ending, n in sorted(counts.items()))
+    counts = Counter(ending(name) or "none" for name in names)
+    listed = ", ".join(f"{n} with the ending {kind}" for kind, n in sorted(counts.items()))
     return [f"{sum(counts.values())} files were not read{why}: {listed}"] if counts else []

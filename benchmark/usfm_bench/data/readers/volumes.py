@@ -23,7 +23,16 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_MAX_VOXELS = 1_000_000_000  # of a volume; a gigabyte of levels
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+
+
+class Planes(NamedTuple):
+    """A decoded file of one picture or of several."""
+
+    levels: NDArray[np.uint8]
+    """(H, W, N), rows from the top; N planes in the order of the file's further axes."""
+    spacing: Spacing
 
 
 class Picture(NamedTuple):
@@ -44,18 +53,25 @@ def read_picture(path: Path, inside: Path, planes: tuple[int, ...] = (1,)) -> Pi
         DataError: unreadable, truncated, not one picture, other levels, or data outside the folder `inside`.
         BenchError: nibabel is needed and not installed.
     """
+    levels, spacing = read_planes(path, inside, planes)
+    return Picture(levels[..., 0].copy() if levels.shape[2] == 1 else to_grey(levels[..., ::-1].copy()), spacing)
+
+
+def read_planes(path: Path, inside: Path, planes: tuple[int, ...] | None = None) -> Planes:
+    """As `read_picture`, of a file with any number of planes, or with one of the numbers `planes`."""
     meta = path.suffix.lower() in (".mhd", ".mha")
     pixels, spacing = _read_meta(path, inside, planes) if meta else _read_nifti(path, planes)
+    if pixels.dtype.kind not in "biuf":
+        raise DataError(f"{path}: its pixels are {pixels.dtype}; expected numbers.")
     levels = pixels.reshape(*pixels.shape[:2], -1).swapaxes(0, 1)
     if levels.size and not (np.isfinite(levels).all() and (levels == np.clip(np.round(levels), 0, 255)).all()):
         raise DataError(f"{path}: levels from {levels.min()} to {levels.max()}; expected whole numbers from 0 to 255.")
     if not all(0 < step < math.inf for step in spacing):
         raise DataError(f"{path}: pixel spacing {tuple(spacing)} is not positive.")
-    whole = np.ascontiguousarray(levels, dtype=np.uint8)
-    return Picture(whole[..., 0] if whole.shape[2] == 1 else to_grey(whole[..., ::-1].copy()), spacing)
+    return Planes(np.ascontiguousarray(levels, dtype=np.uint8), spacing)
 
 
-def _read_nifti(path: Path, planes: tuple[int, ...]) -> tuple[NDArray[Any], Spacing]:
+def _read_nifti(path: Path, planes: tuple[int, ...] | None) -> tuple[NDArray[Any], Spacing]:
     nibabel = medical("nibabel")
     try:
         file = nibabel.load(path, mmap=False)
@@ -69,7 +85,7 @@ def _read_nifti(path: Path, planes: tuple[int, ...]) -> tuple[NDArray[Any], Spac
     return pixels, Spacing(float(y) * scale, float(x) * scale)
 
 
-def _read_meta(path: Path, inside: Path, planes: tuple[int, ...]) -> tuple[NDArray[Any], Spacing]:
+def _read_meta(path: Path, inside: Path, planes: tuple[int, ...] | None) -> tuple[NDArray[Any], Spacing]:
     header, start = _meta_header(path)
     try:
         shape = tuple(map(int, header["DimSize"].split()))
@@ -127,8 +143,9 @@ def _meta_header(path: Path) -> tuple[dict[str, str], int]:
     return {key.strip(): value.strip() for key, _, value in pairs}, end
 
 
-def _check_shape(path: Path, shape: tuple[int, ...], planes: tuple[int, ...]) -> None:
-    if len(shape) < 2 or min(shape) < 1 or math.prod(shape[2:]) not in planes:
+def _check_shape(path: Path, shape: tuple[int, ...], planes: tuple[int, ...] | None) -> None:
+    if len(shape) < 2 or min(shape) < 1 or (planes is not None and math.prod(shape[2:]) not in planes):
         raise DataError(f"{path}: has the shape {tuple(map(int, shape))}; expected one picture.")
-    if math.prod(shape) > MAX_PIXELS:
-        raise DataError(f"{path}: its header claims more than {MAX_PIXELS / 1e6:g} million pixels.")
+    most = MAX_PIXELS if planes is not None else _MAX_VOXELS
+    if math.prod(shape) > most:
+        raise DataError(f"{path}: its header claims more than {most / 1e6:g} million pixels.")

@@ -1,0 +1,106 @@
+"""`usfm-bench evaluate`: finished trials on other cases, without training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, split_names
+from usfm_bench.cli.run import require_training
+from usfm_bench.cli.score import Format
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.pipe_table import printable_lines
+
+if TYPE_CHECKING:
+    from usfm_bench.execution.evaluation import Evaluated
+
+EXAMPLES = (
+    "Examples: `usfm-bench evaluate --suite busi-cls --on breast-lesions-usg --data-root ~/data` · `usfm-bench "
+    "evaluate --suite busi-seg` scores the trials' own test cases again · `usfm-bench evaluate --suite demo --on "
+    "phantom-clinical --models usfm-micro-scratch --format json`"
+)
+_WHAT, _HOW = "What to evaluate", "How to evaluate it"
+
+
+def evaluate(
+    suite: Annotated[str, typer.Option(help="Suite whose finished trials are evaluated.", rich_help_panel=_WHAT)],
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Profile of the trials; needed where several are finished.", rich_help_panel=_WHAT),
+    ] = None,
+    models: Annotated[str | None, typer.Option(help="These models only, as a,b.", rich_help_panel=_WHAT)] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="Data sets, as a,b: all their cases. Without: the trials' own test cases.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    data_root: DataRoot = DATA_ROOT,
+    registry: RegistryFile = None,
+    runs: RunsFolder = RUNS,
+    device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
+        Device.auto
+    ),
+    allow_seen: Annotated[
+        bool,
+        typer.Option("--allow-seen", help="Score cases that were trained on, and mark it.", rich_help_panel=_HOW),
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set earlier evaluations aside and start over.", rich_help_panel=_HOW)
+    ] = False,
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="markdown shows percent; json and csv hold fractions.", rich_help_panel=_HOW),
+    ] = Format.markdown,
+) -> None:
+    """Score finished trials on other cases, without training; results lie in evaluations/ in each trial's folder."""
+    from usfm_bench.cli.progress import CountProgress
+    from usfm_bench.results.store import Store, choose_profile
+    from usfm_bench.specs.dataset import load_registry
+
+    store = Store(runs)
+    trials = list(store.finished(suite, choose_profile(store, suite, profile)))
+    require_training()
+    from usfm_bench.execution.evaluation import Evaluator
+    from usfm_bench.execution.evaluation_jobs import plan_jobs
+    from usfm_bench.training.device import resolve_device
+
+    known = load_registry(registry)
+    jobs = plan_jobs(trials, split_names(on), split_names(models), known)
+    with CountProgress("evaluations", len(jobs)) as progress:
+        place = resolve_device(device.value)
+        evaluator = Evaluator(known, data_root, place, allow_seen=allow_seen, fresh=fresh, say=progress.say)
+        try:
+            ended = evaluator.run(jobs, lambda job, text: progress.advance(job.label))
+        except KeyboardInterrupt:
+            progress.say("Interrupted. Finished evaluations are kept; the same command goes on where it stopped.")
+            raise typer.Exit(1) from None
+    _show(ended, form)
+    raise typer.Exit(ended.exit_code)
+
+
+def _show(ended: Evaluated, form: Format) -> None:
+    from usfm_bench.execution.evaluation import seen_lines
+    from usfm_bench.reporting import render_scores
+
+    reasons: dict[str, list[str]] = {}
+    for job, reason in ended.failed:
+        reasons.setdefault(reason, []).append(job.label)
+    said = [
+        f"{labels[0]}{f' and {len(labels) - 1} more' if len(labels) > 1 else ''}: {reason}"
+        for reason, labels in reasons.items()
+    ]
+    if not ended.done:
+        raise BenchError("\n".join(said))
+    results = ended.results()
+    headline = {d.id: d for each in results for d in each.task.headline()}
+    typer.echo(render_scores(results, list(headline.values()), form.value), nl=False)
+    notes = list(seen_lines(ended.evaluations))
+    if form is Format.markdown:
+        typer.echo("".join(f"- {printable_lines(note)}\n" for note in notes), nl=False)
+    else:
+        said = notes + said
+    for line in said:
+        typer.echo(printable_lines(line), err=True)
+    typer.echo(f"{len(ended.done) - ended.n_kept} evaluated, {ended.n_kept} kept from before.", err=True)

@@ -1,0 +1,64 @@
+"""Which finished trials are evaluated on which cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.results.record import Record
+from usfm_bench.results.trials import Trial
+from usfm_bench.specs.dataset import DatasetSpec, find_dataset
+
+
+class Job(NamedTuple):
+    """One trial on one set of cases."""
+
+    folder: Path
+    """Of the trial."""
+    record: Record
+    dataset: DatasetSpec | None
+    """Whose cases; None: the trial's own test cases."""
+
+    @property
+    def name(self) -> str:
+        """Of the evaluation."""
+        return f"{self.record.spec.dataset.name}@test" if self.dataset is None else self.dataset.name
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages."""
+        return f"{self.record.spec.label} on {self.name}"
+
+
+def plan_jobs(
+    trials: Sequence[Trial], on: Sequence[str], models: Sequence[str], registry: Mapping[str, DatasetSpec]
+) -> list[Job]:
+    """Every trial on each data set of its task, or, without `on`, on its own test cases.
+
+    Raises:
+        BenchError: an unknown data set or model, or a data set that is for no task of the trials; all faults at once.
+    """
+    finished = {record.spec.model for _, record in trials}
+    faults = [str(unknown("model", name, finished)) for name in models if name not in finished]
+    chosen = [trial for trial in trials if not models or trial[1].spec.model in models]
+    tasks = {record.spec.task for _, record in chosen}
+    datasets = []
+    for name in on:
+        try:
+            dataset = find_dataset(name, dict(registry))
+        except BenchError as error:
+            faults.append(str(error))
+            continue
+        datasets.append(dataset)
+        if dataset.training is not None:
+            faults.append(f"'{name}' is a part of a training side. All cases are scored: --on {name.partition('@')[0]}")
+        elif chosen and not tasks & set(dataset.tasks):
+            is_for = " and ".join(dataset.tasks) or "no task"
+            faults.append(f"Dataset '{name}' is for {is_for}, these trials are of {' and '.join(sorted(tasks))}.")
+    if faults:
+        raise BenchError("\n".join(faults))
+    if not on:
+        return [Job(*trial, None) for trial in chosen]
+    return [Job(*trial, dataset) for trial in chosen for dataset in datasets if trial[1].spec.task in dataset.tasks]
