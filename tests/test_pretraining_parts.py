@@ -291,10 +291,10 @@ def test_any_share_of_the_positions_gives_the_images_of_those_positions(seed, wo
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"method": "both"}, ["method", "'usfm'"]),
-        ({"masking": {"ratio": 1.5}}, ["masking.ratio", "less than or equal to 1"]),
+        ({"method": "both", "steps": 0}, ["method 'both'", "usfm", "steps"]),
+        ({"masking": {"ratio": 1.5}}, ["masking.ratio", "at most 1"]),
         ({"masking": {"band_ratio": -0.1}}, ["masking.band_ratio"]),
-        ({"masking": {"base_bandwidth": 1e-17}}, ["base_bandwidth", "greater than or equal to 1"]),
+        ({"masking": {"base_bandwidth": 1e-17}}, ["base_bandwidth", "at least 1"]),
         ({"masking": {"base_bandwidth": 500}}, ["base_bandwidth 500", "158 cycles"]),
         ({"image_size": 100}, ["image_size 100", "16"]),
         ({"masking": {"patch_size": 48}}, ["224", "masking patch, 48"]),
