@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("pretrain", epilog=pretrain.EXAMPLES)(pretrain.pretrain)
+app.command("pretrain", epilog=pretrain.EXAMPLES, context_settings=pretrain.LENIENT)(pretrain.pretrain)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("report", epilog=report.EXAMPLES)(report.report)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SerializeAsAny, ValidationError, field_validator
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.settings import Settings
 from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.specs.model import ModelEntry, file_sha256
-from usfm_bench.specs.pretraining import PretrainSpec
+from usfm_bench.specs.pretraining import PretrainSpec, settings_of
 
 
 class Card(Settings):
     """Content of `<weights>.json`."""
 
-    recipe: PretrainSpec
+    recipe: SerializeAsAny[PretrainSpec]
+    """Of the class of its method; `ForeignSpec` where that is not installed here."""
     recipe_hash: str
     weight_hash: str
     """sha256 of the weight file."""
@@ -27,10 +28,15 @@ class Card(Settings):
     seen: tuple[str, ...]
     """Pixel hashes of the images seen, sorted."""
     final: dict[str, float | None]
-    """Last row of the history: losses, their ratio, images a second."""
+    """Last row of the history: the learning rate, the method's losses, images a second."""
     wall_s: float
     """Seconds in all parts."""
     environment: dict[str, Any]
+
+    @field_validator("recipe", mode="wrap")
+    @classmethod
+    def _of_its_method(cls, recipe: Any, _: Any) -> PretrainSpec:
+        return recipe if isinstance(recipe, PretrainSpec) else settings_of(recipe).model_validate(recipe)
 
 
 def card_path(weights: Path) -> Path:

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save as safetensors_bytes
 from timm.optim import param_groups_weight_decay
-from torch import Tensor
+from torch import Tensor, nn
 
 from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError, TrialError
@@ -27,46 +27,19 @@ from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.launch import check_launch
-from usfm_bench.pretraining.losses import Losses, reconstruction_loss
-from usfm_bench.pretraining.masking import Draw, DualMasking
-from usfm_bench.pretraining.model import MaskedAutoencoder
-from usfm_bench.pretraining.sampling import OrganSampler
+from usfm_bench.pretraining.sampling import OrganSampler, Step
 from usfm_bench.results.store import differing_fields
-from usfm_bench.specs.pretraining import PretrainSpec
-from usfm_bench.training.device import describe_device, device_fabric, set_up_process
+from usfm_bench.specs.method import METHODS, Method
+from usfm_bench.specs.pretraining import Options, PretrainSpec
+from usfm_bench.training.device import describe_device, device_fabric, resolve_device, set_up_process
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
-from usfm_bench.training.seeding import Stream, torch_generator, torch_seeded
+from usfm_bench.training.seeding import Stream, torch_seeded
 
+_WITHOUT_DECAY = ("bias_table", "cls_token", "pos_embed")
 _STATE_KEYS = {"spec", "sources", "step", "wall_s", "history", "model", "optimizer"}
 Places = NDArray[np.int64]
 Tell = Callable[[dict[str, float]], None]
-"""Told of each row of the history: step, lr, loss, spatial, frequency, ratio, images_per_s."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What does not decide the weights that come out."""
-
-    out: Path
-    """Weight file to write; history, card and reconstruction sheet lie beside it."""
-    device: str = "cpu"
-    devices: int = 1
-    """Processes, each with a device of its own."""
-    resume: bool = False
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between rows of the history, and checks that the loss is finite."""
-    sheet_every: int = 2000
-    """Steps between reconstruction sheets, which show some of the images; 0: none."""
-    compile: bool = False
-    tensorboard: Path | None = None
-    """Folder of TensorBoard's files; None: none are written."""
-
-    @property
-    def state(self) -> Path:
-        """The checkpoint, while training."""
-        return self.out.with_name(f"{self.out.name}.state")
+"""Told of each row of the history: step, lr, the method's losses, images_per_s."""
 
 
 def _silent(row: dict[str, float]) -> None:
@@ -74,12 +47,13 @@ def _silent(row: dict[str, float]) -> None:
 
 
 def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell = _silent) -> Card:
-    """Pre-train an encoder and write its weights, in the published flat format, with a card that says how.
+    """Pre-train an encoder by the spec's method and write its weights, with a card that says how.
 
     Raises:
         BenchError: half-done work is in the way, or is of other settings or data; or there are not as many devices.
         TrialError: the loss is not finite, or memory runs out; the last good checkpoint is kept.
     """
+    options = options.model_copy(update={"device": resolve_device(options.device)})
     check_writable(options.out.parent)
     check_launch(options.device, options.devices)
     if spec.batch_size % (options.devices * spec.accumulate):
@@ -100,7 +74,8 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
         if (said := out_of_memory(error)) is None:
             raise
         fault = TrialError(
-            f"{said} (--batch-size, --image-size), or more micro-batches a step (--accumulate).{_kept(options)}"
+            f"{said} (--set batch_size=N, --set image_size=N), or more micro-batches a step (--set accumulate=N)."
+            f"{_kept(options)}"
         )
     if fault is not None:
         fault = fault.with_traceback(None)  # whose frames would keep their tensors on the device
@@ -119,7 +94,7 @@ def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Optio
                 row = run.train_step()
                 if row is not None and fabric.is_global_zero:
                     tell(row)
-                if run.step % options.checkpoint_every == 0 and run.step < spec.steps:
+                if run.step < spec.steps and run.checkpoint_is_due(row is not None):
                     run.save()
                 if options.sheet_every and run.step % options.sheet_every == 0:
                     run.draw_sheet()
@@ -129,33 +104,46 @@ def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Optio
     return None
 
 
+class _Trained(nn.Module):
+    """A method's step as the forward pass of its network, through which distributed training sees gradients."""
+
+    def __init__(self, method: Method[Any]) -> None:
+        super().__init__()
+        self.network, self._step = method.network, method.step
+
+    def forward(self, views: Any) -> dict[str, Tensor]:
+        return self._step(views)
+
+
 class _Run:
-    """Model, optimiser and position of one process."""
+    """Method, optimiser and position of one process."""
 
     def __init__(self, fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
         set_up_process(spec.precision, spec.threads, fabric.device.type)  # a launched process starts with its own
         self.fabric, self.spec, self.data, self.options = fabric, spec, data, options
         self.world = fabric.world_size
         with torch_seeded(spec.seed, Stream.INITIALISATION):
-            self.model = MaskedAutoencoder(spec.model, spec.image_size, spec.drop_path)
-        self.masking = fabric.to_device(DualMasking(spec.masking, spec.image_size, spec.method))
-        skip = {name for name, _ in self.model.named_parameters() if name.endswith(("bias_table", "cls_token"))}
-        groups = param_groups_weight_decay(self.model, spec.weight_decay, skip)
+            self.method = METHODS[spec.method](spec)
+        self.network = self.method.network
+        skip = {name for name, _ in self.network.named_parameters() if name.endswith(_WITHOUT_DECAY)}
+        groups = param_groups_weight_decay(self.network, spec.weight_decay, skip)
         self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, fused=True)
-        module = torch.compile(self.model) if options.compile else self.model
-        self.net, self.wrapped = fabric.setup(module, self.optimizer)
+        if options.compile:
+            self.network.compile()
+        self.net, self.wrapped = fabric.setup(_Trained(self.method), self.optimizer)
         self.images = torch.from_numpy(data.images)
         self.sampler = OrganSampler(data.organs, spec.seed)
         self.step, self.wall_s = 0, 0.0
         self.history: list[dict[str, float]] = []
         self.dtypes: Dtypes = {}
+        self._losses: tuple[str, ...] = ()
         self._since_row: list[Tensor] = []
         self._board = _open_board(options.tensorboard) if fabric.is_global_zero else None
-        self._clock = self._row_clock = time.perf_counter()
+        self._clock = self._row_clock = self._saved_at = time.perf_counter()
 
     def watched(self) -> AbstractContextManager[None]:
         """Note what the network computes with; a compiled one, which hooks would break, is not looked at."""
-        return nullcontext() if self.options.compile else watch_dtypes(self.model, self.dtypes)
+        return nullcontext() if self.options.compile else watch_dtypes(self.network, self.dtypes)
 
     @contextmanager
     def _off_the_clock(self) -> Iterator[None]:
@@ -171,32 +159,35 @@ class _Run:
         spec = self.spec
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(spec, self.step)
-        # Images and masks depend on their places in the batch alone, however it is divided.
-        draw = self.masking.draw(spec.batch_size, torch_generator(spec.seed, Stream.MASKS, self.step))
+        # Images and draws depend on their places in the batch alone, however it is divided.
         for number, places in enumerate(np.arange(spec.batch_size).reshape(spec.accumulate, -1)):
             last = number == spec.accumulate - 1
             with self.fabric.no_backward_sync(self.net, enabled=not last and self.world > 1):
-                losses = self._losses(places[self.fabric.global_rank :: self.world], draw)
-                self.fabric.backward(losses.total / spec.accumulate)
-            self._since_row.append(torch.stack(losses).detach())
+                losses = self._share(places[self.fabric.global_rank :: self.world])
+                self.fabric.backward(losses["loss"] / spec.accumulate)
+            self._losses = tuple(losses)
+            self._since_row.append(torch.stack(list(losses.values())).detach())
         if spec.clip_norm is not None:
             self.fabric.clip_gradients(self.net, self.wrapped, max_norm=spec.clip_norm, error_if_nonfinite=False)
         self.wrapped.step()
         self.wrapped.zero_grad()
         self.step += 1
+        with torch.no_grad():
+            self.method.after_step(self.step)
         due = self.step % self.options.log_every == 0 or self.step % self.options.checkpoint_every == 0
         return self._row() if due or self.step == spec.steps else None
 
-    def _losses(self, places: Places, draw: Draw) -> Losses:
-        """Of this process's share of a micro-batch."""
-        spec = self.spec
-        images = self._batch(self.step * spec.batch_size + places)
-        masked = self.masking(images, Draw(draw.patches[places], draw.bands[places]))
-        first = int(places[0])
-        with torch_seeded(spec.seed, Stream.STEP, self.step, first, active=spec.drop_path > 0):
-            rec = self.net(masked.images)
-        pixels = masked.pixels if spec.l1_over == "masked" else None
-        return reconstruction_loss(rec, images, spec.lambda_frequency, pixels)
+    def _share(self, places: Places) -> dict[str, Tensor]:
+        """Losses of this process's share of a micro-batch."""
+        images = self._batch(self.step * self.spec.batch_size + places)
+        with torch_seeded(self.spec.seed, Stream.STEP, self.step, int(places[0])):
+            with torch.no_grad():
+                views = self.method.views(images, self._step(self.step, places, self.spec.batch_size))
+            losses: dict[str, Tensor] = self.net(views)
+        return losses
+
+    def _step(self, number: int, places: Places, batch_size: int) -> Step:
+        return Step(number, places, batch_size, self.spec.seed)
 
     def _batch(self, positions: Places) -> Tensor:
         rows = torch.from_numpy(self.sampler.images(positions))
@@ -210,24 +201,22 @@ class _Run:
             TrialError: one of them is not finite.
         """
         means = self.fabric.all_reduce(torch.stack(self._since_row).mean(dim=0)).tolist()
+        losses = dict(zip(self._losses, means, strict=True))
         self._since_row.clear()
-        loss, spatial, frequency = means
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {loss}")
+        if not math.isfinite(losses["loss"]):
+            raise self._diverged(f"the loss is {losses['loss']}")
         elapsed, self._row_clock = time.perf_counter() - self._row_clock, time.perf_counter()
         steps = self.step - (int(self.history[-1]["step"]) if self.history else 0)
         row = {
             "step": float(self.step),
             "lr": learning_rate(self.spec, self.step - 1),
-            "loss": loss,
-            "spatial": spatial,
-            "frequency": frequency,
-            "ratio": self.spec.lambda_frequency * frequency / spatial if spatial else math.nan,
+            **losses,
+            **self.method.derived(losses),
             "images_per_s": steps * self.spec.batch_size / elapsed,
         }
         self.history.append(row)
         if self._board is not None:
-            for name in ("lr", "loss", "spatial", "frequency", "ratio", "images_per_s"):
+            for name in row.keys() - {"step"}:
                 self._board.add_scalar(name, row[name], self.step)
         return row
 
@@ -239,8 +228,15 @@ class _Run:
 
     def _check_finite(self) -> None:
         """The loss was checked before the last update, the weights are what it left."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+        if not all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
             raise self._diverged("weights are not finite")
+
+    def checkpoint_is_due(self, has_row: bool) -> bool:
+        """By steps; or by time, where a row of the history has just closed, so that a checkpoint changes no row."""
+        if self.step % self.options.checkpoint_every == 0:
+            return True
+        late = time.perf_counter() - self._saved_at >= 60 * self.options.checkpoint_minutes
+        return has_row and bool(self.fabric.broadcast(late))  # processes have to agree
 
     def save(self) -> None:
         """Write the checkpoint, atomically, from the first process.
@@ -250,6 +246,7 @@ class _Run:
         """
         with self._off_the_clock():
             self._save()
+        self._saved_at = time.perf_counter()
 
     def _save(self) -> None:
         self._check_finite()
@@ -261,7 +258,7 @@ class _Run:
             "wall_s": self.wall_s,
             "history": self.history,
             "dtypes": self.dtypes,
-            "model": self.model.state_dict(),
+            "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         if self.fabric.is_global_zero:
@@ -274,25 +271,27 @@ class _Run:
         if not self.options.state.exists():
             return
         content = _read_state(self.options.state)
-        self.model.load_state_dict(content["model"])
+        self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.wall_s, self.history = content["step"], content["wall_s"], content["history"]
         self.dtypes.update(content.get("dtypes", {}))
 
     @torch.no_grad()
     def draw_sheet(self) -> None:
-        """Images, masked and reconstructed, with their spectra."""
+        """What the method shows of the first images, if anything."""
         if self.fabric.is_global_zero and self.options.sheet_every:
             with self._off_the_clock():
                 self._draw_sheet()
 
     def _draw_sheet(self) -> None:
-        images = self._batch(np.arange(4))
-        draw = self.masking.draw(len(images), torch_generator(self.spec.seed, Stream.MASKS, 0))
-        masked = self.masking(images, draw)
-        with self.fabric.autocast():
-            rec = self.model(masked.images).float()
-        write_sheet(self.options.out.with_suffix(".png"), images.cpu(), masked.images.cpu(), rec.cpu(), self.step)
+        places = np.arange(4)
+        images = self._batch(places)
+        self.network.eval()  # no statistics of a training batch are changed
+        with self.fabric.autocast(), torch_seeded(self.spec.seed, Stream.STEP, self.step):
+            sheet = self.method.sheet(images, self._step(0, places, len(places)))
+        self.network.train()
+        if sheet is not None:
+            write_sheet(self.options.out.with_suffix(".png"), sheet, self.step)
 
     def finish(self) -> None:
         """Write weights, history, sheet and, last, the card; then remove the checkpoint."""
@@ -300,13 +299,12 @@ class _Run:
         self._spend()
         self.draw_sheet()
         if self.fabric.is_global_zero:
-            out, content = self.options.out, io.BytesIO()
-            torch.save(self.model.published_state(), content)
+            out, content = self.options.out, self._weights()
             self._write_history()
             card = Card(
                 recipe=self.spec,
                 recipe_hash=self.spec.hash,
-                weight_hash=hashlib.sha256(content.getbuffer()).hexdigest(),
+                weight_hash=hashlib.sha256(content).hexdigest(),
                 sources=self.data.sources,
                 seen=tuple(sorted(set(self.data.pixel_hashes))),
                 final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
@@ -317,11 +315,19 @@ class _Run:
             )
             # The card first: weights are never there without it.
             write_text(card_path(out), card.model_dump_json(indent=1))
-            write_atomic(out, lambda stream: stream.write(content.getbuffer()))
+            write_atomic(out, lambda stream: stream.write(content))
             if self._board is not None:
                 self._board.close()
             self.options.state.unlink(missing_ok=True)
         self.fabric.barrier()
+
+    def _weights(self) -> bytes:
+        """Content of the weight file, in the format that its name says."""
+        if self.options.out.suffix == ".safetensors":
+            return bytes(safetensors_bytes(self.method.encoder, {"format": "pt"}))
+        content = io.BytesIO()
+        torch.save(self.method.encoder, content)
+        return content.getvalue()
 
     def _spend(self) -> None:
         self.wall_s += time.perf_counter() - self._clock
@@ -348,7 +354,11 @@ def _open_board(folder: Path | None) -> Any:
 
 
 def learning_rate(spec: PretrainSpec, step: int) -> float:
-    """Linear warm-up from 0 over `warmup_steps`, then a cosine to 0 at the end; `step` from 0."""
+    """Linear warm-up from 0 over `warmup_steps`, then a cosine to 0 at the end; `step` from 0.
+
+    timm's schedule is not the same: its warm-up starts at its first value where this one ends it, and its cosine
+    differs in the last bit, so that a recipe would give other weights.
+    """
     if step < spec.warmup_steps:
         return spec.lr * (step + 1) / spec.warmup_steps
     done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
@@ -358,8 +368,6 @@ def learning_rate(spec: PretrainSpec, step: int) -> float:
 def _check_state(spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
     state = options.state
     if not state.exists():
-        if options.resume:
-            raise BenchError(f"--resume: there is no checkpoint '{state}'. Leave --resume out to start.")
         return
     if not options.resume:
         raise BenchError(f"'{state}' holds half-done work: --resume continues it; delete it to start anew.")

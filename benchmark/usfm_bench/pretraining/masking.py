@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from usfm_bench.specs.pretraining import MaskingSpec, Method
+from usfm_bench.pretraining.masked_images import MaskingSpec
 
 _MEAN, _STD = 0.449, 0.226  # of ImageNet, over its three channels
 
@@ -21,9 +21,9 @@ class Draw(NamedTuple):
     """What is masked in each image of a batch."""
 
     patches: Tensor
-    """(B, S/p, S/p) bool: masked patches; none under `frequency`."""
+    """(B, S/p, S/p) bool: masked patches."""
     bands: Tensor
-    """(B, K) bool: stopped annuli; none under `spatial`."""
+    """(B, K) bool: stopped annuli."""
 
 
 class Masked(NamedTuple):
@@ -36,11 +36,19 @@ class Masked(NamedTuple):
 
 
 class DualMasking(nn.Module):
-    """Masks for square images of one size; the bank of annuli is built once."""
+    """Masks for square images of one size; the bank of annuli is built once.
 
-    def __init__(self, spec: MaskingSpec, image_size: int, method: Method) -> None:
+    Args:
+        spec: how much is masked.
+        image_size: S, in pixels.
+        patches: mask patches, Eq. (1).
+        bands: stop annuli of the spectrum, Eq. (6).
+    """
+
+    def __init__(self, spec: MaskingSpec, image_size: int, *, patches: bool = True, bands: bool = True) -> None:
         super().__init__()
-        self.spec, self.size, self.method = spec, image_size, method
+        self.spec, self.size = spec, image_size
+        self._masks_patches, self._stops_bands = patches and spec.ratio > 0, bands
         self.radii = annulus_radii(spec, image_size)
         self.band: Tensor
         self.register_buffer("band", annulus_index(self.radii, image_size), persistent=False)
@@ -54,8 +62,8 @@ class DualMasking(nn.Module):
         """One draw an image: ceil(ratio * patches) patches and ceil(band_ratio * annuli) annuli."""
         spec, device = self.spec, self.band.device
         side = max(1, self.size // spec.patch_size)
-        patches = _choose(batch, side**2, spec.ratio if self.method != "frequency" else 0, generator)
-        bands = _choose(batch, self.n_bands, spec.band_ratio if self.method != "spatial" else 0, generator)
+        patches = _choose(batch, side**2, spec.ratio if self._masks_patches else 0, generator)
+        bands = _choose(batch, self.n_bands, spec.band_ratio if self._stops_bands else 0, generator)
         return Draw(patches.view(batch, side, side).to(device), bands.to(device))
 
     def forward(self, images: Tensor, draw: Draw) -> Masked:
@@ -72,7 +80,7 @@ class DualMasking(nn.Module):
 
     def _mask(self, images: Tensor, draw: Draw) -> Masked:
         pixels = self._pixels(draw.patches)
-        stopped = self.stop_bands(images, draw.bands) if self.method != "spatial" else images
+        stopped = self.stop_bands(images, draw.bands) if self._stops_bands else images
         mean = images.mean(dim=(2, 3), keepdim=True)
         return Masked(torch.where(pixels, mean, stopped), pixels)
 
@@ -88,7 +96,7 @@ class DualMasking(nn.Module):
         return (result.abs() if self.spec.magnitude else result).to(images.dtype)
 
     def _pixels(self, patches: Tensor) -> Tensor:
-        if not self.spec.ratio or self.method == "frequency":
+        if not self._masks_patches:
             return patches.new_zeros(len(patches), 1, self.size, self.size)
         side = self.spec.patch_size
         return patches.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, None]

@@ -1,4 +1,4 @@
-"""The encoder with SimMIM's light decoder: one linear layer from a token to the pixels of its patch."""
+"""The encoder, and SimMIM's light decoder: one linear layer from a token to the pixels of its patch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ from usfm_bench.data.transforms import Normalise
 _PATCH = 16
 
 
+def build_encoder(architecture: str, image_size: int, drop_path: float = 0.0) -> Any:
+    """A USFM encoder with random weights, whose `forward_features` gives (B, 1 + tokens, D) of (B, 3, S, S).
+
+    Raises:
+        BenchError: no such encoder; the nearest is suggested.
+    """
+    if architecture not in (known := timm.list_models("usfm_*")):
+        raise unknown("encoder", architecture, known)
+    # With the class token as output, timm's encoder has `norm` of every token, as the published file does.
+    settings: dict[str, Any] = {"img_size": image_size, "drop_path_rate": drop_path, "global_pool": "token"}
+    return timm.create_model(architecture, **settings)
+
+
 class MaskedAutoencoder(nn.Module):
     """Masked grey images in, reconstructed grey images out, Eq. (8). No mask token: the image itself is masked."""
 
     def __init__(self, architecture: str, image_size: int, drop_path: float = 0.0) -> None:
         super().__init__()
-        if architecture not in (known := timm.list_models("usfm_*")):
-            raise unknown("encoder", architecture, known)
-        # With the class token as output, timm's encoder has `norm` of every token, as the published file does.
-        settings: dict[str, Any] = {"img_size": image_size, "drop_path_rate": drop_path, "global_pool": "token"}
-        self.encoder: Any = timm.create_model(architecture, **settings)
+        self.encoder = build_encoder(architecture, image_size, drop_path)
         self.decoder = nn.Linear(self.encoder.embed_dim, _PATCH**2)
         self.normalise = Normalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
@@ -37,13 +46,14 @@ class MaskedAutoencoder(nn.Module):
         side = masked.shape[-1] // _PATCH
         return F.pixel_shuffle(pixels.unflatten(2, (side, side)), _PATCH)
 
-    def published_state(self) -> dict[str, Tensor]:
-        """The encoder in the flat format of the published file: float32 on the CPU, every key of that file.
 
-        `mask_token` and the index buffer are in that file although no fine-tuned model has them; loaders that expect
-        or drop them find them here.
-        """
-        state = {key: value.detach().float().cpu().contiguous() for key, value in self.encoder.named_parameters()}
-        index = dict(self.encoder.named_buffers())["rel_pos_bias.relative_position_index"]
-        token = torch.zeros(1, 1, self.encoder.embed_dim)
-        return state | {"rel_pos_bias.relative_position_index": index.cpu(), "mask_token": token}
+def published_state(encoder: Any) -> dict[str, Tensor]:
+    """An encoder in the flat format of the published file: float32 on the CPU, every key of that file.
+
+    `mask_token` and the index buffer are in that file although no fine-tuned model has them; loaders that expect
+    or drop them find them here.
+    """
+    state = {key: value.detach().float().cpu().contiguous() for key, value in encoder.named_parameters()}
+    index = dict(encoder.named_buffers())["rel_pos_bias.relative_position_index"]
+    token = torch.zeros(1, 1, encoder.embed_dim)
+    return state | {"rel_pos_bias.relative_position_index": index.cpu(), "mask_token": token}

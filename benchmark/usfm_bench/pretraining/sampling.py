@@ -1,13 +1,15 @@
-"""Organ-balanced sampling: every organ as often as any other, whatever the sizes of the data sets."""
+"""Which images a step sees: every organ as often as any other; and random draws for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from usfm_bench.training.seeding import Stream, generator
+from usfm_bench.training.seeding import Stream, generator, torch_generator
 
 
 class OrganSampler:
@@ -42,3 +44,35 @@ class OrganSampler:
 
     def _random(self, purpose: int, number: int) -> np.random.Generator:
         return generator(self._seed, Stream.SAMPLING, purpose, number)
+
+
+T = TypeVar("T", bound=torch.Tensor | tuple[torch.Tensor, ...])
+
+
+class Step:
+    """A step, for the images at some places of its batch.
+
+    Args:
+        number: of the step, from 0.
+        places: (B,) which images of the whole batch.
+        batch_size: of the whole batch.
+        seed: of the pre-training.
+    """
+
+    def __init__(self, number: int, places: NDArray[np.int64], batch_size: int, seed: int) -> None:
+        self.number = number
+        self._places, self._batch_size = torch.from_numpy(places), batch_size
+        self._generator = torch_generator(seed, Stream.MASKS, number)
+
+    def draw(self, numbers: Callable[[int, torch.Generator], T]) -> T:
+        """What `numbers(batch_size, generator)` draws for these images, however the batch is divided.
+
+        The tensor that it gives, or each of a named tuple, has a row an image; it is drawn on the CPU, and further
+        calls go on where this one stopped.
+        """
+        drawn: Any = numbers(self._batch_size, self._generator)
+        rows: T = self._of(drawn) if isinstance(drawn, torch.Tensor) else type(drawn)(*map(self._of, drawn))
+        return rows
+
+    def _of(self, drawn: torch.Tensor) -> torch.Tensor:
+        return drawn[self._places.to(drawn.device)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from usfm_bench.core.errors import WeightsError
@@ -12,7 +11,7 @@ from usfm_bench.core.locks import locked
 from usfm_bench.pretraining.card import read_card
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.model import ModelEntry
-from usfm_bench.specs.pretraining import load_recipe
+from usfm_bench.specs.pretraining import Options, load_recipe
 
 Say = Callable[[str], None]
 
@@ -48,12 +47,11 @@ def ensure_weights(
                 )
             return
         from usfm_bench.pretraining.data import load_images
-        from usfm_bench.pretraining.loop import Options, pretrain
+        from usfm_bench.pretraining.loop import pretrain
 
         say(f"{entry.name}: no weights in '{path}'. Pre-training by its recipe: {recipe.steps} steps ...")
-        options = Options(path, device, checkpoint_every=200)
-        options = replace(options, resume=options.state.exists())
-        card = pretrain(recipe, load_images(recipe, registry, data_root), options)
+        how = {"out": path, "device": device, "resume": True, "checkpoint_every": 200}
+        card = pretrain(recipe, load_images(recipe, registry, data_root), Options.model_validate(how))
         say(f"  done in {card.wall_s:.0f} s: loss {card.final['loss']:.3f}, {card.final['images_per_s']:.0f} images/s")
 
 

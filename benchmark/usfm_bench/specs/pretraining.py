@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from usfm_bench.core.errors import BenchError
+from usfm_bench.core.errors import BenchError, unknown
 from usfm_bench.core.resources import load_yaml, resource
 from usfm_bench.core.settings import Settings, content_hash
 from usfm_bench.core.validation import in_words
+from usfm_bench.specs.method import METHODS
 
-Method = Literal["usfm", "spatial", "frequency"]
-METHODS: tuple[Method, ...] = ("usfm", "spatial", "frequency")
-_PATCH = 16
-
-
-class MaskingSpec(Settings):
-    """Dual masking, Eqs. (1) to (7). Frequencies are in cycles an image side."""
-
-    patch_size: int = Field(default=32, ge=1)
-    """Side of a spatial patch in pixels; divides the image."""
-    ratio: float = Field(default=0.6, ge=0, le=1)
-    """Share of patches that are masked: ceil(ratio * patches) of them."""
-    base_bandwidth: float = Field(default=4.0, ge=1)
-    """Width of the innermost annulus."""
-    growth: float = Field(default=0.25, ge=0)
-    """Each annulus is wider than the one inside it by this share of its width ..."""
-    max_increase: float = Field(default=16.0, ge=0)
-    """... and by no more than this."""
-    protected: float = Field(default=4.0, ge=0)
-    """Radius of the centre that is never masked: mean and coarsest structure."""
-    band_ratio: float = Field(default=0.3, ge=0, le=1)
-    """Share of annuli that are stopped: ceil(band_ratio * annuli) of them."""
-    magnitude: bool = False
-    """Take the magnitude after the inverse transform, as the published transform does, instead of the real part."""
-    normalised: bool = False
-    """Mask normalised images, as the published transform does, instead of grey levels in [0, 1]."""
+FORMATS = (".pth", ".safetensors")
 
 
 class PretrainSpec(Settings):
-    """Everything that decides the weights that come out. Two equal specs on one CPU give the same bits."""
+    """What decides the weights that come out, for every method; a method's own settings extend it.
+
+    Two equal specs on one CPU give the same bits.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     version: Literal[2] = 2
     """Raised when equal settings give other weights. 2: the last norm is `norm`, as in the published file; 1, which did
     not say so, wrote `fc_norm`."""
-    method: Method = "usfm"
-    """`usfm`: both maskings, Eq. (7). `spatial`: Eq. (1) alone. `frequency`: Eq. (6) alone."""
+    method: str = "usfm"
+    """Name of what is learnt; the other settings of a recipe depend on it."""
     model: str = "usfm_tiny_patch16_224"
     """timm's name of the encoder."""
     datasets: tuple[str, ...] = Field(min_length=1)
@@ -56,7 +37,7 @@ class PretrainSpec(Settings):
     """See test images too. Else only the training side of the holdout of `split_seed` is seen."""
     split_seed: int = Field(default=0, ge=0)
     """The split seed of the suites that the weights are meant for."""
-    image_size: int = Field(default=224, ge=_PATCH)
+    image_size: int = Field(default=224, ge=16)
     """Side of the square input, in pixels."""
     steps: int = Field(ge=1)
     """Optimiser steps."""
@@ -78,32 +59,10 @@ class PretrainSpec(Settings):
     """`auto`: bf16 where the device has it in hardware, else fp32."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth of the encoder."""
-    lambda_frequency: float = Field(default=1.0, ge=0)
-    """Weight of the focal frequency loss, Eq. (10). The paper does not print it; 1 is this project's default."""
-    l1_over: Literal["all", "masked"] = "all"
-    """Pixels of the L1 loss, Eq. (11): all, as the paper writes it, or those of masked patches."""
-    masking: MaskingSpec = MaskingSpec()
     seed: int = Field(default=0, ge=0)
-    """Governs initialisation, sampling and masks."""
+    """Governs initialisation, sampling and views."""
     threads: int | None = Field(default=None, ge=1)
     """torch threads on a CPU; part of the recipe, since other counts give other bits. None on a GPU."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> PretrainSpec:
-        size, patch = self.image_size, self.masking.patch_size
-        if size % _PATCH:
-            raise ValueError(f"image_size {size} is not a multiple of the encoder's patch, {_PATCH}")
-        if self.method != "frequency" and size % patch:
-            raise ValueError(f"image_size {size} is not a multiple of the masking patch, {patch}")
-        corner = size / math.sqrt(2)
-        if self.method != "spatial" and self.masking.protected + self.masking.base_bandwidth > corner:
-            raise ValueError(
-                f"protected {self.masking.protected:g} and base_bandwidth {self.masking.base_bandwidth:g} do not fit: "
-                f"the spectrum of a {size} px image ends at {corner:.0f} cycles"
-            )
-        if self.l1_over == "masked" and (self.method == "frequency" or self.masking.ratio == 0):
-            raise ValueError("l1_over 'masked' needs masked patches; frequency masking has none")
-        return self
 
     @property
     def hash(self) -> str:
@@ -111,16 +70,78 @@ class PretrainSpec(Settings):
         return content_hash(self.model_dump(mode="json"))
 
 
+class ForeignSpec(PretrainSpec):
+    """A recipe of a method that is not installed here, kept as it was written."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Options(Settings):
+    """How a pre-training is run: what does not decide the weights that come out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    out: Path
+    """Weight file to write, .pth or .safetensors; history, card and sheet lie beside it."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """`auto` takes a GPU where there is one."""
+    devices: int = Field(default=1, ge=1)
+    """Processes, each with a device of its own."""
+    resume: bool = False
+    """Go on from the checkpoint, where there is one."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints."""
+    checkpoint_minutes: float = Field(default=10, gt=0)
+    """A checkpoint is also written when the last one is as old as this, at the next row of the history."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between rows of the history, and checks that the loss is finite."""
+    sheet_every: int = Field(default=2000, ge=0)
+    """Steps between sheets, which show some of the images; 0: none."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    tensorboard: Path | None = None
+    """Folder of TensorBoard's files; None: none are written."""
+
+    @field_validator("out")
+    @classmethod
+    def _named_by_format(cls, out: Path) -> Path:
+        if out.suffix not in FORMATS:
+            raise ValueError(f"'{out}': expected a name that ends in {' or '.join(FORMATS)}")
+        return out
+
+    @property
+    def state(self) -> Path:
+        """The checkpoint, while training."""
+        return self.out.with_name(f"{self.out.name}.state")
+
+
+def settings_of(values: Any) -> type[PretrainSpec]:
+    """The settings of the method that a recipe names; `ForeignSpec` where no such method is installed."""
+    default = PretrainSpec.model_fields["method"].default
+    method = values.get("method", default) if isinstance(values, dict) else default
+    return METHODS[method].settings if isinstance(method, str) and method in METHODS else ForeignSpec
+
+
+def unknown_method(name: object) -> str:
+    """What is wrong with a method that is not installed."""
+    return str(unknown("pre-training method", str(name), METHODS))
+
+
 def build_spec(values: dict[str, Any], where: str) -> PretrainSpec:
-    """A validated spec.
+    """A validated spec, of the class of its method.
 
     Raises:
         BenchError: every fault of the values, with `where` in front.
     """
+    kind = settings_of(values)
+    said = [f"{where}: method: {unknown_method(values.get('method'))}"] if kind is ForeignSpec else []
     try:
-        return PretrainSpec.model_validate(values)
+        spec = kind.model_validate(values)
     except ValidationError as error:
-        raise BenchError("\n".join(in_words(error, PretrainSpec, values, where))) from None
+        raise BenchError("\n".join(said + in_words(error, kind, values, where))) from None
+    if said:
+        raise BenchError(*said)
+    return spec
 
 
 def load_recipe(name: str) -> PretrainSpec:
