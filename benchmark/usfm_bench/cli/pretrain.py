@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, DataRoot, Device, RegistryFile, split_names
+from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, Device, RegistryFile, split_names
 from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def pretrain(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Pre-train a USFM encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
     from usfm_bench.specs.pretraining import build_spec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.errors import BenchError, listed, unknown
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic, write_text
 from usfm_bench.core.locks import LockHeldError, check_locks, locked
@@ -159,7 +159,11 @@ def choose_profile(store: Store, suite: str, profile: str | None) -> str:
     if not finished:
         known = store.suites()
         if suite not in suite_names():
-            raise unknown("suite", suite, [*known, *suite_names()])
+            names = sorted({*known, *suite_names()})
+            hint = (
+                f"Known: {listed(names)}. A suite of your own is known once `usfm-bench run --suite FILE.yaml` has run."
+            )
+            raise unknown("suite", suite, names, hint=hint)
         has = f" It has {', '.join(known)}." if known else ""
         raise BenchError(
             f"No finished trial of suite '{suite}' in '{store.root}'.{has} "
