@@ -298,11 +298,11 @@ def test_nothing_is_kept_unless_a_folder_is_named(root, monkeypatch, tmp_path, d
         monkeypatch.setenv("USFM_BENCH_CACHE", given)
         assert cache_folder() is None
     monkeypatch.delenv("USFM_BENCH_CACHE")
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     open_dataset(SPEC, root)
     open_dataset(SPEC, root)
     assert len(decoded) == 6
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
     monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
 

@@ -21,6 +21,7 @@ from usfm_bench.execution.engine import ENGINES
 from usfm_bench.execution.outcome import Outcome, Tick
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.run import Tally, run_trials
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.models.networks import Classifier
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.suites.plan import load_suite, plan_suite

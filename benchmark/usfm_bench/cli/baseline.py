@@ -14,7 +14,7 @@ EXAMPLES = "Example: `usfm-bench baseline --suite phantom --out reports/baseline
 
 def baseline(
     suite: Annotated[
-        str, typer.Option(help="Suite, or a YAML file of your own, whose finished trials become the baseline.")
+        str, typer.Option(help="Suite, or your own YAML file, whose finished trials become the baseline.")
     ],
     out: Annotated[Path, typer.Option(help="JSON file to write, small enough to commit.")],
     profile: Annotated[

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import file_sha256
 from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.execution.engine import ENGINES, Tell, default_engine
@@ -17,7 +18,7 @@ from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
-from usfm_bench.specs.model import checked_weight_file, file_sha256, has_registered_hash, resolve
+from usfm_bench.specs.model import checked_weight_file, has_registered_hash, resolve
 from usfm_bench.specs.trial import TrialSpec
 
 

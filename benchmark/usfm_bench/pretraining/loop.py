@@ -22,6 +22,7 @@ from torch import Tensor
 from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError, TrialError
 from usfm_bench.core.files import check_writable, write_atomic, write_text
+from usfm_bench.core.settings import differing_fields
 from usfm_bench.models.memory import free_device, out_of_memory
 from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
@@ -31,7 +32,6 @@ from usfm_bench.pretraining.losses import Losses, reconstruction_loss
 from usfm_bench.pretraining.masking import Draw, DualMasking
 from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.pretraining.sampling import OrganSampler
-from usfm_bench.results.store import differing_fields
 from usfm_bench.specs.pretraining import PretrainSpec
 from usfm_bench.training.device import describe_device, device_fabric, set_up_process
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes

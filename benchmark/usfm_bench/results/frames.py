@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.labels import numbered
 from usfm_bench.metrics.definitions import Definition, excluding
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import VERSION
@@ -22,7 +23,6 @@ from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
 from usfm_bench.specs.task import DECISION, PROBABILITY, SCALED, TASKS, Task
-from usfm_bench.stats.components import numbered
 
 
 @dataclass(frozen=True)

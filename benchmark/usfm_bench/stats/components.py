@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.labels import Labels
 
 Floats = NDArray[np.float64]
-Labels = Sequence[str] | Sequence[int] | NDArray[np.int64]
 Freedom = Literal["cochran", "satterthwaite"]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
@@ -152,12 +151,6 @@ def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np
         return scores.sum(axis=1, keepdims=True), np.zeros(scores.shape[1], np.int64), 1
     index = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
     return _totals(scores, index), index, int(index.max()) + 1
-
-
-def numbered(labels: Labels) -> NDArray[np.int64]:
-    """(N,) labels -> numbers 0, 1, 2 ... in the order in which they first come: whatever groups are called."""
-    _, first, index = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[index], dtype=np.int64)
 
 
 def _group_totals(scores: Floats, groups: Labels | None) -> Floats:
