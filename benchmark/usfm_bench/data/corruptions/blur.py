@@ -21,7 +21,8 @@ def blur_across(image: Image, severity: int, rng: np.random.Generator) -> Image:
     """
     sigma = SIGMAS[severity - 1]
     width = 2 * round(4 * sigma) + 1  # 99.99 % of the Gaussian
-    return cv2.GaussianBlur(image, (width, 1), sigmaX=sigma, sigmaY=1.0, borderType=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    blurred = cv2.GaussianBlur(image, (width, 1), sigmaX=sigma, sigmaY=1.0, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.uint8)
 
 
 CORRUPTIONS.register("lateral-blur")(

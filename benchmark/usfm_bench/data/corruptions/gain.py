@@ -23,7 +23,7 @@ def change_gain(image: Image, severity: int, rng: np.random.Generator) -> Image:
     """
     sign = 1 if rng.random() >= 0.5 else -1
     shift = sign * DECIBELS[severity - 1] * 255 / DYNAMIC_RANGE
-    return np.clip(np.rint(image + shift), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image + shift), 0, 255), np.uint8)
 
 
 CORRUPTIONS.register("gain")(
