@@ -21,6 +21,8 @@ ALLOWED = {
     ("specs.task", "data"): "types",  # a task is described before anything is; its entries use the types
     ("specs.task", "models"): "types",
     ("specs.task", "metrics"): "late",  # `primary` and `headline` look up the definitions that a task names
+    ("specs.family", "models"): "late",  # what most families share in building networks, which needs torch
+    ("specs.method", "pretraining"): "types",
 }
 TORCH_FREE = [
     *("core", "specs", "suites", "tasks", "data", "metrics", "results", "stats", "regression", "claims", "reporting"),
@@ -85,7 +87,7 @@ def test_imports_follow_the_data_flow():
     }
     unlisted = {f for f in against if ALLOWED.get((f.source, room(f.target))) not in ("late", f.when)}
     assert not unlisted
-    assert {(f.source, room(f.target)) for f in against} == set(ALLOWED)
+    assert {(f.source, room(f.target)) for f in against} == {listed for listed in ALLOWED if listed[0] in MODULES}
 
 
 def test_no_module_needs_one_that_needs_it():
