@@ -44,14 +44,14 @@ def test_it_is_called_as_its_file_is_and_plans_as_a_shipped_one(tmp_path):
 
 
 def test_all_faults_are_told_at_once_with_the_nearest_key(tmp_path):
-    text = MINE.replace("seeds: 2", "sedes: 2").replace("task: classification", "task: clasification")
+    text = MINE.replace("seeds: 2", "sedes: 2").replace("task: classification", "task: classificatoin")
     path = write(tmp_path, text.replace("folds: 3", "folds: 1").replace("title: Mine", "title: [Mine]") + "name: x\n")
     faults = faults_of(load_suite, path)
     assert all(fault.startswith(f"{path}: ") for fault in faults)
     for said in (
         "sedes: unknown key. Did you mean 'seeds'?",
         "seeds: is missing",
-        "unknown task 'clasification'. Did you mean 'classification'?",
+        "unknown task 'classificatoin'. Did you mean 'classification'?",
         "split",
         "title: expected text",
         "name: a suite is called as its file is",
