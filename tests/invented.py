@@ -1,5 +1,8 @@
 """A store of finished trials whose predictions come from a seeded generator instead of a network."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -28,7 +31,27 @@ def invent_store(
     seeds: int = 3,
     suite: str = "demo",
 ) -> Store:
-    """Finished trials of a suite under `folder`/runs."""
+    """Finished trials of a suite under `folder`/runs: a copy of a store that is invented once in a process."""
+    metrics = tuple(d.id for task in TASKS.values() for d in task.primary())  # a test may have added one
+    built = _built(registry.read_text(), tuple(models), tuple(datasets), seeds, suite, metrics)
+    shutil.copytree(built / "runs", folder / "runs", dirs_exist_ok=True)
+    return Store(folder / "runs")
+
+
+@cache
+def _built(
+    registry: str, models: tuple[str, ...], datasets: tuple[str, ...], seeds: int, suite: str, metrics: tuple[str, ...]
+) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="usfm-bench-invented-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "registry.yaml").write_text(registry)
+    _invent(folder, folder / "registry.yaml", models, datasets, seeds, suite)
+    return folder
+
+
+def _invent(
+    folder: Path, registry: Path, models: Sequence[str], datasets: Sequence[str], seeds: int, suite: str
+) -> None:
     store = Store(folder / "runs")
     trials = plan_suite(
         load_suite(suite), load_registry(registry), models=models, datasets=datasets, seeds=range(seeds)
@@ -42,7 +65,6 @@ def invent_store(
         cases = score_cases(task, predictions, case_table(dataset), tuned=tuned)
         record = invent_record(spec, dataset, cases, task.definitions(predictions), tuned)
         store.save(record, cases, predictions, [{"epoch": 1, "loss": 0.5}])
-    return store
 
 
 def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:

@@ -1,18 +1,26 @@
 """A second start decodes nothing, and a cache that is wrong, stale or impossible changes nothing but the time."""
 
+import json
 import os
+import shutil
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from usfm_bench.core.errors import DataError
+from usfm_bench.cli.app import app
+from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data import cache as cache_module
+from usfm_bench.data import cache_folder as folder_module
 from usfm_bench.data import dataset as dataset_module
-from usfm_bench.data.cache import cache_folder
+from usfm_bench.data.cache_folder import cache_folder
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.readers.manifest import ManifestReader
 from usfm_bench.specs.dataset import DatasetSpec, load_registry
@@ -178,7 +186,7 @@ def test_other_reading_options_are_another_file(root):
 def test_other_code_of_the_readers_decodes_again(root, decoded, monkeypatch):
     open_dataset(SPEC, root)
     decoded.clear()
-    monkeypatch.setattr(cache_module, "_code", lambda: ["another version"])
+    monkeypatch.setattr(cache_module, "_code", lambda layout: ["another version"])
     open_dataset(SPEC, root)
     assert len(decoded) == 4
 
@@ -283,15 +291,150 @@ def test_simulated_images_are_not_kept(root):
     assert not (root.parent / "cache").exists()
 
 
-def test_its_place(monkeypatch, tmp_path):
+def test_nothing_is_kept_unless_a_folder_is_named(root, monkeypatch, tmp_path, decoded):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    for given in ("", "none"):
+        monkeypatch.setenv("USFM_BENCH_CACHE", given)
+        assert cache_folder() is None
     monkeypatch.delenv("USFM_BENCH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "usfm-bench"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "usfm-bench"
+    before = set(tmp_path.rglob("*"))
+    open_dataset(SPEC, root)
+    open_dataset(SPEC, root)
+    assert len(decoded) == 6
+    assert set(tmp_path.rglob("*")) == before
     monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+# ---- its size --------------------------------------------------------------------------------------------------------
+
+
+def cached(root: Path) -> list[str]:
+    return sorted(path.name.partition("-v1")[0] for path in (root.parent / "cache").glob("*.arrow"))
+
+
+def open_as(root: Path, name: str, days_ago: int = 0) -> None:
+    """As another data set, in another place, as by a process that has ended since."""
+    if not (root / name).exists():
+        shutil.copytree(root / "mine", root / name)
+    before = set((root.parent / "cache").glob("*.arrow"))
+    open_dataset(SPEC.model_copy(update={"name": name, "path": f"{name}/list.csv"}), root)
+    folder_module._in_use.clear()
+    for path in set((root.parent / "cache").glob("*.arrow")) - before:
+        os.utime(path, (time.time() - 86400 * days_ago,) * 2)
+
+
+def limit_to(root: Path, monkeypatch: pytest.MonkeyPatch, files: float) -> None:
+    [size] = {path.stat().st_size for path in (root.parent / "cache").glob("*.arrow")}
+    monkeypatch.setenv("USFM_BENCH_CACHE_LIMIT", str(files * size / 1e9))
+
+
+def test_beyond_the_limit_what_was_used_longest_ago_goes_first(root, monkeypatch):
+    for name, days_ago in (("old", 3), ("older", 4), ("new", 1)):
+        open_as(root, name, days_ago)
+    limit_to(root, monkeypatch, 3.2)
+    open_as(root, "older")  # is used again, and so is no longer the oldest
+    open_as(root, "newest")
+    assert cached(root) == ["new", "newest", "older"]
+
+
+def test_what_this_process_uses_is_never_removed(root, monkeypatch, capsys):
+    open_as(root, "mine")
+    limit_to(root, monkeypatch, 1.2)
+    held = open_dataset(SPEC.model_copy(update={"path": "mine/list.csv"}), root)
+    shutil.copytree(root / "mine", root / "other")
+    open_dataset(SPEC.model_copy(update={"name": "other", "path": "other/list.csv"}), root)
+    assert cached(root) == ["mine"]
+    assert "other-v1-" in (said := capsys.readouterr().err)
+    assert "USFM_BENCH_CACHE_LIMIT" in said
+    assert held.samples[0].image.any()
+
+
+def test_files_of_others_are_neither_counted_nor_removed(root, monkeypatch):
+    folder = root.parent / "cache"
+    folder.mkdir()
+    for name in ("thesis.arrow", "notes.txt"):
+        (folder / name).write_bytes(bytes(10_000))
+    open_as(root, "mine")
+    limit_to_size = [path.stat().st_size for path in folder.glob("mine-*.arrow")]
+    monkeypatch.setenv("USFM_BENCH_CACHE_LIMIT", str(1.5 * limit_to_size[0] / 1e9))
+    open_as(root, "other")
+    assert cached(root) == ["other", "thesis.arrow"]
+    assert len(folder_module.clear(folder)) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "thesis.arrow"]
+
+
+def test_parts_of_files_whose_writing_was_cut_off_go_with_time(root):
+    folder = root.parent / "cache"
+    open_as(root, "mine")
+    [whole] = folder.glob("*.arrow")
+    for name, age in (("a", 7200), ("b", 10)):
+        part = folder / f".{whole.name}.{name}"
+        part.write_bytes(b"part")
+        os.utime(part, (time.time() - age,) * 2)
+    open_as(root, "other")
+    assert [path.name[-1] for path in folder.glob(".*")] == ["b"]
+
+
+@pytest.mark.parametrize("given", ["much", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_is_told(root, monkeypatch, given):
+    monkeypatch.setenv("USFM_BENCH_CACHE_LIMIT", given)
+    with pytest.raises(BenchError, match="USFM_BENCH_CACHE_LIMIT is"):
+        folder_module.cache_limit()
+
+
+def test_data_cache_shows_and_clears(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("USFM_BENCH_CACHE")
+    call = partial(CliRunner().invoke, app)
+    assert "are not kept" in call(["data", "cache"]).stderr
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(root.parent / "cache"))
+    open_as(root, "mine")
+    shown = json.loads(call(["data", "cache", "--format", "json"]).stdout)
+    assert shown["limit GB"] == 20
+    assert [name.partition("-v1-")[0] for name in shown["files"]] == ["mine"]
+    cleared = call(["data", "cache", "--clear"])
+    assert (cleared.exit_code, cached(root)) == (0, [])
+    assert "removed" in cleared.stdout
+
+
+def test_what_earlier_versions_kept_in_the_home_folder_is_named(root, monkeypatch, tmp_path):
+    open_as(root, "mine")
+    former = tmp_path / "home" / ".cache" / "usfm-bench"
+    shutil.copytree(root.parent / "cache", former)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("USFM_BENCH_CACHE")
+    said = CliRunner().invoke(app, ["data", "cache"]).stderr
+    assert f"`usfm-bench data cache --cache {former} --clear`" in said
+
+
+def test_the_option_is_as_good_as_the_variable(root, monkeypatch, tmp_path, decoded):
+    monkeypatch.setenv("USFM_BENCH_CACHE", "")  # put back afterwards: the option sets it
+    (tmp_path / "mine.yaml").write_text(
+        "mine: {version: 1, title: m, tasks: [segmentation], organ: breast, layout: manifest, path: mine/list.csv}"
+    )
+    what = ["--data-root", str(root), "--registry", str(tmp_path / "mine.yaml"), "--cache", str(tmp_path / "kept")]
+    for _ in range(2):
+        assert CliRunner().invoke(app, ["data", "audit", "mine", *what]).exit_code == 0
+    assert len(decoded) == 4
+    assert len(list((tmp_path / "kept").glob("mine-v1-*.arrow"))) == 1
+
+
+# ---- readers of others -----------------------------------------------------------------------------------------------
+
+
+def test_other_code_of_a_reader_from_outside_decodes_again(root, tmp_path, monkeypatch):
+    """Its package lies beside ours, and its sources decide as well."""
+    package = tmp_path / "outside"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "reader.py").write_text("class Reader: ...\n")
+    (package / "helper.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    reader = import_module("outside.reader").Reader
+    assert {path.name for path in cache_module._sources(reader)} == {"__init__.py", "reader.py", "helper.py"}
+    assert str(package / "helper.py") in map(str, cache_module._sources(reader))
 
 
 @pytest.mark.slow

@@ -262,7 +262,7 @@ def test_verify_tells_sizes_mask_values_and_checksum(tmp_path):
 
 
 def test_verify_looks_for_the_archive_with_the_checksum(tmp_path):
-    from usfm_bench.specs.model import file_sha256
+    from usfm_bench.core.files import file_sha256
 
     root = tmp_path / "root"
     export_dataset(make(), 95, root / "copy.zip")

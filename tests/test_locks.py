@@ -14,7 +14,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.locks import LockHeldError, check_locks, locked, mount_of
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.run import run_trials
-from usfm_bench.execution.session import Session
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.trial import TrialSpec
@@ -125,7 +125,7 @@ def test_a_run_says_before_anything_that_its_folder_has_no_locks(tmp_path, trial
 
 def test_a_lock_that_fails_later_costs_its_trial_alone(tmp_path, trials, monkeypatch):
     refuse_locks(monkeypatch, "EIO")
-    outcome = Session(tmp_path, tmp_path / "runs", "cpu").run(trials[0], print, wait=False)
+    outcome = Session(SessionArguments(tmp_path, tmp_path / "runs", "cpu")).run(trials[0], print, wait=False)
     assert outcome.status == "failed"
     assert "cannot lock files" in outcome.message
     with pytest.raises(BenchError, match="cannot lock files"):
@@ -150,7 +150,7 @@ def test_what_others_run_comes_last_or_is_left_to_them(trials, tmp_path):
     for wait in (True, False):
         queue = TrialQueue(trials, wait=wait)
         first, _ = queue.next()
-        outcome = Session(tmp_path, tmp_path / "runs", "cpu")
+        outcome = Session(SessionArguments(tmp_path, tmp_path / "runs", "cpu"))
         with Store(tmp_path / "runs").lock(first):
             outcome = outcome.run(first, print, wait=False)
         assert outcome.status == "busy"

@@ -9,7 +9,7 @@ import torch
 from torch.multiprocessing import ProcessRaisedException
 
 from usfm_bench.core.errors import BenchError, TrialError
-from usfm_bench.execution.session import Session
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier
 from usfm_bench.specs.dataset import load_registry
@@ -97,7 +97,7 @@ def test_a_trial_says_what_to_do_and_keeps_nothing(tmp_path, trial, monkeypatch,
 
     monkeypatch.setattr(Classifier, "loss", greedy)
     monkeypatch.setattr(memory, "free_device", free)
-    outcome = Session(tmp_path, tmp_path / "runs", "cpu").run(trial, lambda event: None, wait=False)
+    outcome = Session(SessionArguments(tmp_path, tmp_path / "runs", "cpu")).run(trial, lambda event: None, wait=False)
     assert outcome.status == "failed"
     assert "out of" in outcome.message
     assert f"{trial.training.batch_size} images of {trial.training.image_size} px" in outcome.message

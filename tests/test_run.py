@@ -17,10 +17,11 @@ import pytest
 
 from usfm_bench.core import files as atomic
 from usfm_bench.core.errors import BenchError
-from usfm_bench.execution.local import run_in_workers
+from usfm_bench.execution.engine import ENGINES
 from usfm_bench.execution.outcome import Outcome, Tick
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.run import Tally, run_trials
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.models.networks import Classifier
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.suites.plan import load_suite, plan_suite
@@ -184,7 +185,8 @@ def test_a_worker_that_dies_costs_its_own_trial_only(tmp_path, tiny_registry):
             [child] = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)
 
-    run_in_workers(TrialQueue(trials), 1, (tmp_path, tmp_path / "runs", "cpu", False, True), kill_first)
+    session = Session(SessionArguments(tmp_path, tmp_path / "runs", "cpu", workers=1))
+    ENGINES["local"].run(TrialQueue(trials), session, kill_first)
     assert [o.status for o in outcomes] == ["failed", "done"]
     assert "its process died (exit code -9)" in outcomes[0].message
 

@@ -1,6 +1,7 @@
 """The published USFM file: readings of its norm, other names of its tensors, what is wrong with a file, its hash."""
 
 import argparse
+import hashlib
 import json
 import math
 import pickle
@@ -18,11 +19,11 @@ from typer.testing import CliRunner
 from published_usfm import TABLE, hugging_face, pooled_of, published_shapes, published_state, tokens_of
 from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError, WeightsError
+from usfm_bench.core.files import file_sha256
 from usfm_bench.models import build_model, embed, load_backbone
 from usfm_bench.models.build import is_plain
 from usfm_bench.models.weights import inspect_checkpoint
 from usfm_bench.specs import model as catalog
-from usfm_bench.specs.model import file_sha256
 from usfm_bench.specs.training import READINGS, TrainingSpec
 
 pytestmark = [
@@ -390,14 +391,14 @@ def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path, monke
     path, opened = tmp_path / "w.pth", []
     path.write_bytes(b"one")
     os.utime(path, ns=(1, 1))
-    real = catalog.hashlib.file_digest
-    monkeypatch.setattr(catalog.hashlib, "file_digest", lambda *a: opened.append(1) or real(*a))
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: opened.append(1) or real(*a))
     first = file_sha256(path)
     assert file_sha256(path) == first
     assert len(opened) == 1
     path.write_bytes(b"two")  # as long, in the same tick of the clock perhaps
     assert file_sha256(path) != first
-    assert file_sha256(path) == catalog.hashlib.sha256(b"two").hexdigest()
+    assert file_sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def run_suite(tmp_path, tiny_registry, *more, dataset="tiny", suite="busi-cls"):

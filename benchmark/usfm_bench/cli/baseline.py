@@ -13,7 +13,9 @@ EXAMPLES = "Example: `usfm-bench baseline --suite phantom --out reports/baseline
 
 
 def baseline(
-    suite: Annotated[str, typer.Option(help="Suite whose finished trials become the baseline.")],
+    suite: Annotated[
+        str, typer.Option(help="Suite, or your own YAML file, whose finished trials become the baseline.")
+    ],
     out: Annotated[Path, typer.Option(help="JSON file to write, small enough to commit.")],
     profile: Annotated[
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
@@ -24,8 +26,9 @@ def baseline(
     from usfm_bench.core.files import write_text
     from usfm_bench.regression.baseline import make_baseline, to_json
     from usfm_bench.results.store import Store, choose_profile
+    from usfm_bench.suites.plan import suite_name
 
-    store = Store(runs)
+    store, suite = Store(runs), suite_name(suite)
     made, notes = make_baseline(store, suite, choose_profile(store, suite, profile))
     write_text(out, to_json(made))
     for note in notes:

@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
-from usfm_bench.cli import data_add
+from usfm_bench.cli import data_add, data_cache
 from usfm_bench.cli.facts import print_facts
-from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
+from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, RegistryFile, TextFormat
 from usfm_bench.cli.output import say_error
 from usfm_bench.core.errors import capped
 from usfm_bench.core.pipe_table import printable_lines
 
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
 app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
+app.command("cache", epilog=data_cache.EXAMPLES)(data_cache.cache)
 FormatOption = Annotated[TextFormat, typer.Option("--format", help="How to print.")]
 Name = Annotated[str, typer.Argument(help="A data set of the registry.")]
 
@@ -110,6 +111,7 @@ def audit(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Duplicates, contradictory labels, leaks between splits and data sets, class balance, lesion sizes, drawn text."""
@@ -139,6 +141,7 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write, ending in .zip or .tar. It holds patient images.")],
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Write a compact copy: smaller images and masks, a list, and a registry entry under a new name."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from usfm_bench.cli.facts import print_facts
-from usfm_bench.cli.options import DATA_ROOT, DataRoot, RegistryFile, TextFormat
+from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, RegistryFile, TextFormat
 from usfm_bench.core.pipe_table import printable_lines
 
 EXAMPLES = (
@@ -37,6 +37,7 @@ def add(
     ] = None,
     organ: Annotated[str, typer.Option(help="Organ or organs shown.")] = "not stated",
     data_root: DataRoot = DATA_ROOT,
+    cache: CacheFolder = None,
     registry: RegistryFile = None,
     form: Annotated[TextFormat, typer.Option("--format", help="How to print.")] = TextFormat.text,
 ) -> None:

@@ -78,7 +78,8 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _state(entry: ModelEntry) -> str:
-    from usfm_bench.specs.model import file_sha256, has_registered_hash, weight_file
+    from usfm_bench.core.files import file_sha256
+    from usfm_bench.specs.model import has_registered_hash, weight_file
 
     if entry.weights == "scratch":
         return "random weights"

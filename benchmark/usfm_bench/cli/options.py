@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,26 @@ RegistryFile = Annotated[
     Path | None,
     typer.Option(
         help="File with further data sets; `datasets.yaml` in this folder is read without being named.",
+        rich_help_panel=_PLACES,
+    ),
+]
+
+
+def _keep_decoded(folder: Path | None) -> Path | None:
+    """Worker processes find the folder where they look for it, too."""
+    if folder is not None:
+        os.environ["USFM_BENCH_CACHE"] = str(folder)
+    return folder
+
+
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        envvar="USFM_BENCH_CACHE",
+        callback=_keep_decoded,
+        help="Keep decoded images here for the next start, at most USFM_BENCH_CACHE_LIMIT (20) GB; it holds patient "
+        "images. Without: they are kept nowhere.",
         rich_help_panel=_PLACES,
     ),
 ]

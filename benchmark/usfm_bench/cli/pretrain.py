@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, DataRoot, Device, RegistryFile, split_names
+from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, Device, RegistryFile, split_names
 from usfm_bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def pretrain(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Pre-train an encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
     from usfm_bench.cli.settings import LayeredSettings, explain_keys

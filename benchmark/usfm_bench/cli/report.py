@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, RunsFolder
+from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, RunsFolder
 from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class MissedPolicy(StrEnum):
 
 
 def report(
-    suite: Annotated[list[str], typer.Option(help="Suite to report; may be given several times.")],
+    suite: Annotated[list[str], typer.Option(help="Suite, or a YAML file of your own; may be given several times.")],
     profile: Annotated[
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
     ] = None,
@@ -62,12 +62,15 @@ def report(
         Path | None, typer.Option(help="File to write instead of the screen; html: folder of the page.")
     ] = None,
     data_root: DataRoot = DATA_ROOT,
+    cache: CacheFolder = None,
     no_images: Annotated[
         bool, typer.Option("--no-images", help="html: contours alone, without the images of patients or phantoms.")
     ] = False,
 ) -> None:
     """Tables 1 and 2 of the paper for finished trials, with intervals over seeds and cases."""
-    suites = list(dict.fromkeys(suite))
+    from usfm_bench.suites.plan import suite_name
+
+    suites = list(dict.fromkeys(map(suite_name, suite)))
     if form is Format.html:
         _page(suites, profile, missed, runs, out, None if no_images else data_root)
         return

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, parse_seeds, split_names
+from usfm_bench.cli.options import (
+    DATA_ROOT,
+    RUNS,
+    CacheFolder,
+    DataRoot,
+    Device,
+    RegistryFile,
+    RunsFolder,
+    parse_seeds,
+    split_names,
+)
 from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.pipe_table import printable
 
@@ -24,7 +34,10 @@ _WHAT, _HOW = "What to run", "How to run it"
 
 
 def run(
-    suite: Annotated[str, typer.Option(help="Suite to run, such as demo or busi-seg.", rich_help_panel=_WHAT)],
+    suite: Annotated[
+        str,
+        typer.Option(help="Suite to run, such as demo or busi-seg, or a YAML file of your own.", rich_help_panel=_WHAT),
+    ],
     profile: Annotated[
         str | None,
         typer.Option(
@@ -43,6 +56,7 @@ def run(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
     runs: RunsFolder = RUNS,
     device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
         Device.auto
@@ -51,6 +65,14 @@ def run(
         int,
         typer.Option(min=1, help="Trials at once: one GPU each, or processes sharing the cores.", rich_help_panel=_HOW),
     ] = 1,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Where trials run: here (this process) or local (processes of this machine), or what a plug-in adds; "
+            "without: here for one worker, local for several.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Set earlier results of these trials aside and start over.", rich_help_panel=_HOW),
@@ -79,9 +101,12 @@ def run(
     ] = False,
 ) -> None:
     """Fine-tune and score every trial of a suite that is not finished yet; run it again to continue."""
+    from usfm_bench.execution.engine import ENGINES
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import load_suite, plan_suite
 
+    if engine is not None:
+        ENGINES[engine]  # before anything is read
     trials = plan_suite(
         load_suite(suite),
         load_registry(registry),
@@ -94,7 +119,7 @@ def run(
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)
         return
     flags = {"fresh": fresh, "allow_hash": allow_hash, "keep_weights": keep_weights, "wait": not no_wait}
-    code = _run(trials, data_root, runs, device.value, workers, **flags)
+    code = _run(trials, data_root, runs, device.value, workers, engine, **flags)
     raise typer.Exit(code)
 
 
@@ -104,6 +129,7 @@ def _run(
     runs: Path,
     device: str,
     workers: int,
+    engine: str | None,
     *,
     fresh: bool,
     allow_hash: bool,
@@ -125,6 +151,7 @@ def _run(
                 runs=runs,
                 device=resolve_device(device),
                 workers=workers,
+                engine=engine,
                 fresh=fresh,
                 wait=wait,
                 tell=progress.tell,

@@ -1,14 +1,19 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and are known by their sha256."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from usfm_bench.core.errors import BenchError
+
+_SETTLED_NS = 2_000_000_000
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: bool = False) -> None:
@@ -57,6 +62,21 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise BenchError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, as 64 hex digits; an unchanged file is read once in a process."""
+    stat = path.stat()
+    # The clock of a file system is coarse: what was written just now may be written again at the same time of it.
+    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
+    read = _file_sha256 if settled else _file_sha256.__wrapped__
+    return read(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_sha256(path: Path, *_state: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _umask() -> int:

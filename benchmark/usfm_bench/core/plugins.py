@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from usfm_bench.core.pipe_table import printable
+
 GROUP = "usfm_bench.plugins"
+_LONGEST = 300  # characters of a reason
+_loaded: list[str] | None = None
 
 
-@cache
 def load_plugins() -> tuple[str, ...]:
     """Import every plug-in once; each registers what it adds.
 
@@ -19,13 +21,15 @@ def load_plugins() -> tuple[str, ...]:
     Returns:
         Names of the plug-ins that were imported.
     """
-    loaded = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        try:
-            import_module(point.module)
-        except Exception as error:  # a plug-in may raise anything
-            reason = " ".join(str(error).split()) or "no reason given"
-            sys.stderr.write(f"warning: plug-in '{point.name}' is left out: {type(error).__name__}: {reason}\n")
-            continue
-        loaded.append(point.name)
-    return tuple(loaded)
+    global _loaded
+    if _loaded is None:
+        _loaded = []  # before the imports, which may look names up themselves
+        for name, module in sorted({(point.name, point.module) for point in entry_points(group=GROUP)}):
+            try:
+                import_module(module)
+            except (Exception, SystemExit) as error:  # a plug-in may raise anything
+                reason = printable(" ".join(str(error).split()))[:_LONGEST] or "no reason given"
+                sys.stderr.write(f"warning: plug-in '{name}' is left out: {type(error).__name__}: {reason}\n")
+                continue
+            _loaded.append(name)
+    return tuple(_loaded)

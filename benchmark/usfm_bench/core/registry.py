@@ -35,6 +35,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that enters what it is put above under `name`."""
+        if self._home:
+            import_module(self._home)  # shipped names are taken before those of plug-ins
 
         def enter(entry: T) -> T:
             if name in self._entries:

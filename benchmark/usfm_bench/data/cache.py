@@ -1,5 +1,7 @@
 """Decoded images and masks in one memory-mapped file a data set, so that a second start decodes nothing.
 
+Patients' images are copied only where the user names a folder for them; see `cache_folder`.
+
 A file is used only while nothing that it was made from has changed: path, size and times of every source file, how the
 registry entry reads them, and the readers' own code. Otherwise it is made again. It is an Arrow file, one row a case.
 """
@@ -7,11 +9,12 @@ registry entry reads them, and the readers' own code. Otherwise it is made again
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +32,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import write_atomic
 from usfm_bench.core.settings import content_hash
 from usfm_bench.data import readers, resize
+from usfm_bench.data.cache_folder import GB, LIMIT, cache_folder, cache_limit, make_room, mark_used
 from usfm_bench.data.sample import Case, Sample, Spacing
 from usfm_bench.specs.dataset import DatasetSpec
 
@@ -47,17 +51,6 @@ _SCHEMA = pa.schema(
 _Bytes = NDArray[np.uint8]
 _LONGEST = 120  # characters of a data set's name; what stands behind it in the file's name has a hash of the rest
 _BATCH = 64  # rows written at once: bounds the memory
-
-
-def cache_folder() -> Path | None:
-    """USFM_BENCH_CACHE, or else `usfm-bench` in the user's cache folder; None where the variable says `none`."""
-    given = os.environ.get("USFM_BENCH_CACHE")
-    if given:
-        return None if given == "none" else Path(given)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "usfm-bench"
-    except RuntimeError:  # no home folder
-        return None
 
 
 @dataclass(frozen=True)
@@ -85,15 +78,27 @@ class ImageCache:
                 loaded = list(pool.map(partial(_samples, by_id), batches))
         except (OSError, KeyError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
             return {}, []
+        mark_used(self.path)
         return {sample.case.case_id: sample for samples in loaded for sample in samples}, notes
 
     def save(self, samples: Sequence[Sample], notes: Sequence[str] = ()) -> None:
         """Write the file, readable by its owner alone; where that fails, say so on stderr and go on without."""
+        size = sum(sample.image.size + (0 if sample.mask is None else sample.mask.size // 8) for sample in samples)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomic(self.path, lambda stream: self._write(stream, samples, notes), private=True)
+            fits = make_room(self.path, size)
+            if fits:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_atomic(self.path, lambda stream: self._write(stream, samples, notes), private=True)
+                size = self.path.stat().st_size  # with what Arrow adds
+                fits = make_room(self.path, size)
+            if not fits:
+                self.path.unlink(missing_ok=True)
+                room = f"it needs {size / GB:.3g} of {cache_limit() / GB:.3g} GB; {LIMIT} sets another limit."
+                sys.stderr.write(f"note: {self.path.name} is not kept: {room}\n")
+                return
+            mark_used(self.path)
         except (OSError, BenchError) as error:
-            sys.stderr.write(f"note: no cache of decoded images: {error} USFM_BENCH_CACHE names another folder.\n")
+            sys.stderr.write(f"note: no cache of decoded images: {error} --cache names another folder.\n")
 
     def _write(self, stream: IO[bytes], samples: Sequence[Sample], notes: Sequence[str]) -> None:
         facts = {"key": self.key, "notes": json.dumps(list(notes))}
@@ -111,7 +116,7 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
         return None
     reading = {"layout": spec.layout, "classes": list(spec.classes_on_disk), "options": spec.options}
     place = content_hash([str(root.resolve()), reading])
-    key = content_hash([place, _code(), _listing(root, files)])
+    key = content_hash([place, _code(spec.layout), _listing(root, files)])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", spec.name.partition("@")[0])  # parts of a data set have its pixels
     return ImageCache(folder / f"{name[:_LONGEST]}-v{spec.version}-{place[:12]}.arrow", key)
 
@@ -130,10 +135,19 @@ def _listing(root: Path, files: set[Path]) -> list[list[Any]]:
     return rows
 
 
-def _code() -> list[str]:
+def _code(layout: str) -> list[str]:
     """What decodes: the versions of OpenCV and Pillow, and the sources of the readers and of resizing."""
-    sources = [*sorted(Path(readers.__file__).parent.glob("*.py")), Path(resize.__file__)]
-    return [cv2.__version__, PIL.__version__, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)]
+    sources = {*Path(readers.__file__).parent.glob("*.py"), Path(resize.__file__), *_sources(readers.READERS[layout])}
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(sources)]
+    return [cv2.__version__, PIL.__version__, *hashes]
+
+
+def _sources(reader: object) -> Iterator[Path]:
+    """The file of a reader, which may be a plug-in's, and the files beside it in its package."""
+    module = inspect.getmodule(reader)
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        yield from Path(file).parent.glob("*.py") if getattr(module, "__package__", "") else [Path(file)]
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -4,58 +4,61 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
+from usfm_bench.execution.engine import ENGINES, Tell
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
-from usfm_bench.execution.session import Session
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.specs.trial import TrialSpec
 
 # A fresh interpreter: forking a process that has initialised torch's threads or CUDA is not safe.
 _CONTEXT = multiprocessing.get_context("spawn")
-Tell = Callable[[Event], None]
-SessionArguments = tuple[Path, Path, str, bool, bool]
-"""Data root, runs folder, device, whether weight files may be other ones than the registry says, and whether trained
-weights are kept."""
 
 
-def run_here(queue: TrialQueue, session: Session, tell: Tell) -> None:
-    """Run trials one after the other in this process."""
-    while (task := queue.next()) is not None:
-        outcome = session.run(task[0], tell, wait=task[1])
-        if queue.settle(outcome):
-            tell(outcome)
+class Here:
+    """Trials one after the other in this process."""
+
+    title = "in this process, one after the other"
+
+    def run(self, queue: TrialQueue, session: Session, tell: Tell) -> None:
+        """Run trials until the queue is empty."""
+        while (task := queue.next()) is not None:
+            outcome = session.run(task[0], tell, wait=task[1])
+            if queue.settle(outcome):
+                tell(outcome)
 
 
-def run_in_workers(queue: TrialQueue, workers: int, session_arguments: SessionArguments, tell: Tell) -> None:
-    """Run trials in `workers` processes. A process that dies costs its own trial only.
+class Local:
+    """Trials in worker processes of this machine; the i-th worker uses the i-th GPU, cyclically."""
 
-    Args:
-        queue: the trials.
-        workers: number of processes; the i-th uses the i-th GPU, cyclically.
-        session_arguments: of `Session`.
-        tell: told of every epoch and outcome, in this process.
-    """
-    pool = [_Worker(index, session_arguments) for index in range(workers)]
-    try:
-        for worker in pool:
-            worker.take(queue.next())
-        while busy := {worker.pipe: worker for worker in pool if worker.spec is not None}:
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                event = worker.receive()
-                if not isinstance(event, Outcome):
-                    tell(event)
-                    continue
-                if queue.settle(event):
-                    tell(event)
+    title = "in processes of this machine, a GPU each where there are GPUs"
+
+    def run(self, queue: TrialQueue, session: Session, tell: Tell) -> None:
+        """Run trials in `workers` processes. A process that dies costs its own trial only."""
+        workers = min(session.arguments.workers, len(queue))
+        pool = [_Worker(index, session.arguments) for index in range(workers)]
+        try:
+            for worker in pool:
                 worker.take(queue.next())
-    finally:
-        for worker in pool:
-            worker.stop()
+            while busy := {worker.pipe: worker for worker in pool if worker.spec is not None}:
+                for pipe in wait(list(busy)):
+                    worker = busy[pipe]  # type: ignore[index]
+                    event = worker.receive()
+                    if not isinstance(event, Outcome):
+                        tell(event)
+                        continue
+                    if queue.settle(event):
+                        tell(event)
+                    worker.take(queue.next())
+        finally:
+            for worker in pool:
+                worker.stop()
+
+
+ENGINES.register("here")(Here())
+ENGINES.register("local")(Local())
 
 
 class _Worker:
@@ -68,7 +71,7 @@ class _Worker:
 
     def _start(self) -> None:
         self.pipe, there = _CONTEXT.Pipe()
-        arguments = (there, self._index, *self._session_arguments)
+        arguments = (there, self._session_arguments, self._index)
         self._process: SpawnProcess = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         there.close()
@@ -103,12 +106,10 @@ class _Worker:
         self._process.join()
 
 
-def _work(
-    pipe: Connection, index: int, data_root: Path, runs: Path, device: str, allow_hash: bool, keep_weights: bool
-) -> None:
+def _work(pipe: Connection, session_arguments: SessionArguments, index: int) -> None:
     # Waiting threads of several processes would otherwise spin on the cores that the others need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    session = Session(data_root, runs, device, index, allow_hash=allow_hash, keep_weights=keep_weights)
+    session = Session(session_arguments, index)
     try:
         while True:
             spec, wait_for_it = pipe.recv()

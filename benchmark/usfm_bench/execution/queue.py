@@ -17,6 +17,10 @@ class TrialQueue:
         self._waiting = deque((spec, False) for spec in trials)
         self._without_weights: set[str] = set()
 
+    def __len__(self) -> int:
+        """Trials that have not been taken yet, without those that may come again."""
+        return len(self._waiting)
+
     def next(self) -> tuple[TrialSpec, bool] | None:
         """The next trial and whether to wait for a process that holds it; None when nothing is left."""
         while self._waiting:

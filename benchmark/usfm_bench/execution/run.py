@@ -8,16 +8,17 @@ from functools import cache
 from pathlib import Path
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import file_sha256
 from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
-from usfm_bench.execution.local import Tell, run_here, run_in_workers
+from usfm_bench.execution.engine import ENGINES, Tell, default_engine
 from usfm_bench.execution.outcome import Event, Outcome, Status
 from usfm_bench.execution.queue import TrialQueue
-from usfm_bench.execution.session import Session
+from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
-from usfm_bench.specs.model import checked_weight_file, file_sha256, has_registered_hash, resolve
+from usfm_bench.specs.model import checked_weight_file, has_registered_hash, resolve
 from usfm_bench.specs.trial import TrialSpec
 
 
@@ -113,6 +114,7 @@ def run_trials(
     runs: Path,
     device: str,
     workers: int,
+    engine: str | None = None,
     fresh: bool,
     wait: bool = True,
     tell: Tell,
@@ -129,6 +131,7 @@ def run_trials(
         runs: the store.
         device: `cpu` or `cuda`.
         workers: trials at once.
+        engine: a name of `ENGINES`, where trials run; None: this process, or local workers for several at once.
         fresh: set aside what is there and start over.
         wait: wait in the end for trials that other processes are running; else they are left to those.
         tell: told of every epoch and outcome.
@@ -138,10 +141,10 @@ def run_trials(
         keep_weights: keep the trained weights of each trial.
 
     Raises:
-        BenchError: results of other settings or data are in the way; nothing was run.
+        BenchError: results of other settings or data are in the way, or no such engine; nothing was run.
     """
-    flags = {"allow_hash": allow_hash, "keep_weights": keep_weights}
-    store, session = Store(runs), Session(data_root, runs, device, **flags)
+    store = Store(runs)
+    session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers))
     store.check_writable()
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
@@ -167,12 +170,18 @@ def run_trials(
         for spec in todo:
             store.set_aside(spec)
     todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
-    queue = TrialQueue(todo, wait=wait)
-    if workers > 1 and len(todo) > 1:
-        run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash, keep_weights), note)
-    else:
-        run_here(queue, session, note)
+    name = engine or default_engine(min(workers, len(todo)))
+    ENGINES[name].run(TrialQueue(todo, wait=wait), session, note)
+    for spec in _left_behind(todo, tally):
+        note(Outcome(spec, "failed", f"engine '{name}' ended without running it"))
     return tally
+
+
+def _left_behind(todo: Sequence[TrialSpec], tally: Tally) -> list[TrialSpec]:
+    """Trials whose end nobody told; of a model without weights, one trial is told of for all."""
+    ended = {outcome.spec.label for outcome in tally.outcomes}
+    skipped = {outcome.spec.model for outcome in tally.outcomes if outcome.status == "skipped"}
+    return [spec for spec in todo if spec.label not in ended and spec.model not in skipped]
 
 
 def _with_weights(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
@@ -18,29 +19,37 @@ from usfm_bench.specs.trial import TrialSpec
 _WAITING = "another process is running it; waiting for that one ..."
 
 
+@dataclass(frozen=True)
+class SessionArguments:
+    """What a `Session` is made of, in whatever process; it can be pickled."""
+
+    data_root: Path
+    """Where data set paths are resolved."""
+    runs: Path
+    """The store of results."""
+    device: str
+    """`cpu` or `cuda`."""
+    allow_hash: bool = False
+    """Take weight files with another sha256 than the registry's, and mark the records."""
+    keep_weights: bool = True
+    """Keep the trained weights of each trial."""
+    workers: int = 1
+    """Trials at once, for engines that run several; a session runs one."""
+
+
 class Session:
     """One process's view of a run: where data is, where results go, on which device."""
 
-    def __init__(
-        self,
-        data_root: Path,
-        runs: Path,
-        device: str,
-        device_index: int = 0,
-        *,
-        allow_hash: bool = False,
-        keep_weights: bool = True,
-    ) -> None:
-        self._data_root, self._store = data_root, Store(runs)
-        self._device, self._device_index = device, device_index
-        self._allow_hash, self._keep_weights = allow_hash, keep_weights
+    def __init__(self, arguments: SessionArguments, device_index: int = 0) -> None:
+        self.arguments = arguments
+        self._store, self._device_index = Store(arguments.runs), device_index
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: TrialSpec) -> Dataset:
         """The trial's data set, decoded once for all parts of its training side."""
         key = spec.dataset.model_dump_json(exclude={"name", "training"})
         if key not in self._datasets:
-            self._datasets[key] = open_dataset(spec.dataset, self._data_root)
+            self._datasets[key] = open_dataset(spec.dataset, self.arguments.data_root)
         return self._datasets[key].under(spec.dataset)
 
     def run(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None], *, wait: bool) -> Outcome:
@@ -76,10 +85,10 @@ class Session:
                 spec,
                 self.dataset(spec),
                 self._store,
-                device=self._device,
+                device=self.arguments.device,
                 device_index=self._device_index,
-                allow_hash=self._allow_hash,
-                keep=self._keep_weights,
+                allow_hash=self.arguments.allow_hash,
+                keep=self.arguments.keep_weights,
                 on_epoch=lambda row: tell(Tick(spec, row)),
             )
         except WeightsMissingError as error:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from usfm_bench.core.errors import BenchError, WeightsError, listed
+from usfm_bench.core.files import file_sha256
 from usfm_bench.models.kept import WEIGHTS, restore_network
 from usfm_bench.models.networks import Network
 from usfm_bench.results.record import Record, Weights
 from usfm_bench.results.rescore import find_trials
 from usfm_bench.results.store import read_record
-from usfm_bench.specs.model import file_sha256
 from usfm_bench.specs.task import TASKS
 from usfm_bench.training.device import build_fabric
 

@@ -228,8 +228,8 @@ def reweighted_definition(metric: str, positive: str) -> Definition:
     )
 
 
-def _define(name: str, ident: str, formula: str, source: str = "scikit-learn", **more: Any) -> None:
-    define(Definition(name, ident, "labels", formula, more.pop("unit", "fraction"), source, **more))
+def _define(name: str, ident: str, formula: str, source: str = "scikit-learn", **more: Any) -> Definition:
+    return define(Definition(name, ident, "labels", formula, more.pop("unit", "fraction"), source, **more))
 
 
 _define("ACC", "acc@1", "correct / all", "scikit-learn accuracy_score", primary=True)
@@ -263,7 +263,7 @@ _define(
     range=(-1.0, 1.0),
     primary=True,
 )
-_define(
+ECE = _define(
     "ECE",
     "ece.top.15bins@1",
     "mean over 15 equal bins, weighted by cases, of |accuracy - mean probability| of the predicted class",
@@ -271,7 +271,7 @@ _define(
     higher_is_better=False,
     primary=True,
 )
-_define(
+BRIER = _define(
     "BRIER",
     "brier@1",
     "mean over cases of the squared distance between probabilities and truth, summed over classes",

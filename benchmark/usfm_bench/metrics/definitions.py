@@ -66,7 +66,7 @@ class Definition:
         return f"{self.name}_mm" if self.unit == "mm" else self.name
 
 
-DEFINITIONS: Registry[Definition] = Registry("definition")
+DEFINITIONS: Registry[Definition] = Registry("definition", home="usfm_bench.metrics")
 FAMILIES: dict[str, Callable[[re.Match[str]], Definition]] = {}
 """Patterns of ids with a number or a name in them, and what builds their definitions."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics.classification import binary_definition
-from usfm_bench.metrics.definitions import DEFINITIONS, FAMILIES, Definition, define
+from usfm_bench.metrics.classification import BRIER, ECE, binary_definition
+from usfm_bench.metrics.definitions import FAMILIES, Definition, define
 from usfm_bench.metrics.operating import RULES, VERSION
 
 DECIDED = ("SEN", "SPEC", "PREC", "F1", "BACC")
@@ -41,21 +41,20 @@ FAMILIES[rf"(\w+)\.binary\[(.+)\]\.val_({'|'.join(RULES)})@{VERSION}"] = lambda 
 )
 
 
-def _after_temperature(ident: str) -> Definition:
-    base = DEFINITIONS[ident]
+def _after_temperature(base: Definition) -> Definition:
     return define(
         replace(
             base,
             name=f"{base.name}_T",
-            id=ident.replace("@", ".temperature@"),
+            id=base.id.replace("@", ".temperature@"),
             formula=f"{base.formula}; of softmax(logits / T), T fitted on validation cases",
             source="Guo et al. (2017), arXiv:1706.04599",
             primary=False,
             tuned="temperature",
-            base=ident,
+            base=base.id,
         )
     )
 
 
-SCALED = {ident: _after_temperature(ident) for ident in ("ece.top.15bins@1", "brier@1")}
+SCALED = {base.id: _after_temperature(base) for base in (ECE, BRIER)}
 """Id -> the same after temperature scaling."""

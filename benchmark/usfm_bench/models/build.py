@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
+from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
 from usfm_bench.models.weights import empty_encoder, load_encoder
-from usfm_bench.specs.model import ModelEntry, file_sha256, has_registered_hash, resolve, weight_file
+from usfm_bench.specs.model import ModelEntry, has_registered_hash, resolve, weight_file
 from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import Reading, TrainingSpec
 

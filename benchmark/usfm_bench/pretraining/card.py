@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import SerializeAsAny, ValidationError, field_validator
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.files import file_sha256
 from usfm_bench.core.settings import Settings
 from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.specs.model import ModelEntry, file_sha256
+from usfm_bench.specs.model import ModelEntry
 from usfm_bench.specs.pretraining import PretrainSpec, settings_of
 
 

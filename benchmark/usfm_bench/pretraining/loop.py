@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError, TrialError
 from usfm_bench.core.files import check_writable, write_atomic, write_text
+from usfm_bench.core.settings import differing_fields
 from usfm_bench.models.memory import free_device, out_of_memory
 from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.launch import check_launch
 from usfm_bench.pretraining.sampling import OrganSampler, Step
-from usfm_bench.results.store import differing_fields
 from usfm_bench.specs.method import METHODS, Method
 from usfm_bench.specs.pretraining import Options, PretrainSpec
 from usfm_bench.training.device import describe_device, device_fabric, resolve_device, set_up_process

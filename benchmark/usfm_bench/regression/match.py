@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.settings import differing_fields
 from usfm_bench.regression.baseline import Baseline, Entry, digests, environment_of, settings_of, splits_of
 from usfm_bench.regression.scores import Read, Scores, read_scores
-from usfm_bench.results.store import Store, differing_fields
+from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, Trials, by_model, gather_trials
 from usfm_bench.stats.contributions import Contributions
 

@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic, write_text
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, differing_fields
 from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import Record
-from usfm_bench.results.store import differing_fields, read_json
+from usfm_bench.results.store import read_json
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.split import SplitSpec
 from usfm_bench.specs.task import Predictions

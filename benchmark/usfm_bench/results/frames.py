@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.data.numbering import numbered
+from usfm_bench.core.labels import numbered
 from usfm_bench.metrics.definitions import Definition, excluding
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import VERSION

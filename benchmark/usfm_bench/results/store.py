@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.core.errors import BenchError, listed, unknown
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic, write_text
 from usfm_bench.core.locks import LockHeldError, check_locks, locked
+from usfm_bench.core.settings import differing_fields
 from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import SCHEMA_VERSION, Record
@@ -166,7 +167,11 @@ def choose_profile(store: Store, suite: str, profile: str | None) -> str:
     if not finished:
         known = store.suites()
         if suite not in suite_names():
-            raise unknown("suite", suite, [*known, *suite_names()])
+            names = sorted({*known, *suite_names()})
+            hint = (
+                f"Known: {listed(names)}. A suite of your own is known once `usfm-bench run --suite FILE.yaml` has run."
+            )
+            raise unknown("suite", suite, names, hint=hint)
         has = f" It has {', '.join(known)}." if known else ""
         raise BenchError(
             f"No finished trial of suite '{suite}' in '{store.root}'.{has} "
@@ -207,23 +212,6 @@ def read_record(path: Path) -> Record:
         return Record.model_validate(content)
     except ValidationError as error:
         raise BenchError("\n".join(in_words(error, Record, content, f"{path}: not a trial record"))) from None
-
-
-def differing_fields(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Leaves in which two JSON values differ, as `a.b: old -> new`.
-
-    >>> differing_fields({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
-    ['a.b: 1 -> 3']
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [line for k in keys for line in differing_fields(old.get(k), new.get(k), f"{prefix}{k}.")]
-    return [] if old == new else [f"{prefix[:-1]}: {_short(old)} -> {_short(new)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_json(path: Path, remedy: str = "Set the folder aside and run the trial again.") -> dict[str, Any]:

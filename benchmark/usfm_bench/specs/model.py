@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import time
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from usfm_bench.core.errors import WeightsError, WeightsMissingError, unknown
+from usfm_bench.core.files import file_sha256
 from usfm_bench.core.registry import Registry
 from usfm_bench.core.resources import load_yaml, resource
 from usfm_bench.specs.task import TASKS
 
-_SETTLED_NS = 2_000_000_000
 SIZES = ("base", "small", "tiny", "micro")
 
 
@@ -190,21 +187,6 @@ def has_registered_hash(entry: ModelEntry) -> bool:
         WeightsMissingError: it is not there.
     """
     return entry.sha256 is None or file_sha256(weight_file(entry)) == entry.sha256
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, as 64 hex digits; an unchanged file is read once in a process."""
-    stat = path.stat()
-    # The clock of a file system is coarse: what was written just now may be written again at the same time of it.
-    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
-    read = _file_sha256 if settled else _file_sha256.__wrapped__
-    return read(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _file_sha256(path: Path, *_state: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_timm(architecture: str) -> None:

@@ -11,7 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.stats.components import Components, Labels, difference_components
+from usfm_bench.core.labels import Labels
+from usfm_bench.stats.components import Components, difference_components
 from usfm_bench.stats.intervals import Interval, interval_of
 
 Floats = NDArray[np.float64]

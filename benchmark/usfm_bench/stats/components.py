@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.labels import Labels
 
 Floats = NDArray[np.float64]
-Labels = Sequence[str] | Sequence[int] | NDArray[np.int64]
 Freedom = Literal["cochran", "satterthwaite"]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 

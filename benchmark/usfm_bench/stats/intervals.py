@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
+from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.calibration import brier_scores
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import Components, Freedom, Labels, variance_components
+from usfm_bench.stats.components import Components, Freedom, variance_components
 from usfm_bench.stats.delete_one import class_metric
 from usfm_bench.stats.proportions import trials_of, wilson_interval
 

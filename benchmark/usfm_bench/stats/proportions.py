@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import Labels, variance_components
+from usfm_bench.stats.components import variance_components
 
 Floats = NDArray[np.float64]
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.data.numbering import numbered
+from usfm_bench.core.labels import numbered
 
 Floats = NDArray[np.float64]
 Table = Mapping[str, Mapping[str, "Scored"]]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError, unknown
-from usfm_bench.stats.components import Labels
+from usfm_bench.core.labels import Labels
 from usfm_bench.stats.contributions import Contributions, pseudo_contributions
 from usfm_bench.stats.delete_one import all_and_without
 from usfm_bench.stats.intervals import Interval, jackknife_interval

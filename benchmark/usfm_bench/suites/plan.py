@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -19,10 +19,9 @@ from usfm_bench.specs.split import SplitSpec
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.specs.trial import TrialSpec
-from usfm_bench.suites.recipes import Profile, ProfileName, load_profile
+from usfm_bench.suites.recipes import Profile, ProfileName, is_file_name, load_profile, own_name_faults
 
 _HERE = Path(__file__).parent
-S = TypeVar("S", bound=Settings)
 
 
 class SuitePart(Settings):
@@ -65,15 +64,46 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite called `name`.
+    """The suite called `name`, or a user's own by the path of its file (which ends in .yaml or .yml).
 
     Raises:
-        BenchError: no such suite (the nearest is suggested) or a file that does not validate.
+        BenchError: no such suite (the nearest is suggested), or faults of the file, all of them at once.
     """
+    if is_file_name(name):
+        path = Path(name)
+        return _own_suite(load_yaml(path), path)
     if name not in suite_names():
-        raise unknown("suite", name, suite_names())
+        hint = f"Known: {', '.join(suite_names())}. Your own is named by its file, such as --suite {name}.yaml."
+        raise unknown("suite", name, suite_names(), hint=hint)
     path = _HERE / f"{name}.yaml"
-    return _validated(Suite, {**load_yaml(path), "name": name}, path)
+    values = {**load_yaml(path), "name": name}
+    return Suite.model_validate(values)
+
+
+def suite_name(name: str) -> str:
+    """What the results of a suite are filed under: the name itself, or that of a user's own file.
+
+    Raises:
+        BenchError: faults of the file.
+    """
+    return load_suite(name).name if is_file_name(name) else name
+
+
+def _own_suite(content: Any, path: Path) -> Suite:
+    faults = [f"{path}: {fault}" for fault in own_name_faults(path.stem, "suite", suite_names())]
+    if not isinstance(content, dict):
+        needed = ", ".join(key for key, field in Suite.model_fields.items() if key != "name" and field.is_required())
+        raise BenchError("\n".join([*faults, f"{path}: expected a mapping with the keys {needed}."]))
+    if "name" in content:
+        faults.append(f"{path}: name: a suite is called as its file is; leave the key out.")
+    values = {**content, "name": path.stem}
+    try:
+        suite = Suite.model_validate(values)
+    except ValidationError as error:
+        raise BenchError("\n".join([*faults, *in_words(error, Suite, values, str(path))])) from None
+    if faults:
+        raise BenchError("\n".join(faults))
+    return suite
 
 
 def plan_suite(
@@ -99,9 +129,11 @@ def plan_suite(
         BenchError: an unknown name, or a name that fits no task of the suite, all of them in one message; or a profile
             with faults.
     """
-    _check_names(suite, registry, models, datasets)
     chosen_profile = load_profile(profile or suite.default_profile)
-    recipes = _recipes(suite, chosen_profile)
+    faults = _name_faults(suite, registry, chosen_profile, models, datasets)
+    recipes, unfit = _recipes(suite, chosen_profile)
+    if faults + unfit:
+        raise BenchError("\n".join(faults + unfit))
     per_part = _datasets_per_part(suite, registry, datasets)
     trials = []
     for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
@@ -130,16 +162,16 @@ def plan_suite(
     return trials
 
 
-def _recipes(suite: Suite, profile: Profile) -> list[TrainingSpec]:
-    recipes, faults = [], []
+def _recipes(suite: Suite, profile: Profile) -> tuple[list[TrainingSpec], list[str]]:
+    """The recipe of each part, and the faults of those that have none."""
+    recipes: list[TrainingSpec] = []
+    faults: list[str] = []
     for i, part in enumerate(suite.parts):
         try:
             recipes.append(profile.recipe(part.task, part.training, f"{suite.name}.yaml: parts.{i}.training"))
         except BenchError as error:
             faults.append(str(error))
-    if faults:
-        raise BenchError("\n".join(faults))
-    return recipes
+    return recipes, faults
 
 
 def _datasets_per_part(
@@ -163,28 +195,38 @@ def _datasets_per_part(
     return per_part
 
 
-def _check_names(
-    suite: Suite, registry: dict[str, DatasetSpec], models: Sequence[str], datasets: Sequence[str]
-) -> None:
+def _name_faults(
+    suite: Suite,
+    registry: dict[str, DatasetSpec],
+    profile: Profile,
+    models: Sequence[str],
+    datasets: Sequence[str],
+) -> list[str]:
     tasks = {part.task for part in suite.parts}
     faults = []
-    for name in datasets or [d for part in suite.parts for d in part.datasets]:
+    parts = [({part.task}, part.datasets, part.models.get(profile.extends, ())) for part in suite.parts]
+    for wanted, name in [(tasks, d) for d in datasets] or [(task, d) for task, names, _ in parts for d in names]:
         try:
             found = find_dataset(name, registry)
-            if not tasks & set(found.tasks):
+            if not wanted & set(found.tasks):
                 used = _join(found.tasks) or "no task"
-                faults.append(f"Dataset '{name}' is for {used}, suite '{suite.name}' for {_join(tasks)}.")
+                faults.append(f"Dataset '{name}' is for {used}, suite '{suite.name}' for {_join(wanted)}.")
         except BenchError as error:
             faults.append(_own_data_hint(name, suite) or str(error))
-    for name in models:
+    if not models and not any(names for *_, names in parts):
+        named = {name for part in suite.parts for name in part.models}
+        faults.append(
+            f"Suite '{suite.name}' names models for {_join(named) or 'no profile'} and not for '{profile.extends}'; "
+            "choose another with --profile, or models with --models."
+        )
+    for wanted, name in [(tasks, m) for m in models] or [(task, m) for task, _, names in parts for m in names]:
         try:
             fit = set(resolve(name).tasks)
-            if not tasks & fit:
-                faults.append(f"Model '{name}' is for {_join(fit)}, suite '{suite.name}' for {_join(tasks)}.")
+            if not wanted & fit:
+                faults.append(f"Model '{name}' is for {_join(fit)}, suite '{suite.name}' for {_join(wanted)}.")
         except BenchError as error:
             faults.append(str(error))
-    if faults:
-        raise BenchError("\n".join(faults))
+    return list(dict.fromkeys(faults))
 
 
 def _own_data_hint(name: str, suite: Suite) -> str:
@@ -199,10 +241,3 @@ def _own_data_hint(name: str, suite: Suite) -> str:
 
 def _join(names: object) -> str:
     return " and ".join(sorted(names))  # type: ignore[call-overload]
-
-
-def _validated(kind: type[S], values: object, path: Path) -> S:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise BenchError("\n".join(in_words(error, kind, values, path.name))) from None

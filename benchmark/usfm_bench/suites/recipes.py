@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -66,7 +66,7 @@ def load_profile(name: str) -> Profile:
     if name in PROFILES:
         return Profile(name, name)
     path = Path(name)
-    if path.suffix.lower() not in (".yaml", ".yml"):
+    if not is_file_name(name):
         hint = f"Known: {', '.join(PROFILES)}. Your own is named by its file, such as --profile {name}.yaml."
         raise unknown("profile", name, PROFILES, hint=hint)
     content = load_yaml(path)
@@ -84,16 +84,26 @@ def load_profile(name: str) -> Profile:
     return profile
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a suite or a profile is named by a user's own file: `gentle.yaml`."""
+    return Path(name).suffix.lower() in (".yaml", ".yml")
+
+
+def own_name_faults(name: str, kind: str, shipped: Collection[str]) -> Iterator[str]:
+    """What is wrong with the name of a user's own suite or profile, which is its file's without the ending."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        yield f"'{name}' names the folder of its results, and so may have only a to z, 0 to 9, and inside also - and _"
+    if name in shipped:
+        yield f"'{name}' is a shipped {kind}; give the file another name"
+
+
 def _shipped(name: ProfileName) -> dict[str, dict[str, Any]]:
     shipped: dict[str, dict[str, Any]] = load_yaml(_HERE / "profiles" / f"{name}.yaml")
     return {task: dict(entry.recipes.get(name, {})) for task, entry in TASKS.items()} | shipped
 
 
 def _form_faults(name: str, content: Any) -> Iterator[str]:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
-        yield f"'{name}' names the folder of its results, and so may have only a to z, 0 to 9, and inside also - and _"
-    if name in PROFILES:
-        yield f"'{name}' is a shipped profile; give the file another name"
+    yield from own_name_faults(name, "profile", PROFILES)
     if not isinstance(content, dict):
         yield f"expected `extends: quick` and the keys to change, below {' or '.join(f'`{task}:`' for task in TASKS)}"
         return

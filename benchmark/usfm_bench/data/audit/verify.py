@@ -14,6 +14,7 @@ import numpy as np
 
 from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import DataError, listed
+from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
 from usfm_bench.data.faults import standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
@@ -27,7 +28,6 @@ from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.splits import split_dataset, twins_of
 from usfm_bench.data.subsample import thin_out
 from usfm_bench.specs.dataset import DatasetSpec, GroupKind
-from usfm_bench.specs.model import file_sha256
 from usfm_bench.specs.split import SplitSpec
 
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar"}

@@ -71,7 +71,7 @@ class Reader(Protocol):
 
 
 _DARK = 2**14  # an image of 14 bits or fewer, in 16, keeps at most 64 grey levels of 256
-READERS: Registry[Callable[[DatasetSpec, Path], Reader]] = Registry("layout")
+READERS: Registry[Callable[[DatasetSpec, Path], Reader]] = Registry("layout", home="usfm_bench.data.readers")
 """Layout name -> reader of (spec, folder or file)."""
 
 

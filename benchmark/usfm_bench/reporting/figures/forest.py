@@ -13,7 +13,6 @@ from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure,
 from usfm_bench.reporting.rows import Row
 
 _UNITS = {"fraction": "%", "px": "px", "mm": "mm", "score": ""}
-_LOWER = frozenset(d.name for d in DEFINITIONS.values() if not d.higher_is_better)
 _ROW, _SIDE_BY_SIDE = 3.6, 120.0  # millimetres
 Column = tuple[str, str | None]
 
@@ -83,7 +82,8 @@ def model_axis(axes: Axes, names: Sequence[str], centres: Sequence[float], *, na
 def axis_label(metric: str, unit: str | None) -> str:
     """`DSC (%), higher is better`."""
     known = _UNITS.get(unit or "", "")
-    better = "lower" if metric in _LOWER else "higher"
+    lower = any(d.name == metric and not d.higher_is_better for d in DEFINITIONS.values())
+    better = "lower" if lower else "higher"
     return f"{metric} ({known}), {better} is better" if known else f"{metric}, {better} is better"
 
 
