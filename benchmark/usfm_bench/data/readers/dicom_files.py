@@ -185,12 +185,12 @@ def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
     """The smallest part that holds all regions, 0 where none of them is; everything where there are none."""
     if not boxes:
         return pixels
-    inside = np.zeros(pixels.shape, dtype=bool)
+    inside = np.zeros(pixels.shape[-2:], dtype=bool)
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
     rows = slice(min(box.top for box in boxes), max(box.bottom for box in boxes))
     columns = slice(min(box.left for box in boxes), max(box.right for box in boxes))
-    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[rows, columns])
+    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[..., rows, columns])
 
 
 def _region(item: Any, shape: tuple[int, int]) -> tuple[Box, Spacing | None] | None:
