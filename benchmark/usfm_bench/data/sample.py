@@ -68,7 +68,7 @@ class Sample:
 
     @property
     def each(self) -> Masks | None:
-        """(K, H, W), the mask of each structure, or the one mask that there is; None where the data set has no masks."""
+        """(K, H, W), the mask of each structure, or the one mask; None where the data set has no masks."""
         return self.mask[None] if self.structures is None and self.mask is not None else self.structures
 
 

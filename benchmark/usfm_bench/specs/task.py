@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from usfm_bench.metrics.operating import Tuned
     from usfm_bench.models.build import ModelBody
     from usfm_bench.models.networks import Network
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.training import TrainingSpec
 
 Need = Literal["mask", "label"]
@@ -84,6 +85,8 @@ class Task(ABC):
     """The score of a single case that paired figures show."""
     browsed: ClassVar[tuple[str, ...]] = ()
     """Scores of a case that the case browser shows."""
+    by_label: ClassVar[str] = "By class, one against the rest"
+    """Title of the rows that are of a part of what is predicted, and have a label."""
     figures: ClassVar[tuple[str, ...]]
     """Kinds of figures, keys of `reporting.figures.draw.KINDS`, in the order of drawing."""
     validation: ClassVar[str]
@@ -166,17 +169,25 @@ class Task(ABC):
 
     # ---- metrics ----
 
+    def parts(self, definition: Definition, dataset: DatasetSpec) -> list[Definition]:
+        """What a metric becomes on a data set: itself; or first the mean over what cases show, then each part of that.
+
+        Empty where the data set has no such part.
+        """
+        return [definition]
+
     def primary(self) -> list[Definition]:
         """What every trial is scored with, in the order of display; millimetres last."""
         from usfm_bench.metrics.definitions import primary
 
         return primary(self.of, self.order)
 
-    def headline(self) -> list[Definition]:
-        """The definitions behind `headline_ids`."""
+    def headline(self, dataset: DatasetSpec | None = None) -> list[Definition]:
+        """The definitions behind `headline_ids`, and what they become on a data set."""
         from usfm_bench.metrics.definitions import DEFINITIONS
 
-        return [DEFINITIONS[ident] for ident in self.headline_ids]
+        whole = [DEFINITIONS[ident] for ident in self.headline_ids]
+        return whole if dataset is None else [self.parts(definition, dataset)[0] for definition in whole]
 
 
 TASKS: Registry[Task] = Registry("task", home="usfm_bench.tasks")

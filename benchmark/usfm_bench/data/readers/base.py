@@ -124,7 +124,7 @@ def named(spec: DatasetSpec, options: Mapping[str, Of], where: str = "structures
         DataError: names that one of the two lacks, all at once.
     """
     faults = [
-        f"options.{where}: '{name}' is none of the entry's `structures` ({', '.join(spec.structures) or 'it has none'})."
+        f"options.{where}: '{name}' is none of the entry's `structures` ({', '.join(spec.structures) or 'none'})."
         + did_you_mean(name, spec.structures)
         for name in options
         if name not in spec.structures

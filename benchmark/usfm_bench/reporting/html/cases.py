@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
@@ -135,7 +135,7 @@ def _scores(group: Group) -> Iterator[Scores]:
     for name in group.task.browsed:
         if any(name not in r.definitions for r in group.results):
             continue
-        definition = DEFINITIONS[group.results[0].definitions[name]]
+        definition = group.results[0].definition(name)
         yield _metric(definition), [counted_scores(r, definition, group.missed).scores for r in group.results]
 
 
