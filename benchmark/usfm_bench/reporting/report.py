@@ -187,6 +187,7 @@ def _notes(results: Sequence[ModelResults]) -> list[str]:
         spec = r.first.spec
         base = spec.dataset.name.partition("@")[0]  # parts of a training side are of the same cases
         notes |= {f"{base}: {note}": None for note in r.first.notes}
+        notes |= dict.fromkeys(r.task.notes(spec.dataset))
         notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
         if lacking := _lacking(r, results):
             notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}

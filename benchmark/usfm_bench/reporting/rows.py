@@ -77,7 +77,7 @@ def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iter
     """Every metric of one model on one data set; `missed`: what distances do with a missed lesion."""
     if results.task.per_case:
         known = known_definitions(results.definitions.values())
-        parts = list(dict.fromkeys(d.structure for d in known))  # first the whole
+        parts = [None, *results.structures]
         order = {d.column: i for i, d in enumerate(results.task.primary())}
         rank = {d.id: order.get(d.column.partition("[")[0], len(order)) for d in known}
         for definition in sorted(known, key=lambda d: (parts.index(d.structure), rank[d.id])):

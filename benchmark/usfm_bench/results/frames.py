@@ -50,6 +50,11 @@ class ModelResults:
         """Column of `cases` -> versioned definition id, of all records."""
         return self.first.definitions
 
+    @cached_property
+    def structures(self) -> list[str]:
+        """What metrics are of one by one too, beside their mean; empty where masks show one structure."""
+        return list(dict.fromkeys(d.structure for d in known_definitions(self.definitions.values()) if d.structure))
+
     def definition(self, column: str) -> Definition:
         """Of a column of `cases`."""
         return known_definitions([self.definitions[column]])[0]

@@ -85,8 +85,6 @@ class Task(ABC):
     """The score of a single case that paired figures show."""
     browsed: ClassVar[tuple[str, ...]] = ()
     """Scores of a case that the case browser shows."""
-    by_label: ClassVar[str] = "By class, one against the rest"
-    """Title of the rows that are of a part of what is predicted, and have a label."""
     figures: ClassVar[tuple[str, ...]]
     """Kinds of figures, keys of `reporting.figures.draw.KINDS`, in the order of drawing."""
     validation: ClassVar[str]
@@ -166,6 +164,10 @@ class Task(ABC):
     def counted(self, cases: Columns, definition: Definition) -> NDArray[np.bool_]:
         """(N,) the cases that a mean of this metric runs over, where it is defined for them."""
         return np.ones(len(cases["case_id"]), bool)
+
+    def notes(self, dataset: DatasetSpec) -> list[str]:
+        """What a reader must know of the numbers on this data set."""
+        return []
 
     # ---- metrics ----
 

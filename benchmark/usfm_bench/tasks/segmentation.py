@@ -47,12 +47,6 @@ class SegmentationPredictions:
     structures: tuple[str, ...] = ()
     """(K,) names; empty where masks show one structure."""
 
-    @property
-    def outlines(self) -> tuple[tuple[str, Masks, Masks], ...]:
-        """Of each case its id, and (K, H, W) reference and prediction, whatever the number of structures."""
-        each = zip(self.case_ids, self.references, self.predictions, strict=True)
-        return tuple((case, *(mask if self.structures else mask[None] for mask in pair)) for case, *pair in each)
-
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Masks of all cases stand one behind the other as packed bits; `shape` says where each ends."""
         unknown = (float("nan"), float("nan"))
@@ -88,7 +82,6 @@ class Segmentation(Task):
     panels = ("DSC", "HD95")
     by_case = "DSC"
     browsed = ("DSC", "HD95", "SEN", "PREC", "NSD")
-    by_label = "By structure"
     figures = ("forest", "distribution", "lesion_size", "paired", "training", "sheet")
     validation = "Validation DSC on the network's grid (%)"
     augmented = "mask"
@@ -198,6 +191,15 @@ class Segmentation(Task):
     def counted(self, cases: Columns, definition: Definition) -> NDArray[np.bool_]:
         """Images with a lesion (the structure, or any of several), or all where the definition says so."""
         return np.asarray(cases[definition.about("lesion")], bool) | (definition.over == "all")
+
+    def notes(self, dataset: DatasetSpec) -> list[str]:
+        """Of several structures: what the value of a case is."""
+        if not dataset.structures:
+            return []
+        return [
+            f"{dataset.name}: a case's value is the mean over the structures that its reference has "
+            f"({', '.join(dataset.structures)}); missed and false alarms are counted by structure"
+        ]
 
     def parts(self, definition: Definition, dataset: DatasetSpec) -> list[Definition]:
         """Of several structures: the mean over them, then each; a metric of one of them is itself where it is there."""

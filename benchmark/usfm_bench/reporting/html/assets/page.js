@@ -75,6 +75,12 @@ function chooser(headings, made) {
 
 // ---- cases
 
+const HUES = 7; // of structures, in page.css
+
+function nothing(paths) {
+  return paths !== null && [paths].flat().every((d) => d === "");
+}
+
 class Browser {
   constructor(box) {
     this.box = box;
@@ -310,7 +316,8 @@ class Browser {
     };
     const all = [toggle("reference", "reference"), toggle("prediction", "prediction")];
     if (detail.image) all.unshift(toggle("image", "image"));
-    return [element("div", { class: "legend" }, all)];
+    this.head.structures.forEach((name, n) => all.push(toggle(`s${n % HUES}`, name)));
+    return [element("div", { class: this.head.structures.length ? "legend structures" : "legend" }, all)];
   }
 
   cards(detail, name) {
@@ -332,11 +339,17 @@ class Browser {
     if (!detail.image && detail.reference === null) return element("div", { class: "none", text: "No masks were kept." });
     const { scale } = this.head;
     const svg = shape("svg", { viewBox: `0 0 ${scale * detail.w} ${scale * detail.h}`, role: "img" });
-    const said = predicted === null ? "" : predicted === "" ? ", nothing predicted" : ", with the prediction's contour";
+    // One path a mask, or a list of them, one a structure.
+    const several = this.head.structures.length > 0;
+    const draw = (paths, what) =>
+      [paths ?? []].flat().forEach((d, n) => {
+        if (d) svg.append(shape("path", { class: several ? `outline ${what} s${n % HUES}` : `outline ${what}`, d, transform: "translate(.5 .5)" }));
+      });
+    const said = predicted === null ? "" : nothing(predicted) ? ", nothing predicted" : ", with the prediction's contour";
     svg.setAttribute("aria-label", `Case ${name}${detail.image ? "" : ", without the image"}${said}`);
     if (detail.image) svg.append(shape("image", { href: detail.image, width: scale * detail.w, height: scale * detail.h, preserveAspectRatio: "none" }));
-    if (detail.reference) svg.append(shape("path", { class: "outline reference", d: detail.reference, transform: "translate(.5 .5)" }));
-    if (predicted) svg.append(shape("path", { class: "outline prediction", d: predicted, transform: "translate(.5 .5)" }));
+    draw(detail.reference, "reference");
+    draw(predicted, "prediction");
     return svg;
   }
 
@@ -358,7 +371,7 @@ class Browser {
     const names = metrics.map((m) => element("th", { scope: "col", class: "num", text: m.unit ? `${m.name} (${m.unit})` : m.name }));
     const head = [element("td"), ...(byClass ? [element("th", { scope: "col", text: "Says" })] : []), ...names];
     const table = element("table", {}, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
-    const first = detail.predictions[k] === "" ? `Seed ${seeds[k][0]} predicts nothing.` : `Contour of seed ${seeds[k][0]}.`;
+    const first = nothing(detail.predictions[k]) ? `Seed ${seeds[k][0]} predicts nothing.` : `Contour of seed ${seeds[k][0]}.`;
     const notes = byClass || detail.predictions[k] === null ? [] : [element("p", { class: "basis", text: first })];
     return element("div", { class: "scroll" }, [...notes, table]);
   }
