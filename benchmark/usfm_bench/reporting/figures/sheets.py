@@ -141,7 +141,7 @@ def sheet(cases: Sequence[Shown], look: Look, width: float, structures: Sequence
     for axes, case, title in zip(all_axes, cases, titles, strict=True):
         _draw(axes, case, look, hues_of(structures))
         axes.set_title(title)
-    colours = {name: hue for name, hue in zip(structures, hues_of(structures), strict=True)}
+    colours = dict(zip(structures, hues_of(structures), strict=True))
     legend_below(
         figure,
         [

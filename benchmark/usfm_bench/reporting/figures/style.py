@@ -59,8 +59,8 @@ _SETTINGS: dict[str, Any] = {
 # marker or line, so that models that share a colour differ in both.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HUES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
-"""Of structures, in the order of the data set's entry, in figures and on the page: Okabe and Ito's, those first that are
-told apart on grey images and on white."""
+"""Of structures, in the order of the data set's entry, in figures and on the page: Okabe and Ito's, first those that
+are told apart on grey images and on white."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
 Dashes = tuple[float, tuple[float, ...]]
 _LINES: tuple[Dashes, ...] = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
