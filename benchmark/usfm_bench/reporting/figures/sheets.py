@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import SegmentationPredictions
 
-_DASHED = (0, (4, 1.5))
+_DASHED = "dashed"
 MOST_MISSED = 12
 """Missed lesions on one sheet."""
 
@@ -178,7 +177,7 @@ def _draw(axes: Axes, case: Shown, look: Look, hues: Sequence[str]) -> None:
 
 
 def _outline(
-    axes: Axes, mask: Mask, colour: str, linewidth: float, *, filled: bool = False, linestyle: Any = None
+    axes: Axes, mask: Mask, colour: str, linewidth: float, *, filled: bool = False, linestyle: str | None = None
 ) -> None:
     if not mask.any():
         return
