@@ -138,7 +138,7 @@ def _scores(group: Group) -> Iterator[Scores]:
         yield metric, [r.probabilities[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
         return
     single = [f"{group.task.by_case}[{name}]" for name in group.results[0].structures]
-    for name in (*group.task.browsed, *single):
+    for name in dict.fromkeys((group.task.by_case, *single, *group.task.browsed) if single else group.task.browsed):
         if any(name not in r.definitions for r in group.results):
             continue
         definition = group.results[0].definition(name)
@@ -149,7 +149,8 @@ def _metric(definition: Definition) -> Metric:
     scale, digits = scale_of(definition.unit)
     unit = {"fraction": "%", "score": ""}.get(definition.unit, definition.unit)
     better = "higher" if definition.higher_is_better else "lower"
-    return Metric(definition.about(definition.name), unit, scale * 10**digits, digits, better)
+    name = f"{definition.name} {definition.structure}" if definition.structure else definition.name
+    return Metric(name, unit, scale * 10**digits, digits, better)
 
 
 def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]) -> list[int | None]:

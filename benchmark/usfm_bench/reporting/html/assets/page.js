@@ -85,6 +85,7 @@ class Browser {
   constructor(box) {
     this.box = box;
     this.head = read(`${box.id}-head`);
+    this.shows = this.head.structures.length ? "Area" : "Lesion"; // what sizes are of
     this.blocks = new Map();
     this.current = null;
     this.metric = 0;
@@ -147,7 +148,7 @@ class Browser {
     ];
     if (cases.some((c) => c[1] !== null)) columns.push(text("Class", (i) => cases[i][1] ?? "n/a"));
     const size = (i) => cases[i][2];
-    if (cases.some((c) => c[2] !== null)) columns.push(number("Lesion (px)", size));
+    if (cases.some((c) => c[2] !== null)) columns.push(number(`${this.shows} (px)`, size));
     this.size = size;
     models.forEach((name, k) => columns.push(number(name, (i) => means[this.metric][k][i])));
     this.table = new DataTable(this.box.querySelector("table.cases"), {
@@ -208,7 +209,7 @@ class Browser {
     if (byClass) classes.forEach((c, k) => label(c.length > 18 ? `${c.slice(0, 17)}…` : c, { x: x((k + 0.5) / classes.length), y: height - 22, "text-anchor": "middle" }));
     else if (known.length) {
       for (const share of high > low ? [0, 0.5, 1] : [0.5]) label(Math.round(10 ** (low + share * (high - low))), { x: x(share), y: height - 22, "text-anchor": share === 1 ? "end" : "middle" });
-      label("Lesion (px, log scale)", { x: x(0.5), y: height - 6, "text-anchor": "middle" });
+      label(`${this.shows} (px, log scale)`, { x: x(0.5), y: height - 6, "text-anchor": "middle" });
     }
     known.forEach((i, k) => {
       const point = shape("circle", { cx: x(across(i, k)).toFixed(1), cy: y(values[i]).toFixed(1), r: known.length > 300 ? 3.5 : 5, "data-case": i });
@@ -291,7 +292,7 @@ class Browser {
       made.addEventListener("click", () => this.step(by));
       return made;
     };
-    const facts = [label === null ? "" : `class ${label}`, size === null ? "" : size ? `lesion ${size} px` : "no lesion"].filter(Boolean).join(", ");
+    const facts = [label === null ? "" : `class ${label}`, size === null ? "" : size ? `${this.shows.toLowerCase()} ${size} px` : "no lesion"].filter(Boolean).join(", ");
     const detail = this.detail(i);
     const title = element("h4", { text: name });
     this.panel.setAttribute("aria-label", `Case ${name}`);
