@@ -27,15 +27,20 @@ from usfm_bench.metrics.segmentation import score_segmentation
 from usfm_bench.metrics.structures import COUNTS, of_structure, over_structures, score_structures
 from usfm_bench.models.networks import UNet
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
+from usfm_bench.pipeline import run_one
+from usfm_bench.regression.baseline import make_baseline
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.figures.sheets import Shown, sheet
 from usfm_bench.reporting.figures.style import HUES, looks_of
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.rescore import find_trials, rescore
+from usfm_bench.results.store import Store, read_record
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.task import TASKS
+from usfm_bench.suites.plan import load_suite, plan_suite
 from usfm_bench.tasks.segmentation import SegmentationPredictions, mean_dice, overlap_counts
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("head", "symphysis")
 SHAPE = (12, 16)
 
@@ -198,7 +203,7 @@ def test_segvit_learns_structures_that_nest():
     masks = torch.zeros(2, 2, 8, 8)
     masks[:, 0, :4], masks[:, 1, :4, :4] = 1, 1
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(40):
         loss = segvit_loss(decoder(maps), masks)
         optimizer.zero_grad()
         loss.backward()
@@ -418,6 +423,24 @@ def store(tmp_path, monkeypatch):
     path.write_text(TWO)
     monkeypatch.setattr(of_tests, "invent_predictions", lambda spec, data: invented([spec.seed, len(spec.model)], data))
     return of_tests.invent_store(tmp_path, path, of_tests.ALL[:2], ("tiny-structures",), seeds=2)
+
+
+def test_a_network_trains_on_structures_and_its_trial_is_reported_and_guarded(tmp_path):
+    specs = registry(tmp_path, TWO)
+    trials = plan_suite(
+        load_suite("demo"), specs, models=["usfm-micro-scratch"], datasets=["tiny-structures"], seeds=[0]
+    )
+    training = trials[0].training.model_copy(update={"epochs": 1, "image_size": 32})
+    spec = trials[0].model_copy(update={"training": training})
+    store = Store(tmp_path / "runs")
+    record = run_one(spec, open_dataset(spec.dataset, tmp_path), store)
+    assert record.definitions["DSC"] == "dsc.native.mean@1"
+    assert record.spec.dataset.structures == ("lesion", "shadow")
+    assert record.spec.hash == read_record(store.folder(spec) / "record.json").spec_hash
+    kept = load_predictions(store.folder(spec) / "predictions.npz")
+    assert kept.grid_predictions.shape == (record.n_test, 2, 32, 32)
+    baseline, _ = make_baseline(store, "demo", "smoke")
+    assert [m.definition for m in baseline.entries[0].metrics] == ["dsc.native.mean@1", "hd95.pooled.native.px.mean@1"]
 
 
 def test_predictions_of_structures_come_back(tmp_path):
