@@ -345,7 +345,7 @@ def test_colours_and_digits_tell_structures_apart(tmp_path):
         (("structures: [head, symphysis]", "structures: [head]"), "structures: names one structure"),
         (("structures: [head, symphysis]", "structures: [head, head]"), "head is there twice"),
         (("structures: [head, symphysis]", "structures: [head, 'a[b]']"), "is no name of a structure"),
-        (("structures: [head, symphysis]", "structures: [hed, symphysis]"), "'head' is none of the entry's.*'hed'"),
+        (("structures: [head, symphysis]", "structures: [heads, symphysis]"), "'head' is none of the entry's.*'heads'"),
         (("structures: [head, symphysis]", "structures: [symphysis, head]"), "in the order of `structures`"),
         (("  structures: [head, symphysis]\n", ""), "'head' is none of the entry's `structures` \\(none\\)"),
         (("    values:", "    #"), "do not say which pixels are 'head'"),
