@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.sample import Masks
@@ -128,7 +129,7 @@ def score_structures(
     return pd.DataFrame(columns)
 
 
-def _means(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+def _means(values: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(K, N) values -> (N,) means over those used; NaN where one of them is."""
     return np.asarray(np.where(used, values, 0.0).sum(axis=0) / used.sum(axis=0))
 

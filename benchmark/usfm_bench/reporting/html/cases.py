@@ -226,7 +226,8 @@ def _drawn(group: Group) -> tuple[dict[str, _Drawn], list[str]]:
 def _add(found: dict[str, _Drawn], model: int, kept: SegmentationPredictions) -> None:
     for case, reference, prediction in zip(kept.case_ids, kept.references, kept.predictions, strict=True):
         if case not in found:
-            found[case] = _Drawn(*reference.shape[-2:], _paths(reference))
+            height, width = reference.shape[-2:]
+            found[case] = _Drawn(height, width, _paths(reference))
         found[case].predictions[model] = _paths(prediction)
 
 
