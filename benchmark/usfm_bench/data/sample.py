@@ -76,4 +76,4 @@ def sample_of(case: Case, image: Image, mask: Mask | Masks | None, spacing: Spac
     """A sample from one mask (H, W), or from one of each structure, (K, H, W)."""
     if mask is None or mask.ndim == 2:
         return Sample(case, image, mask, spacing)
-    return Sample(case, image, mask.any(axis=0), spacing, structures=mask)
+    return Sample(case, image, np.asarray(mask.any(axis=0)), spacing, structures=mask)
