@@ -39,7 +39,7 @@ def recipe(**settings):
 def cases_of(*counts):
     """Training cases by class; one number: so many classes of one case each."""
     counts = counts if len(counts) > 1 else (1,) * counts[0]
-    return SimpleNamespace(classes=tuple("abcdefgh"[: len(counts)]), class_counts=np.array(counts))
+    return SimpleNamespace(classes=tuple("abcdefgh"[: len(counts)]), class_counts=np.array(counts), structures=())
 
 
 def build(name, task: str, **settings):

@@ -112,7 +112,7 @@ def test_layer_decay_applies_to_real_backbones():
         model = build_model(
             "usfm-micro-scratch",
             TASKS["classification"],
-            SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2)),
+            SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2), structures=()),
             spec,
         )
     rates = sorted(set(rates_at(10, spec, model)))

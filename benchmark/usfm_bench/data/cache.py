@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +34,7 @@ from usfm_bench.core.files import write_atomic
 from usfm_bench.core.settings import content_hash
 from usfm_bench.data import readers, resize
 from usfm_bench.data.cache_folder import GB, LIMIT, cache_folder, cache_limit, make_room, mark_used
-from usfm_bench.data.sample import Case, Sample, Spacing
+from usfm_bench.data.sample import Case, Sample, Spacing, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 _SCHEMA = pa.schema(
@@ -42,7 +43,8 @@ _SCHEMA = pa.schema(
         "height": pa.int32(),
         "width": pa.int32(),
         "image": pa.large_binary(),
-        "mask": pa.large_binary(),  # one bit a pixel; null where the data set has no masks
+        "mask": pa.large_binary(),  # one bit a pixel and structure; null where the data set has no masks
+        "structures": pa.int32(),  # masks an image; null where the entry names no structures
         "spacing_y": pa.float64(),
         "spacing_x": pa.float64(),
         "pixel_hash": pa.string(),
@@ -115,6 +117,7 @@ def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCa
     if folder is None or not files:
         return None
     reading = {"layout": spec.layout, "classes": list(spec.classes_on_disk), "options": spec.options}
+    reading |= {"structures": list(spec.structures)} if spec.structures else {}
     place = content_hash([str(root.resolve()), reading])
     key = content_hash([place, _code(spec.layout), _listing(root, files)])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", spec.name.partition("@")[0])  # parts of a data set have its pixels
@@ -157,7 +160,8 @@ def _row(sample: Sample) -> dict[str, Any]:
         "height": sample.image.shape[0],
         "width": sample.image.shape[1],
         "image": sample.image.tobytes(),
-        "mask": None if sample.mask is None else np.packbits(sample.mask).tobytes(),
+        "mask": None if sample.each is None else np.packbits(sample.each).tobytes(),
+        "structures": None if sample.structures is None else len(sample.structures),
         "spacing_y": spacing[0],
         "spacing_x": spacing[1],
         "pixel_hash": sample.pixel_hash,
@@ -179,10 +183,11 @@ def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes 
     assert image is not None
     shape = row["height"], row["width"]
     spacing = None if row["spacing_y"] is None else Spacing(row["spacing_y"], row["spacing_x"])
-    lesion = None
+    masks = None
     if mask is not None:
-        lesion = np.unpackbits(mask, count=shape[0] * shape[1]).view(np.bool_).reshape(shape)
-    return Sample(case, image.reshape(shape), lesion, spacing, pixel_hash=row["pixel_hash"])
+        whole = (*([row["structures"]] if row["structures"] else ()), *shape)
+        masks = np.unpackbits(mask, count=math.prod(whole)).view(np.bool_).reshape(whole)
+    return replace(sample_of(case, image.reshape(shape), masks, spacing), pixel_hash=row["pixel_hash"])
 
 
 def _bytes(column: Any) -> list[_Bytes | None]:

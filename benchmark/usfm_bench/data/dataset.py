@@ -51,6 +51,11 @@ class Dataset:
         found = {sample.case.label for sample in self.samples if sample.case.label is not None}
         return self.spec.classes or tuple(sorted(found))
 
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of what masks show, in the order of `Sample.structures`; empty where it is one structure."""
+        return self.spec.structures
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(N,) index into `classes`; -1 where a case has no label."""
@@ -79,12 +84,13 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over classes and each case's id, label, group, pixels, mask, spacing."""
+        """sha256 over classes, structures and each case's id, label, group, pixels, mask, spacing."""
         rows = sorted(
             [s.case.case_id, s.case.label, s.group_id, s.pixel_hash, _mask_hash(s), list(s.spacing or ())]
             for s in self.samples
         )
-        return content_hash([list(self.classes), rows])
+        structures = [list(self.structures)] if self.structures else []
+        return content_hash([list(self.classes), rows, *structures])
 
     def under(self, spec: DatasetSpec) -> Dataset:
         """The same cases under the name of another part of their training side."""
@@ -109,7 +115,7 @@ def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
     cases = [case for case in found if case.case_id not in spec.exclude]
     samples, faults, notes = read_cases(spec, data_root / spec.path, reader, cases, found)
     strange = strange_exclusions(spec, found, reader.faults)
-    faults = standing([*reader.faults, *patient_faults(cases), *faults], spec)
+    faults = standing([*reader.faults, *patient_faults(cases), *faults, *unread_structures(spec, samples)], spec)
     if not cases and not faults:
         faults = [f"Dataset '{spec.name}': no case is left of {len(found)} found."]
     if faults:
@@ -201,6 +207,17 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
     return [r for r in results if isinstance(r, Sample)], [r for r in results if isinstance(r, str)]
 
 
+def unread_structures(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
+    """A fault where a layout gives another number of masks an image than the entry names structures."""
+    odd = {len(s.structures) if s.structures is not None else 1 for s in samples if s.mask is not None}
+    if odd <= {len(spec.structures) or 1}:
+        return []
+    return [
+        f"Dataset '{spec.name}': structures: the layout '{spec.layout}' reads one mask an image, and the entry names "
+        f"{len(spec.structures)}. Layouts with the option `values` (masks, volumes, manifest, arrays) read several."
+    ]
+
+
 def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
     notes = []
     if spec.n_images is not None:
@@ -212,4 +229,5 @@ def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
 
 
 def _mask_hash(sample: Sample) -> str | None:
-    return None if sample.mask is None else hashlib.sha256(np.packbits(sample.mask).tobytes()).hexdigest()
+    mask = sample.mask if sample.structures is None else sample.structures
+    return None if mask is None else hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()

@@ -29,6 +29,8 @@ from usfm_bench.data.sample import Image, Mask, Spacing
 Floats = NDArray[np.float32]
 Organ = Literal["breast", "thyroid", "fetal head", "heart chamber", "liver"]
 LABELS = ("normal", "benign", "malignant")
+PARTS = ("lesion", "shadow")
+"""Structures that a data set may name."""
 ORGANS: tuple[Organ, ...] = ("breast", "thyroid", "fetal head", "heart chamber", "liver")
 
 
@@ -86,10 +88,17 @@ class Phantom:
     """(H, W) grey levels; 0 outside the sector."""
     mask: Mask
     """(H, W) lesion; empty for a normal image."""
+    shadow: Mask
+    """(H, W) what lies behind a lesion that lets less sound through than its surroundings; empty for all others."""
     label: str
     organ: Organ
     spacing: Spacing
     """In millimetres."""
+
+    @property
+    def parts(self) -> dict[str, Mask]:
+        """Mask by name of the structure, see `PARTS`."""
+        return {"lesion": self.mask, "shadow": self.shadow}
 
 
 class Grid(NamedTuple):
@@ -124,15 +133,16 @@ def render(spec: PhantomSpec, index: int) -> Phantom:
     probe, size = PROBES[spec.probe], spec.size
     grid = _grid(size)
     echo = ANATOMY[organ](grid, rng)
-    inside = np.zeros((size, size), np.float32)
+    inside = shadow = np.zeros((size, size), np.float32)
     if label != "normal":
-        inside, echo = _add_lesion(grid, echo, rng, malignant=label == "malignant")
+        inside, shadow, echo = _add_lesion(grid, echo, rng, malignant=label == "malignant")
     image = _compress(_envelope(echo, rng, probe), probe, rng)
     if organ in _SECTOR_DEG:
         fan = _sector(size, _SECTOR_DEG[organ])
-        image, inside = (fan.display(image) + np.float32(0.5)).astype(np.uint8), fan.display(inside)
+        image = (fan.display(image) + np.float32(0.5)).astype(np.uint8)
+        inside, shadow = fan.display(inside), fan.display(shadow)
     step = probe.depth_mm / size
-    return Phantom(image, inside > 0.5, label, organ, Spacing(step, step))
+    return Phantom(image, inside > 0.5, shadow > 0.5, label, organ, Spacing(step, step))
 
 
 @lru_cache(maxsize=8)
@@ -408,8 +418,8 @@ MALIGNANT = LesionRanges((0.8, 1.5), (0.1, 0.3), (0.04, 0.15), (0.12, 0.4), (0.2
 _DIRECTIONS = 2048
 
 
-def _add_lesion(grid: Grid, echo: Floats, rng: Draws, *, malignant: bool) -> tuple[Floats, Floats]:
-    """The lesion's region (1 inside) and the echo with the lesion and what it casts behind it."""
+def _add_lesion(grid: Grid, echo: Floats, rng: Draws, *, malignant: bool) -> tuple[Floats, Floats, Floats]:
+    """The lesion's region and that of its shadow (1 inside), and the echo with the lesion and what it casts behind."""
     look = MALIGNANT if malignant else BENIGN
     ratio, rough, margin, level, texture, behind = (rng.uniform(*r) for r in look)
     area = rng.uniform(0.02, 0.1)  # in units of half the probe's grid, which is 2 wide and 1 deep
@@ -423,7 +433,8 @@ def _add_lesion(grid: Grid, echo: Floats, rng: Draws, *, malignant: bool) -> tup
     filling = level * np.maximum(0.2, 1 + texture * _waves(grid, rng, 6, 25.0))
     cast = (np.abs(dx) < 0.9) & (grid.y > cy) & (radius > 1)
     echo = np.where(cast, echo * behind, echo)
-    return inside, np.asarray(echo * (1 - blend) + filling * blend, dtype=np.float32)
+    shadow = (cast & (behind < 1)).astype(np.float32)
+    return inside, shadow, np.asarray(echo * (1 - blend) + filling * blend, dtype=np.float32)
 
 
 def _border(dx: Floats, dy: Floats, rng: Draws, rough: float) -> Floats:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Masks = NDArray[np.bool_]
+"""(K, H, W): one mask a structure."""
 Side = Literal["train", "val", "test"]
 
 
@@ -53,10 +55,25 @@ class Sample:
     image: Image
     """(H, W) grey levels."""
     mask: Mask | None
-    """(H, W), True on the lesion; all False where there is none; None where the data set has no masks."""
+    """(H, W), True on the lesion; all False where there is none; None where the data set has no masks. Of several
+    structures: where any of them is."""
     spacing: Spacing | None = None
     """In millimetres; None where the data set does not say."""
     group_id: str = ""
     """Cases with one group id are never on two sides of a split. Set by `data.groups`."""
     pixel_hash: str = ""
     """`data.groups.pixel_hash` of the image."""
+    structures: Masks | None = None
+    """(K, H, W), True on each of the entry's `structures`, which may overlap; None where it names none."""
+
+    @property
+    def each(self) -> Masks | None:
+        """(K, H, W), the mask of each structure, or the one mask; None where the data set has no masks."""
+        return self.mask[None] if self.structures is None and self.mask is not None else self.structures
+
+
+def sample_of(case: Case, image: Image, mask: Mask | Masks | None, spacing: Spacing | None = None) -> Sample:
+    """A sample from one mask (H, W), or from one of each structure, (K, H, W)."""
+    if mask is None or mask.ndim == 2:
+        return Sample(case, image, mask, spacing)
+    return Sample(case, image, np.asarray(mask.any(axis=0)), spacing, structures=mask)

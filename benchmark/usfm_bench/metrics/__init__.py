@@ -1,6 +1,6 @@
 """Metrics with versioned definitions. Never imports torch."""
 
-from usfm_bench.metrics import classification, emulators, tuned
+from usfm_bench.metrics import classification, emulators, structures, tuned
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions
 from usfm_bench.metrics.segmentation import dice, hd95, score_segmentation
 
@@ -13,5 +13,6 @@ __all__ = [
     "find_definitions",
     "hd95",
     "score_segmentation",
+    "structures",
     "tuned",
 ]

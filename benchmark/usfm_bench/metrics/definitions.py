@@ -54,7 +54,9 @@ class Definition:
     tuned: str = ""
     """What validation cases chose for it: `temperature`, or a key of `metrics.operating.RULES`."""
     base: str = ""
-    """Id of the same metric without that."""
+    """Id of the same metric without that; of a metric of several structures, id of the same of one mask."""
+    structure: str | None = None
+    """Segmentation of several structures: the one that it is of; None: the mean over them, if there are several."""
     emulates: str | None = None
     """Repository whose code's number this is; such a number is for comparison with that code only."""
 
@@ -63,12 +65,16 @@ class Definition:
         """Its column in `cases.parquet`: the name, with `_mm` for millimetres; the id where that is not primary."""
         if not self.primary:
             return self.id
-        return f"{self.name}_mm" if self.unit == "mm" else self.name
+        return self.about(f"{self.name}_mm" if self.unit == "mm" else self.name)
+
+    def about(self, column: str) -> str:
+        """A column of `cases.parquet`, such as `missed`, of the structure that this metric is of."""
+        return column if self.structure is None else f"{column}[{self.structure}]"
 
 
 DEFINITIONS: Registry[Definition] = Registry("definition", home="usfm_bench.metrics")
-FAMILIES: dict[str, Callable[[re.Match[str]], Definition]] = {}
-"""Patterns of ids with a number or a name in them, and what builds their definitions."""
+FAMILIES: dict[str, Callable[[re.Match[str]], Definition | None]] = {}
+"""Patterns of ids with a number or a name in them, and what builds their definitions; None: the id is of no metric."""
 
 
 def define(definition: Definition) -> Definition:
@@ -116,8 +122,8 @@ def _find(name: str) -> list[Definition]:
         if full in DEFINITIONS:
             return [DEFINITIONS[full]]
         for pattern, build in FAMILIES.items():
-            if match := re.fullmatch(pattern, full, re.DOTALL):
-                return [build(match)]
+            if (match := re.fullmatch(pattern, full, re.DOTALL)) and (built := build(match)):
+                return [built]
     return [d for d in DEFINITIONS.values() if d.emulates == name]
 
 
@@ -135,5 +141,12 @@ def primary(of: str, order: Sequence[str]) -> list[Definition]:
 
 def excluding(definition: Definition) -> Definition | None:
     """The same metric with missed lesions left out; None where there is no such."""
-    ident = definition.id.replace("@", ".exclude@")
-    return DEFINITIONS[ident] if ident in DEFINITIONS else None  # noqa: SIM401 - an unknown id is no KeyError
+    stem, _, version = (definition.base or definition.id).partition("@")
+    if f"{stem}.exclude@{version}" not in DEFINITIONS:
+        return None
+    return known_definitions([definition.id.replace(stem, f"{stem}.exclude", 1)])[0]
+
+
+def of_one_mask(ident: str) -> str:
+    """Id of the metric of one mask that one of several structures stands for; any other id as it is."""
+    return next((d.base for d in known_definitions([ident]) if d.of == "masks" and d.base), ident)

@@ -115,18 +115,18 @@ class ModelBody:
                 backbone.eval()(torch.zeros(1, 3, size, size))
         return self._described(Classifier(backbone, objective))
 
-    def segmenter(self) -> Network:
-        """The decoder that the recipe names on feature maps, one logit a pixel."""
+    def segmenter(self, n_outputs: int = 1) -> Network:
+        """The decoder that the recipe names on feature maps, `n_outputs` logits a pixel, each for itself."""
         entry = self.entry
         if entry.family == "unet":
             weights = "imagenet" if entry.weights == "hub" else None
-            unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights))
+            unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights, n_outputs))
             if weights:
                 unet.weight_hash = _state_sha256(unet.unet.encoder)
             return unet
         has_blocks = entry.weights == "file" or entry.family == "usfm" or is_plain(entry)
         backbone = self._backbone(otherwise="published") if has_blocks else None
-        return self._described(_segmenter(entry, self.recipe, backbone))
+        return self._described(_segmenter(entry, self.recipe, backbone, n_outputs))
 
     def _backbone(self, *, otherwise: Reading) -> Any:
         entry, recipe = self.entry, self.recipe
@@ -163,20 +163,20 @@ def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
-def _segmenter(entry: ModelEntry, training: TrainingSpec, backbone: Any) -> Network:
+def _segmenter(entry: ModelEntry, training: TrainingSpec, backbone: Any, n_outputs: int) -> Network:
     size = training.image_size
     if backbone is None:
         features = from_hub(
             entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", features_only=True)
         )
         channels = feature_channels(features, size)[-4:]
-        return UPerNet(_Last(features), nn.Identity(), channels, None)
+        return UPerNet(_Last(features), nn.Identity(), channels, None, n_outputs)
     if training.decoder == "segvit":
         plain = PlainFeatures(backbone, _SEGVIT_BLOCKS)
-        return SegViT(plain, feature_channels(plain, size), backbone)
+        return SegViT(plain, feature_channels(plain, size), backbone, n_outputs)
     plain = PlainFeatures(backbone, _UPERNET_BLOCKS)
     pyramid = Pyramid(feature_channels(plain, size)[0])
-    return UPerNet(plain, pyramid, feature_channels(plain, size), backbone)
+    return UPerNet(plain, pyramid, feature_channels(plain, size), backbone, n_outputs)
 
 
 class _Last(nn.Module):

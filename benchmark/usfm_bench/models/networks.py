@@ -94,19 +94,19 @@ class Classifier(Network):
 class UNet(Network):
     """smp's U-Net; binary cross-entropy plus Dice loss."""
 
-    def __init__(self, encoder: str, weights: str | None) -> None:
+    def __init__(self, encoder: str, weights: str | None, n_outputs: int = 1) -> None:
         super().__init__()
         self.backbone = None
-        self.unet = smp.Unet(encoder, encoder_weights=weights, classes=1)
-        self.dice = smp.losses.DiceLoss("binary", from_logits=True)
+        self.unet = smp.Unet(encoder, encoder_weights=weights, classes=n_outputs)
+        self.dice = smp.losses.DiceLoss("multilabel", from_logits=True)  # the mean over structures
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, 1, S, S) logits of lesion."""
+        """(B, 3, S, S) -> (B, K, S, S) logits of lesion, or of each structure."""
         logits: Tensor = self.unet(images)
         return logits
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """BCE + Dice against (B, 1, S, S) masks."""
+        """BCE + Dice against (B, K, S, S) masks."""
         logits = self(images).float()
         return F.binary_cross_entropy_with_logits(logits, targets) + self.dice(logits, targets)  # type: ignore[no-any-return]
 
@@ -114,19 +114,21 @@ class UNet(Network):
 class UPerNet(Network):
     """Backbone features at strides 4 to 32 and smp's UPerNet decoder, with an auxiliary FCN head; cross-entropy."""
 
-    def __init__(self, features: nn.Module, pyramid: nn.Module, channels: list[int], backbone: Any) -> None:
+    def __init__(
+        self, features: nn.Module, pyramid: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1
+    ) -> None:
         super().__init__()
         self.features, self.pyramid, self.backbone = features, pyramid, backbone
         # 768 as published for the base size; small backbones get a narrow decoder, or it would cost most of the time.
         width = 768 if channels[-1] >= 768 else max(64, channels[-1] // 3)
         self.decoder = UPerNetDecoder([0, 0, *channels], encoder_depth=5, decoder_channels=width)
-        self.head = nn.Conv2d(width, 1, 1)
+        self.head = nn.Conv2d(width, n_outputs, 1)
         auxiliary = channels[_AUXILIARY_MAP]
         self.auxiliary = nn.Sequential(
             nn.Conv2d(auxiliary, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.Conv2d(width, 1, 1),
+            nn.Conv2d(width, n_outputs, 1),
         )
 
     def _logits(self, images: Tensor) -> Iterator[Tensor]:
@@ -136,7 +138,7 @@ class UPerNet(Network):
         yield self.auxiliary(maps[_AUXILIARY_MAP])
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, 1, S, S) logits of lesion."""
+        """(B, 3, S, S) -> (B, K, S, S) logits of lesion, or of each structure."""
         return _resized(next(self._logits(images)), images)
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -151,13 +153,13 @@ class UPerNet(Network):
 class SegViT(Network):
     """A plain transformer with SegViT's decoder."""
 
-    def __init__(self, features: nn.Module, channels: list[int], backbone: Any) -> None:
+    def __init__(self, features: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1) -> None:
         super().__init__()
         self.features, self.backbone = features, backbone
-        self.decoder = SegViTDecoder(channels)
+        self.decoder = SegViTDecoder(channels, n_outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, 1, S, S) log-odds of lesion against background."""
+        """(B, 3, S, S) -> (B, K, S, S) log-odds of lesion against background, or of each structure."""
         classes, masks = self.decoder(self.features(images))[-1]
         return lesion_log_odds(classes.float(), masks.float(), images.shape[-1])
 

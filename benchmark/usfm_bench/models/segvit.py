@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-_CLASSES = 2  # background and lesion; a third class output says that the class is not in the image
 _FOCAL, _DICE, _CLASS, _NO_OBJECT = 20.0, 1.0, 1.0, 0.1
 
 
@@ -55,20 +54,22 @@ class Layer(nn.Module):
 class SegViTDecoder(nn.Module):
     """One stage per feature map, from deep to shallow; masks of the stages add up.
 
+    A token for the background and one for each structure; one class output more says that it is not in the image.
     Width 384 and 12 heads as published, or the backbone's own width and 32 channels a head where that is smaller.
     """
 
-    def __init__(self, channels: list[int], layers: int = 3) -> None:
+    def __init__(self, channels: list[int], structures: int = 1, layers: int = 3) -> None:
         super().__init__()
+        classes = 1 + structures
         width = min(384, channels[-1])
         heads = max(1, width // 32)
-        self.tokens = nn.Parameter(torch.randn(_CLASSES, width) * 0.02)
+        self.tokens = nn.Parameter(torch.randn(classes, width) * 0.02)
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Linear(c, width), nn.LayerNorm(width)) for c in channels[::-1]
         )
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers * len(channels)))
         self.per_stage = layers
-        self.classify = nn.Linear(width, _CLASSES + 1)
+        self.classify = nn.Linear(width, classes + 1)
 
     def forward(self, maps: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Maps from shallow to deep -> for each stage class logits (B, K, K+1) and mask logits (B, K, h, w)."""
@@ -86,20 +87,26 @@ class SegViTDecoder(nn.Module):
 
 
 def lesion_log_odds(classes: Tensor, masks: Tensor, size: int) -> Tensor:
-    """Class logits (B, K, K+1) and masks (B, K, h, w) -> (B, 1, size, size) log-odds of lesion against background."""
+    """Class logits (B, K, K+1) and masks (B, K, h, w) -> (B, K-1, size, size) log-odds.
+
+    Of a lesion: against the background. Of several structures: of each against its absence, since they may overlap.
+    """
     weights = classes.softmax(-1)[..., :-1].diagonal(dim1=-2, dim2=-1)  # (B, K): token k speaks for class k
     scores = weights[..., None, None] * masks.sigmoid()
     scores = F.interpolate(scores, size=(size, size), mode="bilinear", align_corners=False).clamp(min=1e-6)
+    if scores.shape[1] > 2:
+        return scores[:, 1:].clamp(max=1 - 1e-6).logit()
     return (scores[:, 1:] / scores[:, :1]).log()
 
 
 def segvit_loss(outputs: list[tuple[Tensor, Tensor]], targets: Tensor) -> Tensor:
     """Focal mask loss x20 + dice x1 + class cross-entropy x1 (no-object weight 0.1), summed over the stages."""
-    wanted = torch.cat([1 - targets, targets], dim=1)  # (B, K, S, S)
+    wanted = torch.cat([1 - targets.amax(1, keepdim=True), targets], dim=1)  # (B, K, S, S), the background first
+    n = wanted.shape[1]
     present = wanted.flatten(2).any(-1)  # (B, K)
-    index = torch.arange(_CLASSES, device=targets.device).expand_as(present)
-    labels = torch.where(present, index, _CLASSES)
-    balance = torch.tensor([1.0] * _CLASSES + [_NO_OBJECT], device=targets.device)
+    index = torch.arange(n, device=targets.device).expand_as(present)
+    labels = torch.where(present, index, n)
+    balance = torch.tensor([1.0] * n + [_NO_OBJECT], device=targets.device)
     dice = DiceLoss("multilabel", from_logits=True)
     losses = []
     for classes, masks in outputs:

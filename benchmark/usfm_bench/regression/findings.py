@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition
+from usfm_bench.metrics.definitions import Definition, find_definitions
 from usfm_bench.regression.match import Pair
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
 from usfm_bench.stats.components import Components, difference_components
@@ -63,7 +63,7 @@ def judge(pairs: Sequence[Pair], margin_of: Callable[[Definition], float]) -> li
     in the family all the same.
     """
     cells = [(entry, scores, metric) for entry, _, scores in pairs for metric in entry.metrics]
-    definitions = [DEFINITIONS[metric.definition] for _, _, metric in cells]
+    definitions = [find_definitions([metric.definition])[0] for _, _, metric in cells]
     drops = [
         measure_drop(metric.contributions, scores.metrics[d.id], higher_is_better=d.higher_is_better)
         for (_, scores, metric), d in zip(cells, definitions, strict=True)

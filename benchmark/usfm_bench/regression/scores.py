@@ -75,15 +75,15 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
     metrics: dict[str, Contributions | None] = {}
     used = np.ones(len(groups), bool)
     if task.per_case:
-        for definition in task.headline():
+        for definition in task.headline(record.spec.dataset):
             used = used & task.counted(who, definition) & ~np.isnan(matrices[definition.column]).any(axis=0)
-        for definition in task.headline():
+        for definition in task.headline(record.spec.dataset):
             scores = matrices[definition.column][:, used]
             metrics[definition.id] = Contributions(scores, groups[used], folds[used])
     else:
         probabilities = np.stack([matrices[name] for name in names], axis=-1)  # (S, N, C)
         labels = who["label"].astype(np.int64)
-        for definition in task.headline():
+        for definition in task.headline(record.spec.dataset):
             metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds)
     return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
 
@@ -117,7 +117,7 @@ def _are_numbers(column: NDArray[Any], *, undefined: bool) -> bool:
 
 
 def _columns(task: Task, record: Record) -> list[str]:
-    wanted = task.headline()
+    wanted = task.headline(record.spec.dataset)
     if others := [d.id for d in wanted if record.definitions.get(d.column) != d.id]:
         raise BenchError(
             f"{record.spec.label}: was not scored by {', '.join(others)}. `usfm-bench score RUNS --update` does, from "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from usfm_bench.core.errors import SHOWN
 from usfm_bench.core.pipe_table import Grid, printable
 from usfm_bench.reporting.decisions import DECISIONS
-from usfm_bench.reporting.markdown import AGAINST, LEFT, caption, table_grids, title_of
+from usfm_bench.reporting.markdown import AGAINST, LEFT, caption, labelled_title, table_grids, title_of
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
 
@@ -17,7 +17,7 @@ _PREAMBLE = (
     "% Needs \\usepackage{booktabs}; graphicx, for \\resizebox; and [T1]{fontenc}.\n"
     "% Names in other than Latin letters need XeLaTeX or LuaLaTeX, and a font that has them."
 )
-_MORE, _CLASSES = "More metrics of the same predictions.", "By class, one against the rest."
+_MORE = "More metrics of the same predictions."
 
 
 def to_latex(report: Report) -> str:
@@ -28,7 +28,10 @@ def to_latex(report: Report) -> str:
         name = f"{report.suite}-{report.profile}-{table or 'further'}"
         parts.append(_table(grids.main, title_of(report, table), f"tab:{name}", notes))
         others = (("against", grids.against, f"{AGAINST}."), ("more", grids.more, _MORE))
-        of_class = (("classes", grids.classes, _CLASSES), ("decisions", grids.decisions, f"{DECISIONS}."))
+        of_class = (
+            ("classes", grids.classes, f"{labelled_title(report, table)}."),
+            ("decisions", grids.decisions, f"{DECISIONS}."),
+        )
         for key, grid, title in (*others, *of_class):
             if grid is not None:
                 parts.append(_table(grid, title, f"tab:{name}-{key}"))

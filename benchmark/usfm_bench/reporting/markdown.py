@@ -36,6 +36,11 @@ def task_of(report: Report, table: str | None) -> Task:
     return next(r.task for r in report.results if r.first.spec.table == table)
 
 
+def labelled_title(report: Report, table: str | None) -> str:
+    """Title of the rows of single classes, or of single structures."""
+    return "By structure" if task_of(report, table).per_case else "By class, one against the rest"
+
+
 NOT_RECORDED = "what they are is not recorded, by an earlier version"
 AGAINST = "Against the published values, which are of other test images of the same data set, and taken as fixed"
 
@@ -65,7 +70,7 @@ def to_markdown(report: Report) -> str:
         if grids.more:
             parts += ["More metrics of the same predictions:", "", *_lines(grids.more), ""]
         if grids.classes:
-            parts += ["By class, one against the rest:", "", *_lines(grids.classes), ""]
+            parts += [f"{labelled_title(report, table)}:", "", *_lines(grids.classes), ""]
         if grids.decisions:
             parts += [f"{DECISIONS}:", "", *_lines(grids.decisions), ""]
         for section in prevalence_sections(report, table):
@@ -187,7 +192,24 @@ def to_list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
     return "\n".join([*_lines(Grid(header, body)), "", *map(bullet, notes), ""])
 
 
+def _structure_grid(rows: Sequence[Row], task: Task) -> Grid:
+    """One line a model and structure, by the columns of the main table; cases: images that show the structure."""
+    shown = [row for row in rows if row.label is not None and row.metric in task.columns and row.unit != "mm"]
+    columns = list(dict.fromkeys((row.metric, row.unit) for row in shown))
+    header = ["Dataset", "Model", "Structure", "Cases", "Missed", "False alarms", *(heading(*each) for each in columns)]
+    body, of = [], []
+    for (dataset, model, label), cells in groupby(shown, key=lambda row: (row.dataset, row.model, str(row.label))):
+        by_column = {(row.metric, row.unit): row for row in cells}
+        first = next(iter(by_column.values()))
+        figures = [cell(by_column[each]) if each in by_column else "" for each in columns]
+        body.append([dataset_name(dataset, first), model, label, *_counts(first), *figures])
+        of.append((dataset, model))
+    return Grid(header, body, tuple(of))
+
+
 def _class_grid(rows: Sequence[Row], results: Sequence[ModelResults]) -> Grid:
+    if results[0].task.per_case:
+        return _structure_grid(rows, results[0].task)
     confusion = {(r.first.spec.dataset.name, r.first.spec.model): _mean_confusion(r) for r in results}
     classes = [row for row in rows if row.label is not None and row.metric in PER_CLASS]
     names = list(dict.fromkeys(row.metric for row in classes))
@@ -223,6 +245,7 @@ LEFT = frozenset(
         "Difference [95 %]",
         "Arithmetic",
         "Class",
+        "Structure",
         "Threshold for",
         "Predicted as",
         "Definition",

@@ -84,7 +84,12 @@ def _row(spec: DatasetSpec) -> list[str]:
 
 
 def _section(spec: DatasetSpec) -> Iterator[str]:
-    facts = {"Probe": spec.probe, "Image size in pixels": spec.image_size, "Size on disk": spec.size}
+    facts = {
+        "Structures": ", ".join(spec.structures),
+        "Probe": spec.probe,
+        "Image size in pixels": spec.image_size,
+        "Size on disk": spec.size,
+    }
     known = [f"{name}: {value}." for name, value in facts.items() if value not in ("", "not stated")]
     yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
     yield from ("", " ".join(known)) if known else ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
 from usfm_bench.reporting.decisions import tuning_notes
@@ -71,7 +72,8 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     """
     profile = choose_profile(store, suite, profile)
     results, unfinished = load_results(store, suite, profile)
-    check_definitions([r.definitions for r in results if r.task.per_case])
+    alike = [{c: of_one_mask(ident) for c, ident in r.definitions.items()} for r in results if r.task.per_case]
+    check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     notes = (
         *unfinished,
@@ -100,8 +102,10 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
 
 
 def definitions_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Definition id -> metric behind the measured rows, in their order."""
-    return {row.definition: row.metric for row in rows if row.definition is not None}
+    """Definition id -> metric behind the measured rows, in their order; of structures that of their mean alone."""
+    found = {row.definition: row.metric for row in rows if row.definition is not None}
+    single = {d.id for d in known_definitions(found) if d.structure is not None}
+    return {ident: metric for ident, metric in found.items() if ident not in single}
 
 
 def _tables(results: Sequence[ModelResults]) -> list[str | None]:
@@ -183,6 +187,7 @@ def _notes(results: Sequence[ModelResults]) -> list[str]:
         spec = r.first.spec
         base = spec.dataset.name.partition("@")[0]  # parts of a training side are of the same cases
         notes |= {f"{base}: {note}": None for note in r.first.notes}
+        notes |= dict.fromkeys(r.task.notes(spec.dataset))
         notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
         if lacking := _lacking(r, results):
             notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}

@@ -61,7 +61,8 @@ class Row:
     """Test cases that have a case of their group in training or validation; 0 where a split was drawn here."""
     citation: str | None = None
     label: str | None = None
-    """The class that the metric is of, one against the rest; None: over all cases or classes."""
+    """The class that the metric is of, one against the rest, or the structure; None: over all cases or classes, or the
+    mean over structures."""
     emulates: str | None = None
     """Repository whose code's number this is; None: this project's own."""
     standing: Literal["best", "tied"] | None = None
@@ -75,9 +76,11 @@ class Row:
 def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iterator[Row]:
     """Every metric of one model on one data set; `missed`: what distances do with a missed lesion."""
     if results.task.per_case:
-        known = [DEFINITIONS[i] for i in results.definitions.values() if i in DEFINITIONS]
-        order = {d.id: i for i, d in enumerate(results.task.primary())}
-        for definition in sorted(known, key=lambda d: order.get(d.id, len(order))):
+        known = known_definitions(results.definitions.values())
+        parts = [None, *results.structures]
+        order = {d.column: i for i, d in enumerate(results.task.primary())}
+        rank = {d.id: order.get(d.column.partition("[")[0], len(order)) for d in known}
+        for definition in sorted(known, key=lambda d: (parts.index(d.structure), rank[d.id])):
             yield case_row(results, definition, missed)
     else:
         for definition in usual(results.task):
@@ -107,7 +110,8 @@ def chosen_rows(results: ModelResults, definitions: Sequence[Definition]) -> Ite
         if definition.of != results.task.of:
             continue
         if results.task.per_case:
-            yield case_row(results, definition)
+            for part in results.task.parts(definition, results.first.spec.dataset):
+                yield case_row(results, part)
         else:
             yield from set_rows(results, definition)
 
@@ -145,17 +149,19 @@ def case_row(results: ModelResults, definition: Definition, missed: Missed = "di
         sd_cases=_spread(values),
         n_cases=int(used.sum()),
         n_groups=len(np.unique(groups)),
-        **_failures(results),
+        **_failures(results, definition),
+        label=definition.structure,
     )
 
 
-def _failures(results: ModelResults) -> dict[str, Any]:
+def _failures(results: ModelResults, definition: Definition) -> dict[str, Any]:
     """Missed lesions and false alarms over all seeds, of tasks that have such; None where no image could have any."""
-    cases = results.cases
+    cases, lesion = results.cases, definition.about("lesion")
     if "missed" not in cases:
         return {}
-    alarms = None if results.case_table["lesion"].all() else int(cases["false_alarm"].sum())
-    return {"n_missed": int(cases["missed"].sum()), "n_false_alarms": alarms}
+    shown = [name for name in cases if name == lesion or str(name).startswith(f"{lesion}[")]  # the whole: of all parts
+    alarms = None if results.case_table[shown].all(axis=None) else int(cases[definition.about("false_alarm")].sum())
+    return {"n_missed": int(cases[definition.about("missed")].sum()), "n_false_alarms": alarms}
 
 
 def set_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import numbered
-from usfm_bench.metrics.definitions import Definition, excluding
+from usfm_bench.metrics.definitions import Definition, excluding, known_definitions
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import VERSION
 from usfm_bench.results.record import Record
@@ -49,6 +49,15 @@ class ModelResults:
     def definitions(self) -> dict[str, str]:
         """Column of `cases` -> versioned definition id, of all records."""
         return self.first.definitions
+
+    @cached_property
+    def structures(self) -> list[str]:
+        """What metrics are of one by one too, beside their mean; empty where masks show one structure."""
+        return list(dict.fromkeys(d.structure for d in known_definitions(self.definitions.values()) if d.structure))
+
+    def definition(self, column: str) -> Definition:
+        """Of a column of `cases`."""
+        return known_definitions([self.definitions[column]])[0]
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -135,10 +144,10 @@ def counted_scores(results: ModelResults, definition: Definition, missed: Missed
         definition: of the metric.
         missed: `exclude` leaves missed lesions out of distances.
     """
-    scores = results.matrix(definition.column)
+    scores, missed_by = results.matrix(definition.column), definition.about("missed")
     other = excluding(definition) if missed == "exclude" else None
     if other is not None:
-        definition, scores = other, np.where(results.matrix("missed") > 0, np.nan, scores)
+        definition, scores = other, np.where(results.matrix(missed_by) > 0, np.nan, scores)
     used = results.task.counted(results.case_table, definition) & ~np.isnan(scores).any(axis=0)
     return CountedScores(definition, scores, used)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from usfm_bench.core.errors import BenchError, did_you_mean, unknown
 from usfm_bench.core.resources import load_yaml, resource
@@ -63,6 +63,15 @@ def _unset(value: object) -> bool:
     return not value
 
 
+def _plain_name(name: str) -> str:
+    if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set("[]@"):
+        raise ValueError("is no name of a structure: words without brackets and '@', please")
+    return name
+
+
+StructureName = Annotated[str, AfterValidator(_plain_name)]
+
+
 class DatasetSpec(Settings):
     """One entry of `datasets.yaml`, with what it extends merged in."""
 
@@ -78,6 +87,9 @@ class DatasetSpec(Settings):
     """Organ or organs shown."""
     layout: str
     """Name of the reader in `data/readers/`."""
+    structures: tuple[StructureName, ...] = Field(default=(), max_length=16, exclude_if=_unset)
+    """What masks show, where that is several structures, in the order of channels, rows and colours; `options` say how
+    each is told. Empty: one structure."""
     path: str = ""
     """Folder or file, relative to --data-root; empty for simulated data."""
     classes: tuple[str, ...] = ()
@@ -145,6 +157,15 @@ class DatasetSpec(Settings):
         if self.classes and strange:
             raise ValueError(f"{', '.join(strange)} is not one of the classes ({', '.join(self.classes)})")
         return self
+
+    @field_validator("structures")
+    @classmethod
+    def _several(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))} is there twice")
+        if len(names) == 1:
+            raise ValueError("names one structure; without the key, masks show one")
+        return names
 
     @field_validator("tasks")
     @classmethod

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from usfm_bench.metrics.operating import Tuned
     from usfm_bench.models.build import ModelBody
     from usfm_bench.models.networks import Network
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.training import TrainingSpec
 
 Need = Literal["mask", "label"]
@@ -175,7 +176,18 @@ class Task(ABC):
         """(N,) the cases that a mean of this metric runs over, where it is defined for them."""
         return np.ones(len(cases["case_id"]), bool)
 
+    def notes(self, dataset: DatasetSpec) -> list[str]:
+        """What a reader must know of the numbers on this data set."""
+        return []
+
     # ---- metrics ----
+
+    def parts(self, definition: Definition, dataset: DatasetSpec) -> list[Definition]:
+        """What a metric becomes on a data set: itself; or first the mean over what cases show, then each part of that.
+
+        Empty where the data set has no such part.
+        """
+        return [definition]
 
     def primary(self) -> list[Definition]:
         """What every trial is scored with, in the order of display; millimetres last."""
@@ -183,11 +195,12 @@ class Task(ABC):
 
         return primary(self.of, self.order)
 
-    def headline(self) -> list[Definition]:
-        """The definitions behind `headline_ids`."""
+    def headline(self, dataset: DatasetSpec | None = None) -> list[Definition]:
+        """The definitions behind `headline_ids`, and what they become on a data set."""
         from usfm_bench.metrics.definitions import DEFINITIONS
 
-        return [DEFINITIONS[ident] for ident in self.headline_ids]
+        whole = [DEFINITIONS[ident] for ident in self.headline_ids]
+        return whole if dataset is None else [self.parts(definition, dataset)[0] for definition in whole]
 
 
 TASKS: Registry[Task] = Registry("task", home="usfm_bench.tasks")

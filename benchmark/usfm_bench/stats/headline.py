@@ -44,7 +44,9 @@ class Headline:
 
 def headlines(results: Sequence[ModelResults], missed: Missed) -> list[Headline]:
     """Every headline metric of every model, in the order of the results."""
-    return [h for r in results for d in r.task.headline() if (h := _headline(r, d, missed)) is not None]
+    return [
+        h for r in results for d in r.task.headline(r.first.spec.dataset) if (h := _headline(r, d, missed)) is not None
+    ]
 
 
 def _headline(results: ModelResults, definition: Definition, missed: Missed) -> Headline | None:

@@ -1,7 +1,8 @@
-"""Segmentation: which pixels are the lesion."""
+"""Segmentation: which pixels are the lesion, or each of several structures."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.resize import resample, resize_mask
-from usfm_bench.data.sample import Mask, Spacing
-from usfm_bench.metrics.definitions import Definition
+from usfm_bench.data.sample import Mask, Masks, Sample, Spacing
+from usfm_bench.metrics.definitions import Definition, known_definitions, of_one_mask
 from usfm_bench.metrics.operating import Tuned
 from usfm_bench.metrics.segmentation import ORDER, primary_definitions, score_segmentation
+from usfm_bench.metrics.structures import score_structures, structure_definitions
 from usfm_bench.specs.task import TASKS, Columns, Predictions, Task
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from usfm_bench.data.dataset import Dataset
     from usfm_bench.models.build import ModelBody
     from usfm_bench.models.networks import Network
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.training import TrainingSpec
 
 
@@ -34,30 +37,33 @@ class SegmentationPredictions:
 
     case_ids: tuple[str, ...]
     predictions: tuple[Mask, ...]
-    """(H, W) each, at native size."""
+    """(H, W) each, at native size; (K, H, W) of several structures."""
     references: tuple[Mask, ...]
-    """(H, W) each, at native size."""
+    """The same of the reference."""
     grid_predictions: NDArray[np.bool_]
-    """(N, S, S), on the network's grid."""
+    """(N, S, S), on the network's grid; (N, K, S, S) of several structures."""
     spacings: tuple[Spacing | None, ...]
     """In millimetres."""
+    structures: tuple[str, ...] = ()
+    """(K,) names; empty where masks show one structure."""
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Masks of all cases stand one behind the other as packed bits; `shape` says where each ends."""
         unknown = (float("nan"), float("nan"))
         return {
             "case_id": np.array(self.case_ids),
-            "shape": np.array([mask.shape for mask in self.references], dtype=np.int32).reshape(-1, 2),
+            "shape": np.array([mask.shape[-2:] for mask in self.references], dtype=np.int32).reshape(-1, 2),
             "prediction": _pack(self.predictions),
             "reference": _pack(self.references),
             "grid_shape": np.array(self.grid_predictions.shape, dtype=np.int32),
             "grid_prediction": np.packbits(self.grid_predictions),
             "spacing": np.array([spacing or unknown for spacing in self.spacings], dtype=np.float64),
+            **({"structures": np.array(self.structures)} if self.structures else {}),
         }
 
 
 class Segmentation(Task):
-    """One structure, the lesion, against everything else; Table 1 of the paper."""
+    """One structure, the lesion, against everything else (Table 1 of the paper); or each of several structures."""
 
     name = "segmentation"
     short = "seg"
@@ -81,20 +87,20 @@ class Segmentation(Task):
     augmented = "mask"
 
     def targets(self, dataset: Dataset, size: int) -> NDArray[np.uint8]:
-        """(N, 1, S, S) masks in {0, 1}."""
-        masks = [resize_mask(_mask(s.mask, s.case.case_id), size) for s in dataset.samples]
-        return np.stack(masks).astype(np.uint8)[:, None]
+        """(N, K, S, S) masks in {0, 1}, one of each structure."""
+        masks = [[resize_mask(each, size) for each in _masks_of(sample)] for sample in dataset.samples]
+        return np.array(masks).astype(np.uint8)
 
     def network(self, body: ModelBody, train: Dataset, recipe: TrainingSpec) -> Network:
-        """One logit a pixel."""
-        return body.segmenter()
+        """One logit a pixel and structure."""
+        return body.segmenter(len(train.structures) or 1)
 
     def after_augmentation(self, targets: Tensor) -> Tensor:
         """A rotated mask has soft borders."""
         return (targets > 0.5).float()
 
     def validate(self, outputs: Iterable[tuple[Tensor, Tensor]]) -> float:
-        """Mean Dice on the network's grid. Pixels are counted on the device; three numbers an image leave it."""
+        """Mean Dice on the network's grid. Pixels are counted on the device; three numbers a structure leave it."""
         import torch
 
         return mean_dice(torch.cat([overlap_counts(logits, masks) for logits, masks in outputs]))
@@ -102,15 +108,22 @@ class Segmentation(Task):
     def predict(
         self, logits: Tensor, dataset: Dataset, val: tuple[Tensor, Tensor] | None = None
     ) -> SegmentationPredictions:
-        """(N, 1, S, S) logits -> masks at native size."""
-        probabilities = logits.sigmoid().squeeze(1).numpy()  # (N, S, S)
-        references = tuple(_mask(sample.mask, sample.case.case_id) for sample in dataset.samples)
+        """(N, K, S, S) logits -> masks at native size."""
+        probabilities = logits.sigmoid().numpy()
+        references = [_masks_of(sample) for sample in dataset.samples]
+        predictions = [
+            np.stack([to_native(each, reference.shape[1:]) for each in of_case])
+            for of_case, reference in zip(probabilities, references, strict=True)
+        ]
+        grids = probabilities > 0.5
+        several = bool(dataset.structures)
         return SegmentationPredictions(
             case_ids=tuple(sample.case.case_id for sample in dataset.samples),
-            predictions=tuple(to_native(p, r.shape) for p, r in zip(probabilities, references, strict=True)),
-            references=references,
-            grid_predictions=probabilities > 0.5,
+            predictions=tuple(masks if several else masks[0] for masks in predictions),
+            references=tuple(masks if several else masks[0] for masks in references),
+            grid_predictions=grids if several else grids[:, 0],
             spacings=tuple(sample.spacing for sample in dataset.samples),
+            structures=dataset.structures,
         )
 
     def answers(self, predictions: Predictions) -> list[NDArray[np.uint8]]:
@@ -121,7 +134,9 @@ class Segmentation(Task):
         """Arrays with packed masks."""
         if "shape" not in arrays:
             return None
-        shapes = [(int(h), int(w)) for h, w in arrays["shape"]]
+        structures = tuple(arrays["structures"].tolist()) if "structures" in arrays else ()
+        channels = (len(structures),) if structures else ()
+        shapes = [(*channels, int(h), int(w)) for h, w in arrays["shape"]]
         grid_shape = tuple(arrays["grid_shape"].tolist())
         grid = np.unpackbits(arrays["grid_prediction"], count=int(np.prod(grid_shape))).astype(bool)
         return SegmentationPredictions(
@@ -130,11 +145,16 @@ class Segmentation(Task):
             references=_unpack(arrays["reference"], shapes),
             grid_predictions=grid.reshape(grid_shape),
             spacings=tuple(None if np.isnan(s).any() else Spacing(*map(float, s)) for s in arrays["spacing"]),
+            structures=structures,
         )
 
     def definitions(self, predictions: Predictions) -> dict[str, str]:
-        """The primary ones; millimetres only where a spacing is known."""
-        return {d.column: d.id for d in primary_definitions(_masks(predictions).spacings)}
+        """The primary ones; millimetres only where a spacing is known. Of several structures: means, then of each."""
+        kept = _masks(predictions)
+        primary = primary_definitions(kept.spacings)
+        return {
+            d.column: d.id for d in (structure_definitions(primary, kept.structures) if kept.structures else primary)
+        }
 
     def score(
         self,
@@ -147,56 +167,82 @@ class Segmentation(Task):
         import pandas as pd
 
         kept = _masks(predictions)
-        scores = score_segmentation(
-            kept.predictions,
-            kept.references,
-            definitions=definitions,
-            spacings=kept.spacings,
-            grid_preds=list(kept.grid_predictions),
-            case_ids=list(kept.case_ids),
-        ).drop(columns="case_id")
-        return pd.concat([who, scores], axis=1)
+        more: dict[str, Any] = {
+            "definitions": None if definitions is None else _of_one_mask(definitions, several=bool(kept.structures)),
+            "spacings": kept.spacings,
+            "grid_preds": list(kept.grid_predictions),
+            "case_ids": list(kept.case_ids),
+        }
+        if kept.structures:
+            scores = score_structures(kept.predictions, kept.references, kept.structures, **more)
+        else:
+            scores = score_segmentation(kept.predictions, kept.references, **more)
+        return pd.concat([who, scores.drop(columns="case_id")], axis=1)
 
     def summarise(
         self, cases: pd.DataFrame, definitions: Mapping[str, str], classes: tuple[str, ...]
     ) -> dict[str, Any]:
         """Means over lesion cases; what is undefined is in no mean, and `n_undefined` says of how many cases."""
-        lesions = cases[cases["lesion"]]
-        undefined = {name: int(lesions[name].isna().sum()) for name in definitions}
-        return {name: _mean(lesions[name]) for name in definitions} | {
-            "n_lesion_cases": len(lesions),
+        values = {name: cases.loc[cases["lesion" + "".join(name.partition("[")[1:])], name] for name in definitions}
+        undefined = {name: int(of_lesions.isna().sum()) for name, of_lesions in values.items()}
+        return {name: _mean(of_lesions) for name, of_lesions in values.items()} | {
+            "n_lesion_cases": int(cases["lesion"].sum()),
             "n_missed": int(cases["missed"].sum()),
             "n_false_alarms": int(cases["false_alarm"].sum()),
             "n_undefined": {name: n for name, n in undefined.items() if n},
         }
 
     def counted(self, cases: Columns | pd.DataFrame, definition: Definition) -> NDArray[np.bool_]:
-        """Images with a lesion, or all where the definition says so."""
-        return np.asarray(cases["lesion"], bool) | (definition.over == "all")
+        """Images with a lesion (the structure, or any of several), or all where the definition says so."""
+        return np.asarray(cases[definition.about("lesion")], bool) | (definition.over == "all")
+
+    def notes(self, dataset: DatasetSpec) -> list[str]:
+        """Of several structures: what the value of a case is."""
+        if not dataset.structures:
+            return []
+        return [
+            f"{dataset.name}: a case's value is the mean over the structures that its reference has "
+            f"({', '.join(dataset.structures)}); missed and false alarms are counted by structure"
+        ]
+
+    def parts(self, definition: Definition, dataset: DatasetSpec) -> list[Definition]:
+        """Of several structures: the mean over them, then each; a metric of one of them is itself where it is there."""
+        names = dataset.structures
+        if not definition.base:
+            return structure_definitions([definition], names) if names else [definition]
+        return [definition] if names and definition.structure in (None, *names) else []
 
 
 TASKS.register("segmentation")(Segmentation())
 
 
 def overlap_counts(logits: Tensor, masks: Tensor) -> Tensor:
-    """(B, 1, S, S) logits and masks -> (B, 3) pixels in both, in the prediction, in the mask; on their device."""
-    import torch
+    """(B, K, S, S) logits and masks -> pixels in both, in the prediction, in the mask; on their device.
 
-    said, true = logits.flatten(1) > 0, masks.flatten(1) > 0  # (B, S*S)
-    return torch.stack([(said & true).sum(1), said.sum(1), true.sum(1)], dim=1)
-
-
-def mean_dice(counts: Tensor) -> float:
-    """(N, 3) counts -> mean Dice over the images with a lesion where there are any.
-
-    An empty prediction on a normal image would outweigh every lesion.
+    (B, 3) of one structure, (B, K, 3) of several.
     """
     import torch
 
-    both, said, true = counts.cpu().unbind(1)
+    said, true = logits.flatten(2) > 0, masks.flatten(2) > 0  # (B, K, S*S)
+    return torch.stack([(said & true).sum(2), said.sum(2), true.sum(2)], dim=2).squeeze(1)
+
+
+def mean_dice(counts: Tensor) -> float:
+    """(N, 3) or (N, K, 3) counts -> mean Dice over the images with a lesion where there are any.
+
+    An empty prediction on a normal image would outweigh every lesion. Of several structures: over the images with any,
+    each the mean over the structures that it has.
+    """
+    import torch
+
+    both, said, true = counts.cpu().reshape(len(counts), -1, 3).unbind(2)  # (N, K)
     dice = torch.where(said + true > 0, 2 * both / (said + true).clamp(min=1), 1.0)
     lesions = true > 0
-    return float(dice[lesions].mean() if lesions.any() else dice.mean())
+    if not lesions.any():
+        return float(dice.mean())
+    shown = lesions.any(1)
+    of_images = torch.where(lesions, dice, 0.0).sum(1)[shown] / lesions.sum(1)[shown]
+    return float(of_images.mean())
 
 
 def to_native(probability: NDArray[np.float32], shape: tuple[int, ...]) -> Mask:
@@ -209,10 +255,19 @@ def _masks(predictions: Predictions) -> SegmentationPredictions:
     return predictions
 
 
-def _mask(mask: Mask | None, case_id: str) -> Mask:
-    if mask is None:
-        raise DataError(f"case '{case_id}' has no mask; segmentation needs one for every image, empty or not.")
-    return mask
+def _masks_of(sample: Sample) -> Masks:
+    if sample.each is None:
+        case = sample.case.case_id
+        raise DataError(f"case '{case}' has no mask; segmentation needs one for every image, empty or not.")
+    return sample.each
+
+
+def _of_one_mask(definitions: Sequence[Definition], *, several: bool) -> list[Definition]:
+    """What is to be computed of each mask, so that all these definitions have columns."""
+    if not several:
+        return [definition for definition in definitions if not definition.base]
+    found = (known_definitions([of_one_mask(definition.id)])[0] for definition in definitions)
+    return list({definition.id: definition for definition in found}.values())
 
 
 def _mean(values: pd.Series[float]) -> float | None:
@@ -224,8 +279,8 @@ def _pack(masks: Sequence[Mask]) -> NDArray[np.uint8]:
     return np.packbits(np.concatenate([mask.ravel() for mask in masks]))
 
 
-def _unpack(bits: NDArray[np.uint8], shapes: list[tuple[int, int]]) -> tuple[Mask, ...]:
-    sizes = [h * w for h, w in shapes]
+def _unpack(bits: NDArray[np.uint8], shapes: list[tuple[int, ...]]) -> tuple[Mask, ...]:
+    sizes = [math.prod(shape) for shape in shapes]
     flat = np.unpackbits(bits, count=sum(sizes)).astype(bool)
     parts = np.split(flat, np.cumsum(sizes)[:-1])
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))

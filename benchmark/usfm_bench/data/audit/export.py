@@ -26,7 +26,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.sample import Sample, Spacing
+from usfm_bench.data.sample import Masks, Sample, Spacing
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
 Write = Callable[[str, bytes], None]
@@ -39,7 +39,7 @@ class Small(NamedTuple):
     image: bytes
     """PNG."""
     mask: bytes | None
-    """PNG of one bit a pixel; None where the data set has no masks."""
+    """PNG of one bit a pixel, or of one binary digit a structure; None where the data set has no masks."""
     spacing: Spacing | None
     """In millimetres, of the smaller grid."""
     lost: bool
@@ -94,9 +94,21 @@ def shrink(sample: Sample, size: int) -> Small:
     spacing = sample.spacing and Spacing(sample.spacing.y * height / new[1], sample.spacing.x * width / new[0])
     if sample.mask is None:
         return Small(_png(image), None, spacing, lost=False)
+    if sample.structures is not None:
+        levels, lost = _digits(sample.structures, new)
+        return Small(_png(image), levels, spacing, lost)
     mask = cv2.resize(sample.mask.astype(np.uint8) * 255, new, interpolation=cv2.INTER_NEAREST_EXACT)
     lost = bool(sample.mask.any() and not mask.any())
     return Small(_png(image), _png(mask, cv2.IMWRITE_PNG_BILEVEL, 1), spacing, lost)
+
+
+def _digits(masks: Masks, size: tuple[int, int]) -> tuple[bytes, bool]:
+    """A PNG whose level has the binary digit k where structure k is, and whether one of the structures vanished."""
+    digits = 1 << np.arange(len(masks), dtype=np.uint8 if len(masks) <= 8 else np.uint16)
+    levels = (masks * digits[:, None, None]).sum(axis=0, dtype=digits.dtype)
+    small = cv2.resize(levels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    lost = any(mask.any() and not (small & digit).any() for mask, digit in zip(masks, digits, strict=True))
+    return _png(small), lost
 
 
 def _add_files(dataset: Dataset, samples: list[Sample], name: str, size: int, add: Write) -> int:
@@ -138,6 +150,9 @@ def _entry(dataset: Dataset, name: str, size: int) -> bytes:
         "citation": spec.citation,
         "source": _origin(dataset, size),
     }
+    if spec.structures:
+        told = {name: {"bit": k} for k, name in enumerate(spec.structures)}
+        entry |= {"structures": list(spec.structures), "options": {"values": {"structures": told}}}
     return yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=120).encode()
 
 

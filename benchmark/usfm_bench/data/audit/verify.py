@@ -15,7 +15,7 @@ import numpy as np
 from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import DataError, listed
 from usfm_bench.core.files import file_sha256
-from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader
+from usfm_bench.data.dataset import Dataset, decode, find_cases, open_reader, unread_structures
 from usfm_bench.data.faults import standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups
@@ -62,6 +62,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
     kept_cases = [case for case in cases if case.case_id not in spec.exclude]
     all_faults = [*reader.faults, *patient_faults(kept_cases), *faults]
     report.faults += standing(all_faults, spec)
+    report.faults += unread_structures(spec, kept)
     if spec.needs("mask"):
         report.faults += [f"{s.case.case_id}: has no mask, not even an empty one." for s in kept if s.mask is None]
     excluded = [case.case_id for case in cases if case.case_id in spec.exclude]
@@ -71,6 +72,7 @@ def verify_dataset(spec: DatasetSpec, data_root: Path) -> Report:
         "images by class": dict(sorted(Counter(case.label or "none" for case in cases).items())),
         "left out by name": {case_id: spec.exclude[case_id] for case_id in excluded},
         **_picture_facts(samples),
+        **_structure_facts(spec, samples),
         "notes": [*strange_exclusions(spec, cases, all_faults), *patient_notes(kept_cases), *reader.notes],
         **mask_values([path for case in cases for path in case.masks]),
         **_orientation(cases),
@@ -135,6 +137,16 @@ def _picture_facts(samples: Sequence[Sample]) -> dict[str, Any]:
         "images in groups of two or more": sum(n for n in sizes.values() if n > 1),
         "largest group": max(sizes.values()),
     }
+
+
+def _structure_facts(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[str, Any]:
+    """How many images show each structure, and in how many two share pixels."""
+    masks = [sample.structures for sample in samples if sample.structures is not None]
+    if not masks:
+        return {}
+    shown = {name: sum(bool(each[k].any()) for each in masks) for k, name in enumerate(spec.structures)}
+    overlapping = sum(bool((each.sum(axis=0) > 1).any()) for each in masks)
+    return {"images with each structure": shown, "images with structures that overlap": overlapping}
 
 
 def mask_values(paths: Sequence[Path]) -> dict[str, str]:

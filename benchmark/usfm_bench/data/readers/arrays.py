@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options, shorten
+from usfm_bench.data.readers.base import READERS, FolderReader, Options, check_structures, read_options, shorten
 from usfm_bench.data.readers.files import MAX_PIXELS, to_grey
 from usfm_bench.data.readers.mask_values import Values, select
 from usfm_bench.data.readers.patterns import SIDES
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sample import Case, Sample, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 MAX_BYTES = 4 << 30
@@ -56,6 +56,7 @@ class ArraysReader(FolderReader):
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         super().__init__(spec, root)
         self._options = read_options(spec, ArraysOptions)
+        check_structures(spec, self._options.values)
         self._place = root
         self._masks: dict[str, str] = {}
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -96,7 +97,7 @@ class ArraysReader(FolderReader):
             where = Path(f"{self._place}, {self._masks[name]}[{case.index}]")
             levels = _levels(where, np.asarray(self._array(self._masks[name])[case.index]).reshape(pixels.shape[:2]))
             mask = select(where, levels, self._options.values)
-        return Sample(case, to_grey(pixels), mask)
+        return sample_of(case, to_grey(pixels), mask)
 
     def _find(self) -> Path:
         """The `.npz` file, or the folder of `.npy` files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.core.errors import BenchError, DataError, did_you_mean
 from usfm_bench.core.registry import Registry
 from usfm_bench.core.validation import in_words
 from usfm_bench.data.faults import Fault, cases_of
 from usfm_bench.data.readers.decode import picture, read_grey, read_pixels
 from usfm_bench.data.readers.files import IMAGES, list_files, not_read, say_not_read
-from usfm_bench.data.readers.mask_values import HALF, Fit, Values, read_mask
+from usfm_bench.data.readers.mask_values import HALF, Fit, Structures, Values, read_mask
 from usfm_bench.data.sample import Case, Image, Mask, Sample
 from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
@@ -93,7 +93,7 @@ class MaskFileOptions(ImageOptions):
     """Options of the layouts that read image files and mask files of any origin."""
 
     values: Values = HALF
-    """Which levels of a mask are the lesion."""
+    """Which levels of a mask are the lesion; or, by name, which are each of the entry's `structures`."""
     any_scale: bool = False
     """Whether masks may be larger or smaller than their images by any factor, sides in proportion."""
 
@@ -114,6 +114,42 @@ def read_options(spec: DatasetSpec, kind: type[OptionsT]) -> OptionsT:
         raise DataError("\n".join(in_words(error, kind, spec.options, where, "."))) from None
 
 
+Of = TypeVar("Of")
+
+
+def named(spec: DatasetSpec, options: Mapping[str, Of], where: str = "structures") -> tuple[str, ...]:
+    """The entry's `structures`, where the reader's options, under the key `where`, tell each of them and no other.
+
+    Raises:
+        DataError: names that one of the two lacks, all at once.
+    """
+    faults = [
+        f"options.{where}: '{name}' is none of the entry's `structures` ({', '.join(spec.structures) or 'none'})."
+        + did_you_mean(name, spec.structures)
+        for name in options
+        if name not in spec.structures
+    ]
+    faults += [
+        f"structures: the options do not say which pixels are '{name}' (`{where}`)."
+        for name in spec.structures
+        if name not in options
+    ]
+    if faults:
+        raise DataError("\n".join(f"Dataset '{spec.name}': {fault}" for fault in faults))
+    return spec.structures
+
+
+def check_structures(spec: DatasetSpec, values: Values) -> None:
+    """Raise a DataError unless a reader's `values` tell the structures that the entry names, and no others."""
+    if spec.structures or isinstance(values, Structures):
+        told = values.structures if isinstance(values, Structures) else {}
+        if list(named(spec, told, "values.structures")) != list(told):
+            raise DataError(
+                f"Dataset '{spec.name}': options.values.structures: name them in the order of `structures`: "
+                f"{', '.join(spec.structures)}."
+            )
+
+
 class FolderReader:
     """Files below a folder, faults and notes."""
 
@@ -128,6 +164,8 @@ class FolderReader:
         self._bits = options.bits if options else None
         self._any_scale = isinstance(options, MaskFileOptions) and options.any_scale
         self.fit = Fit(any_scale=self._any_scale)
+        if isinstance(options, MaskFileOptions):
+            check_structures(spec, options.values)
         self._deep: list[int] = []
         self._passed_over = 0
 
@@ -205,7 +243,7 @@ class FolderReader:
         return None
 
     def read_mask(self, case: Case, shape: tuple[int, ...], values: Values = HALF) -> Mask:
-        """`read_mask` of the case, remembering what was resampled."""
+        """`read_mask` of the case, remembering what was resampled; (K, H, W) where `values` are of structures."""
         return read_mask(case.masks, shape, values, self.fit)
 
 

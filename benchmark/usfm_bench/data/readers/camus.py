@@ -17,11 +17,11 @@ from pydantic import Field
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
-from usfm_bench.data.readers.base import READERS, FolderReader, Options, read_options
+from usfm_bench.data.readers.base import READERS, FolderReader, Options, named, read_options
 from usfm_bench.data.readers.outlines import take_turns
 from usfm_bench.data.readers.patterns import SIDES
 from usfm_bench.data.readers.volumes import read_picture
-from usfm_bench.data.sample import Case, Sample, Side
+from usfm_bench.data.sample import Case, Sample, Side, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 _NAME = re.compile(
@@ -30,11 +30,14 @@ _NAME = re.compile(
 _SUBGROUP = re.compile(r"subgroup_(\w+)\.txt", re.IGNORECASE)
 
 
+Labels = Annotated[tuple[Annotated[int, Field(ge=1, le=3)], ...], Field(min_length=1)]
+
+
 class CamusOptions(Options):
     """Options of the layout `camus`."""
 
-    structures: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(default=(1,), min_length=1)
-    """Labels that make up the mask."""
+    structures: Labels | dict[str, Labels] = (1,)
+    """Labels that make up the mask; or those of each of the entry's `structures`, by name: they may share labels."""
     views: tuple[Literal["2CH", "4CH"], ...] = ("2CH", "4CH")
     phases: tuple[Literal["ED", "ES"], ...] = ("ED", "ES")
 
@@ -48,6 +51,10 @@ class CamusReader(FolderReader):
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
         super().__init__(spec, root)
         self._options = read_options(spec, CamusOptions)
+        chosen = self._options.structures
+        self._labels = [chosen[name] for name in named(spec, chosen)] if isinstance(chosen, dict) else [chosen]
+        if spec.structures and not isinstance(chosen, dict):
+            named(spec, {})
 
     def cases(self) -> list[Case]:
         """Every image of the chosen views and phases, by path."""
@@ -86,10 +93,11 @@ class CamusReader(FolderReader):
             raise DataError(f"{case.masks[0]}: labels are {labels.shape[::-1]} px, their image {image.shape[::-1]}.")
         if strange := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
             raise DataError(f"{case.masks[0]}: labels {strange}; expected 0 to 3.")
-        mask = np.isin(labels, self._options.structures)
-        if not mask.any():
-            raise DataError(f"{case.masks[0]}: holds none of the labels {list(self._options.structures)}.")
-        return Sample(case, image, mask, spacing)
+        masks = np.stack([np.isin(labels, of) for of in self._labels])
+        if not masks.any():
+            wanted = sorted({label for of in self._labels for label in of})
+            raise DataError(f"{case.masks[0]}: holds none of the labels {wanted}.")
+        return sample_of(case, image, masks if self.spec.structures else masks[0], spacing)
 
     def _paired(self, images: dict[str, Case], masks: dict[str, Path]) -> list[Case]:
         bare = [case for name, case in images.items() if name not in masks]

@@ -17,7 +17,7 @@ from usfm_bench.data.readers.files import not_read, say_not_read
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, Pattern
 from usfm_bench.data.readers.patterns import compile_pattern
-from usfm_bench.data.sample import Case, Image, Sample
+from usfm_bench.data.sample import Case, Image, Sample, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 
@@ -84,7 +84,7 @@ class DicomReader(MasksReader):
         frame = self._grey(case.image, header, case.index)
         mask = self.read_mask(case, frame.shape, self.options.values) if self.options.masks else None
         cropped = None if mask is None else crop(mask, header.boxes)
-        return Sample(case, crop(frame, header.boxes), cropped, header.spacing)
+        return sample_of(case, crop(frame, header.boxes), cropped, header.spacing)
 
     def _grey(self, path: Path, header: Header, index: int) -> Image:
         pixels = read_frame(path, header, index)

@@ -198,10 +198,10 @@ def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
     """The smallest part that holds all regions, 0 where none of them is; everything where there are none."""
     if not boxes:
         return pixels
-    inside = np.zeros(pixels.shape, dtype=bool)
+    inside = np.zeros(pixels.shape[-2:], dtype=bool)
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
-    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[_extent(boxes)])
+    return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[(..., *_extent(boxes))])
 
 
 def uncrop(pixels: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:

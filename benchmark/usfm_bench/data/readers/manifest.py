@@ -17,7 +17,7 @@ from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.cells import point_hint, read_table
 from usfm_bench.data.readers.files import list_files, name_key
-from usfm_bench.data.sample import Case, Sample, Side, Spacing
+from usfm_bench.data.sample import Case, Sample, Side, Spacing, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ManifestReader(FolderReader):
         mask = None
         if case.masks or self._options.no_mask == "empty":
             mask = self.read_mask(case, image.shape, self._options.values)
-        return Sample(case, image, mask, self._spacing.get(case.case_id))
+        return sample_of(case, image, mask, self._spacing.get(case.case_id))
 
     def _read(self) -> pd.DataFrame:
         if not self._list.is_file():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.readers.decode import hidden_in_alpha, read_pixels, to_grey
+from usfm_bench.data.readers.patterns import compile_pattern
 from usfm_bench.data.resize import resize_mask
 from usfm_bench.data.sample import Mask
 
@@ -39,9 +42,46 @@ class AtLeast(BaseModel):
     at_least: Annotated[int, Field(ge=1, le=255)]
 
 
-Values = Annotated[int, Field(ge=1, le=255)] | Literal["nonzero", "two"] | AtLeast | Levels | Colours
+class Bit(BaseModel):
+    """`{bit: 0}`: levels with this binary digit, from the lowest, so that one file holds masks that overlap."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    bit: Annotated[int, Field(ge=0, le=15)]
+
+
+OneValues = Annotated[int, Field(ge=1, le=255)] | Literal["nonzero", "two"] | AtLeast | Levels | Bit | Colours
 """An integer: luminance from that on, of 255; areas of a lower level but 0 are a fault. `nonzero`: all but 0. `two`:
 the same, and a third level is a fault."""
+
+
+class InFiles(BaseModel):
+    """`{files: "head/{id}.png"}`: mask files whose paths end like this pattern, and which of their levels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    files: str
+    values: OneValues = 128
+
+    def holds(self, path: Path) -> bool:
+        """Whether it is one of the files."""
+        return bool(re.fullmatch(f"(?:.*/)?{compile_pattern(self.files).pattern}", path.as_posix(), re.DOTALL))
+
+
+class Structures(BaseModel):
+    """`{structures: {head: {equals: [2]}, symphysis: {equals: [1]}}}`: each of the entry's structures, in its order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    structures: dict[str, OneValues | InFiles] = Field(min_length=2)
+
+    def without_file(self, paths: Sequence[Path]) -> list[str]:
+        """Structures with files of their own, none of which is among a case's mask files."""
+        return [
+            f"'{name}' (`{of.files}`)"
+            for name, of in self.structures.items()
+            if isinstance(of, InFiles) and not any(map(of.holds, paths))
+        ]
+
+
+Values = OneValues | Structures
 HALF = 128
 _FEW, _NOISE = 16, 16
 
@@ -55,11 +95,13 @@ class Fit:
         self.by_area: list[Path] = []
 
     def __call__(self, path: Path, mask: Mask, shape: tuple[int, ...]) -> Mask:
-        """(h, w) bool -> (H, W) bool.
+        """(h, w) bool -> (H, W) bool; (K, h, w) -> (K, H, W).
 
         Raises:
             DataError: the sizes differ by no whole factor, and `any_scale` does not allow others.
         """
+        if mask.ndim == 3:
+            return np.stack([self(path, each, shape) for each in mask])
         if mask.shape == shape:
             return mask
         if same_scale(mask.shape, shape):
@@ -84,20 +126,20 @@ class Fit:
 
 
 def read_mask(paths: tuple[Path, ...], shape: tuple[int, ...], values: Values = HALF, fit: Fit | None = None) -> Mask:
-    """The union of mask files as (H, W) bool, each brought to `shape` by `fit`.
+    """The union of mask files as (H, W) bool, or (K, H, W) of structures, each brought to `shape` by `fit`.
 
     Raises:
         DataError: an unreadable file, levels that contradict `values`, or a size that is no scale of `shape`.
     """
     fit = fit or Fit()
-    united = np.zeros(shape, dtype=bool)
+    united = np.zeros((len(values.structures), *shape) if isinstance(values, Structures) else shape, dtype=bool)
     for path in paths:
         united |= fit(path, foreground(path, values), shape)
     return united
 
 
 def foreground(path: Path, values: Values) -> Mask:
-    """(H, W) bool at the file's own size.
+    """(H, W) bool at the file's own size; (K, H, W) of structures.
 
     Raises:
         DataError: an unreadable file, or levels that contradict `values`.
@@ -106,7 +148,9 @@ def foreground(path: Path, values: Values) -> Mask:
 
 
 def select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
-    """(H, W) bool: where decoded pixels are the lesion; the path is for messages."""
+    """(H, W) bool: where decoded pixels are the lesion; (K, H, W) of structures. The path is for messages."""
+    if isinstance(values, Structures):
+        return np.stack([_select_one(path, pixels, of) for of in values.structures.values()])
     opaque = without_alpha(path, pixels)
     mask = _select(path, opaque, values)
     partly = opaque is not pixels and pixels[..., 3].any() and not mask.any()
@@ -116,6 +160,13 @@ def select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
             "there is no lesion."
         )
     return mask
+
+
+def _select_one(path: Path, pixels: NDArray[Any], of: OneValues | InFiles) -> Mask:
+    """One of several structures: of files of its own, or of all of them."""
+    if not isinstance(of, InFiles):
+        return select(path, pixels, of)
+    return select(path, pixels, of.values) if of.holds(path) else np.zeros(pixels.shape[:2], dtype=bool)
 
 
 def without_alpha(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -141,7 +192,7 @@ def without_alpha(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     return np.zeros_like(alpha)
 
 
-def _select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
+def _select(path: Path, pixels: NDArray[Any], values: OneValues) -> Mask:
     if isinstance(values, Colours):
         return np.asarray(nearest_colour(pixels, values) > 0)
     levels: NDArray[Any] = pixels if pixels.ndim == 2 else to_grey(pixels)
@@ -151,6 +202,8 @@ def _select(path: Path, pixels: NDArray[Any], values: Values) -> Mask:
         return _above(path, levels, values)
     if isinstance(values, Levels):
         return np.isin(levels, values.equals)
+    if isinstance(values, Bit):
+        return np.asarray(levels >> values.bit & 1 > 0)
     if values == "two":
         found = np.unique(levels)
         if len(found[found > 0]) > 1:

@@ -13,12 +13,12 @@ from usfm_bench.core.errors import DataError
 from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, read_options
 from usfm_bench.data.readers.files import read_pixels, say_not_read
-from usfm_bench.data.readers.mask_values import Colours, nearest_colour, without_alpha
+from usfm_bench.data.readers.mask_values import Colours, Structures, nearest_colour, without_alpha
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.patterns import SIDES, Key, compile_pattern, shared_key, sort_names
 from usfm_bench.data.readers.recordings import tell_patients
 from usfm_bench.data.readers.tables import Row, look_up
-from usfm_bench.data.sample import Case, Sample, Spacing
+from usfm_bench.data.sample import Case, Sample, Spacing, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 
@@ -78,12 +78,15 @@ class MasksReader(FolderReader):
         assert case.image is not None
         image = self.read_image(case.image)
         mask = self.read_mask(case, image.shape, self.options.values) if self.options.masks else None
-        return Sample(case, image, mask, self._spacing.get(case.case_id))
+        return sample_of(case, image, mask, self._spacing.get(case.case_id))
 
     def _case(self, name: str, values: dict[str, str], files: dict[str, Path], masks: list[str]) -> Case:
         if self.options.masks and not masks and self.options.no_mask == "fault":
             patterns = " or ".join(f"`{mask}`" for mask in self.options.masks)
             self.faults.append(Fault(f"{files[name]}: has no mask file ({patterns}).", name))
+        elif masks and self.options.no_mask == "fault" and isinstance(self.options.values, Structures):
+            lacking = self.options.values.without_file([files[mask] for mask in masks])
+            self.faults += [Fault(f"{files[name]}: has no mask file of {each}.", name) for each in lacking]
         split = values.get("split")
         if split and split.lower() not in SIDES:
             self.faults.append(Fault(f"{files[name]}: '{split}' is no split; known: {', '.join(SIDES)}.", name))

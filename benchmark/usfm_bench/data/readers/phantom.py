@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
+import numpy as np
+
+from usfm_bench.core.errors import DataError, did_you_mean
+from usfm_bench.data.phantom import PARTS, PhantomSpec, draw_plan, render
 from usfm_bench.data.readers.base import READERS, read_options
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sample import Case, Sample, sample_of
 from usfm_bench.specs.dataset import DatasetSpec, GroupKind
 
 
@@ -19,7 +22,12 @@ class PhantomReader:
     grouped_by: GroupKind | None = None
 
     def __init__(self, spec: DatasetSpec, root: Path) -> None:
-        self._classes = spec.classes
+        self._classes, self._structures = spec.classes, spec.structures
+        if strange := [name for name in spec.structures if name not in PARTS]:
+            raise DataError(
+                f"Dataset '{spec.name}': structures: '{strange[0]}' is not simulated.{did_you_mean(strange[0], PARTS)} "
+                f"Known: {', '.join(PARTS)}."
+            )
         self._phantom = read_options(spec, PhantomSpec)
 
     def cases(self) -> list[Case]:
@@ -31,6 +39,7 @@ class PhantomReader:
         ]
 
     def load(self, case: Case) -> Sample:
-        """The simulated image, its exact mask and its pixel spacing."""
+        """The simulated image, its exact masks and its pixel spacing."""
         phantom = render(self._phantom, case.index)
-        return Sample(case, phantom.image, phantom.mask, phantom.spacing)
+        masks = np.stack([phantom.parts[name] for name in self._structures]) if self._structures else phantom.mask
+        return sample_of(case, phantom.image, masks, phantom.spacing)

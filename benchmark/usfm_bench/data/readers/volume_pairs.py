@@ -10,7 +10,7 @@ from usfm_bench.data.readers.mask_values import select
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions
 from usfm_bench.data.readers.volumes import read_picture
-from usfm_bench.data.sample import Case, Mask, Sample
+from usfm_bench.data.sample import Case, Mask, Sample, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 
@@ -37,7 +37,7 @@ class VolumesReader(MasksReader):
         image, spacing = read_picture(case.image, self.root, planes=(1, 3))
         masks = [self.fit(path, self._mask(path), image.shape) for path in case.masks]
         mask = sum(masks[1:], masks[0]) if masks else None
-        return Sample(case, image, mask, spacing if self._volumes.spacing == "header" else None)
+        return sample_of(case, image, mask, spacing if self._volumes.spacing == "header" else None)
 
     def _mask(self, path: Path) -> Mask:
         levels, _ = read_picture(path, self.root)

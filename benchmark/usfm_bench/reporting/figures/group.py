@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.figures.style import Look, blank, looks_of
 from usfm_bench.reporting.report import LEAKS, Report
@@ -128,7 +127,7 @@ def seeds_of(results: Sequence[ModelResults]) -> str:
 
 def defined_cases(results: ModelResults, column: str, missed: Missed = "diagonal") -> Bools:
     """(C,) the cases that a mean of a column of `cases.parquet` is over."""
-    return counted_scores(results, DEFINITIONS[results.definitions[column]], missed).used
+    return counted_scores(results, results.definition(column), missed).used
 
 
 def labels_of(results: ModelResults) -> NDArray[np.int64]:

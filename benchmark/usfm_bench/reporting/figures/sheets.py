@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_dataset
-from usfm_bench.data.sample import Image, Mask
+from usfm_bench.data.sample import Image, Mask, Masks
 from usfm_bench.reporting.figures.group import Group, NamedFigure, counted, defined_cases, seeds_of, sentence
-from usfm_bench.reporting.figures.style import GREY, Look, legend_below, panels, shown, styled
+from usfm_bench.reporting.figures.style import GREY, Look, hues_of, legend_below, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import SegmentationPredictions
 
+_DASHED = "dashed"
 MOST_MISSED = 12
 """Missed lesions on one sheet."""
 
@@ -33,8 +34,9 @@ class Shown:
     """`best`, `missed in 2 of 3 seeds`."""
     dsc: float
     """Mean over seeds."""
-    reference: Mask | None = None
-    predictions: list[Mask] = field(default_factory=list)
+    reference: Mask | Masks | None = None
+    """(H, W), or (K, H, W) of several structures."""
+    predictions: list[Mask | Masks] = field(default_factory=list)
     """One a seed whose masks were kept."""
     image: Image | None = None
 
@@ -56,14 +58,20 @@ def sheet_figures(group: Group) -> Iterator[NamedFigure]:
         for case in cases:
             case.image = images.get(case.case_id)
         caption = sentence(
-            f"Reference (filled) and prediction of each of {seeds_of([results])}, at native size; DSC "
+            f"{_lines(results.structures)} of each of {seeds_of([results])}, at native size; DSC "
             f"{results.definitions['DSC']}, mean over seeds; {counted([n_lesions], 'case')} with a lesion",
             "Best, median and worst mean DSC, and every lesion that at least one seed missed",
             f"{left_out} more missed lesions are left out" if left_out else "",
             f"Without the masks of {counted([len(lost)], 'trial')}: {lost[0]}" if lost else "",
             refused if refused else "" if images else "Contours alone, without the image",
         )
-        yield group.named(f"sheet-{model}", what, caption, sheet(cases, group.looks[model], group.width))
+        yield group.named(
+            f"sheet-{model}", what, caption, sheet(cases, group.looks[model], group.width, results.structures)
+        )
+
+
+def _lines(structures: Sequence[str]) -> str:
+    return "Reference (solid) and prediction (dashed)" if structures else "Reference (filled) and prediction"
 
 
 def choose(results: ModelResults, most_missed: int = MOST_MISSED) -> tuple[list[Shown], int]:
@@ -124,38 +132,54 @@ def _images(group: Group) -> tuple[dict[str, Image], str]:
 
 
 @styled
-def sheet(cases: Sequence[Shown], look: Look, width: float) -> Figure:
-    """A panel a case."""
+def sheet(cases: Sequence[Shown], look: Look, width: float, structures: Sequence[str] = ()) -> Figure:
+    """A panel a case; several structures have a colour each, one structure that of the model."""
     titles = [f"{shown(case.why, 28)}\n{shown(case.case_id, 28)}\nDSC {100 * case.dsc:.1f} %" for case in cases]
     lines = max(title.count("\n") + 1 for title in titles)
-    figure, all_axes = panels(len(cases), width, least=42, height=42 + 3.2 * lines, most=45)
+    height = 42 + 3.2 * lines + 2 * len(structures)  # of the legend, which has two columns
+    figure, all_axes = panels(len(cases), width, least=42, height=height, most=45)
     for axes, case, title in zip(all_axes, cases, titles, strict=True):
-        _draw(axes, case, look)
+        _draw(axes, case, look, hues_of(structures))
         axes.set_title(title)
+    colours = dict(zip(structures, hues_of(structures), strict=True))
     legend_below(
         figure,
         [
-            Line2D([], [], color="black", linewidth=1.4, label="reference"),
-            Line2D([], [], color=look.colour, linewidth=0.8, label="prediction, one line a seed"),
+            Line2D([], [], color=GREY if colours else "black", linewidth=1.4, label="reference"),
+            Line2D(
+                *([], []),
+                color=GREY if colours else look.colour,
+                linestyle=_DASHED if colours else "-",
+                linewidth=0.8,
+                label="prediction, one line a seed",
+            ),
+            *(Line2D([], [], color=hue, linewidth=1.4, label=shown(name, 40)) for name, hue in colours.items()),
         ],
     )
     return figure
 
 
-def _draw(axes: Axes, case: Shown, look: Look) -> None:
+def _draw(axes: Axes, case: Shown, look: Look, hues: Sequence[str]) -> None:
     assert case.reference is not None
-    height, width = case.reference.shape
+    height, width = case.reference.shape[-2:]
     if case.image is not None:
         axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
-    _outline(axes, case.reference, "white" if case.image is not None else "black", 1.4, filled=case.image is None)
-    for prediction in case.predictions:
-        _outline(axes, prediction, look.colour, 0.8)
+    for k, hue in enumerate(hues):
+        _outline(axes, case.reference[k], hue, 1.4)
+        for prediction in case.predictions:
+            _outline(axes, prediction[k], hue, 0.8, linestyle=_DASHED)
+    if not hues:
+        _outline(axes, case.reference, "white" if case.image is not None else "black", 1.4, filled=case.image is None)
+        for prediction in case.predictions:
+            _outline(axes, prediction, look.colour, 0.8)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set(visible=True, color=GREY)
     axes.set_xlabel(f"{width} × {height} px", size=6, color=GREY)
 
 
-def _outline(axes: Axes, mask: Mask, colour: str, linewidth: float, *, filled: bool = False) -> None:
+def _outline(
+    axes: Axes, mask: Mask, colour: str, linewidth: float, *, filled: bool = False, linestyle: str | None = None
+) -> None:
     if not mask.any():
         return
     # A border of background closes contours at the edge of the image.
@@ -163,4 +187,4 @@ def _outline(axes: Axes, mask: Mask, colour: str, linewidth: float, *, filled: b
     y, x = (np.arange(n) - 1.0 for n in padded.shape)
     if filled:
         axes.contourf(x, y, padded, levels=[0.5, 1.5], colors=["#E4E4E4"])
-    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=linewidth)
+    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=linewidth, linestyles=linestyle)

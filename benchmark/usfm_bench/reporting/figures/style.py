@@ -58,6 +58,9 @@ _SETTINGS: dict[str, Any] = {
 # Okabe and Ito (2008) without yellow, which is lost on white. 7, 8 and 4 have no common factor between colour and
 # marker or line, so that models that share a colour differ in both.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+HUES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
+"""Of structures, in the order of the data set's entry, in figures and on the page: Okabe and Ito's, first those that
+are told apart on grey images and on white."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
 Dashes = tuple[float, tuple[float, ...]]
 _LINES: tuple[Dashes, ...] = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -89,6 +92,11 @@ def looks_of(models: Sequence[str]) -> dict[str, Look]:
         name: Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
         for i, name in enumerate(dict.fromkeys(models))
     }
+
+
+def hues_of(structures: Sequence[str]) -> list[str]:
+    """One colour a structure."""
+    return [HUES[i % len(HUES)] for i in range(len(structures))]
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.dataset import open_dataset
-from usfm_bench.data.sample import Image
-from usfm_bench.metrics.definitions import DEFINITIONS, Definition
+from usfm_bench.data.sample import Image, Mask, Masks
+from usfm_bench.metrics.definitions import Definition
 from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
@@ -26,6 +26,10 @@ from usfm_bench.tasks.segmentation import SegmentationPredictions
 
 _CHUNK = 40  # cases in one block of JSON, which is read when one of them is opened
 Scores = tuple["Metric", list[NDArray[np.float64]]]
+
+
+Paths = str | list[str]
+"""The path around a mask, or those of each structure."""
 
 
 class Metric(NamedTuple):
@@ -61,8 +65,8 @@ class _Drawn:
 
     height: int = 0
     width: int = 0
-    reference: str | None = None
-    predictions: dict[int, str] = field(default_factory=dict)
+    reference: Paths | None = None
+    predictions: dict[int, Paths] = field(default_factory=dict)
     """Of the models whose masks were kept."""
 
 
@@ -90,6 +94,7 @@ def browser_of(group: Group, ident: str, links: Mapping[tuple[str, str], str], d
         "links": [links[group.dataset, model] for model in models],
         "seeds": [r.seeds for r in group.results],
         "classes": group.results[0].first.classes,
+        "structures": group.results[0].structures,
         "metrics": [metric._asdict() for metric, _ in scores],
         "cases": _facts(group, ids),
         "means": [
@@ -132,10 +137,11 @@ def _scores(group: Group) -> Iterator[Scores]:
         metric = Metric("P(true class)", "%", 1000, 1, "higher")
         yield metric, [r.probabilities[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
         return
-    for name in group.task.browsed:
+    single = [f"{group.task.by_case}[{name}]" for name in group.results[0].structures]
+    for name in dict.fromkeys((group.task.by_case, *single, *group.task.browsed) if single else group.task.browsed):
         if any(name not in r.definitions for r in group.results):
             continue
-        definition = DEFINITIONS[group.results[0].definitions[name]]
+        definition = group.results[0].definition(name)
         yield _metric(definition), [counted_scores(r, definition, group.missed).scores for r in group.results]
 
 
@@ -143,7 +149,8 @@ def _metric(definition: Definition) -> Metric:
     scale, digits = scale_of(definition.unit)
     unit = {"fraction": "%", "score": ""}.get(definition.unit, definition.unit)
     better = "higher" if definition.higher_is_better else "lower"
-    return Metric(definition.name, unit, scale * 10**digits, digits, better)
+    name = f"{definition.name} {definition.structure}" if definition.structure else definition.name
+    return Metric(name, unit, scale * 10**digits, digits, better)
 
 
 def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]) -> list[int | None]:
@@ -219,8 +226,13 @@ def _drawn(group: Group) -> tuple[dict[str, _Drawn], list[str]]:
 def _add(found: dict[str, _Drawn], model: int, kept: SegmentationPredictions) -> None:
     for case, reference, prediction in zip(kept.case_ids, kept.references, kept.predictions, strict=True):
         if case not in found:
-            found[case] = _Drawn(reference.shape[0], reference.shape[1], path_of(reference))
-        found[case].predictions[model] = path_of(prediction)
+            height, width = reference.shape[-2:]
+            found[case] = _Drawn(height, width, _paths(reference))
+        found[case].predictions[model] = _paths(prediction)
+
+
+def _paths(mask: Mask | Masks) -> Paths:
+    return path_of(mask) if mask.ndim == 2 else [path_of(each) for each in mask]
 
 
 def _images(group: Group, data_root: Path | None) -> tuple[dict[str, Image], list[str]]:

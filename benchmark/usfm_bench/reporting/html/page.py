@@ -23,7 +23,7 @@ from usfm_bench.reporting.html.plots import Plot, diagram_of, plots_of
 from usfm_bench.reporting.html.provenance import Source, sources_of
 from usfm_bench.reporting.html.summary import Finding, Gap, findings, gaps, limits
 from usfm_bench.reporting.html.tables import Table, table_of
-from usfm_bench.reporting.markdown import AGAINST, TableGrids, caption, table_grids, title_of
+from usfm_bench.reporting.markdown import AGAINST, TableGrids, caption, labelled_title, table_grids, title_of
 from usfm_bench.reporting.method import definitions_grid
 from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.readable import ReadableStore
@@ -138,8 +138,8 @@ def _block(
         caption = f"Further metrics of the same predictions. {means}"
         tables.append(table_of(grids.more, f"{ident}-more", "Further metrics", caption, links=links, folded=True))
     if grids.classes:
-        caption = f"One class against the rest. {means} Predicted as: cases, mean over seeds."
-        tables.append(table_of(grids.classes, f"{ident}-classes", "By class", caption, links=links, folded=True))
+        title, caption = labelled_title(report, table), f"{means} Predicted as: cases, mean over seeds."
+        tables.append(table_of(grids.classes, f"{ident}-classes", title, caption, links=links, folded=True))
     if grids.decisions:
         caption = f"Of the positive class. {means}"
         tables.append(table_of(grids.decisions, f"{ident}-decisions", DECISIONS, caption, links=links, folded=True))

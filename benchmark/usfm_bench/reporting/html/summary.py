@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from usfm_bench.metrics.definitions import DEFINITIONS
+from usfm_bench.metrics.definitions import known_definitions
 from usfm_bench.reporting.cells import cell
 from usfm_bench.reporting.comparisons import Compared
 from usfm_bench.reporting.markdown import seeds_in_words
@@ -92,7 +92,7 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Compared]) -> str:
     known = [row for row in rows if row.mean is not None]
     if not known:
         return "Undefined for every model."
-    higher = DEFINITIONS[str(known[0].definition)].higher_is_better
+    higher = known_definitions([str(known[0].definition)])[0].higher_is_better
     best = (max if higher else min)(known, key=lambda row: row.mean or 0.0)
     said = f"{cell(replace(best, standing=None))}{_unit(best)}"
     if len(known) == 1:

@@ -75,10 +75,17 @@ function chooser(headings, made) {
 
 // ---- cases
 
+const HUES = 7; // of structures, in page.css
+
+function nothing(paths) {
+  return paths !== null && [paths].flat().every((d) => d === "");
+}
+
 class Browser {
   constructor(box) {
     this.box = box;
     this.head = read(`${box.id}-head`);
+    this.shows = this.head.structures.length ? "Area" : "Lesion"; // what sizes are of
     this.blocks = new Map();
     this.current = null;
     this.metric = 0;
@@ -141,7 +148,7 @@ class Browser {
     ];
     if (cases.some((c) => c[1] !== null)) columns.push(text("Class", (i) => cases[i][1] ?? "n/a"));
     const size = (i) => cases[i][2];
-    if (cases.some((c) => c[2] !== null)) columns.push(number("Lesion (px)", size));
+    if (cases.some((c) => c[2] !== null)) columns.push(number(`${this.shows} (px)`, size));
     this.size = size;
     models.forEach((name, k) => columns.push(number(name, (i) => means[this.metric][k][i])));
     this.table = new DataTable(this.box.querySelector("table.cases"), {
@@ -202,7 +209,7 @@ class Browser {
     if (byClass) classes.forEach((c, k) => label(c.length > 18 ? `${c.slice(0, 17)}…` : c, { x: x((k + 0.5) / classes.length), y: height - 22, "text-anchor": "middle" }));
     else if (known.length) {
       for (const share of high > low ? [0, 0.5, 1] : [0.5]) label(Math.round(10 ** (low + share * (high - low))), { x: x(share), y: height - 22, "text-anchor": share === 1 ? "end" : "middle" });
-      label("Lesion (px, log scale)", { x: x(0.5), y: height - 6, "text-anchor": "middle" });
+      label(`${this.shows} (px, log scale)`, { x: x(0.5), y: height - 6, "text-anchor": "middle" });
     }
     known.forEach((i, k) => {
       const point = shape("circle", { cx: x(across(i, k)).toFixed(1), cy: y(values[i]).toFixed(1), r: known.length > 300 ? 3.5 : 5, "data-case": i });
@@ -285,7 +292,7 @@ class Browser {
       made.addEventListener("click", () => this.step(by));
       return made;
     };
-    const facts = [label === null ? "" : `class ${label}`, size === null ? "" : size ? `lesion ${size} px` : "no lesion"].filter(Boolean).join(", ");
+    const facts = [label === null ? "" : `class ${label}`, size === null ? "" : size ? `${this.shows.toLowerCase()} ${size} px` : "no lesion"].filter(Boolean).join(", ");
     const detail = this.detail(i);
     const title = element("h4", { text: name });
     this.panel.setAttribute("aria-label", `Case ${name}`);
@@ -310,7 +317,8 @@ class Browser {
     };
     const all = [toggle("reference", "reference"), toggle("prediction", "prediction")];
     if (detail.image) all.unshift(toggle("image", "image"));
-    return [element("div", { class: "legend" }, all)];
+    this.head.structures.forEach((name, n) => all.push(toggle(`s${n % HUES}`, name)));
+    return [element("div", { class: this.head.structures.length ? "legend structures" : "legend" }, all)];
   }
 
   cards(detail, name) {
@@ -332,11 +340,17 @@ class Browser {
     if (!detail.image && detail.reference === null) return element("div", { class: "none", text: "No masks were kept." });
     const { scale } = this.head;
     const svg = shape("svg", { viewBox: `0 0 ${scale * detail.w} ${scale * detail.h}`, role: "img" });
-    const said = predicted === null ? "" : predicted === "" ? ", nothing predicted" : ", with the prediction's contour";
+    // One path a mask, or a list of them, one a structure.
+    const several = this.head.structures.length > 0;
+    const draw = (paths, what) =>
+      [paths ?? []].flat().forEach((d, n) => {
+        if (d) svg.append(shape("path", { class: several ? `outline ${what} s${n % HUES}` : `outline ${what}`, d, transform: "translate(.5 .5)" }));
+      });
+    const said = predicted === null ? "" : nothing(predicted) ? ", nothing predicted" : ", with the prediction's contour";
     svg.setAttribute("aria-label", `Case ${name}${detail.image ? "" : ", without the image"}${said}`);
     if (detail.image) svg.append(shape("image", { href: detail.image, width: scale * detail.w, height: scale * detail.h, preserveAspectRatio: "none" }));
-    if (detail.reference) svg.append(shape("path", { class: "outline reference", d: detail.reference, transform: "translate(.5 .5)" }));
-    if (predicted) svg.append(shape("path", { class: "outline prediction", d: predicted, transform: "translate(.5 .5)" }));
+    draw(detail.reference, "reference");
+    draw(predicted, "prediction");
     return svg;
   }
 
@@ -358,7 +372,7 @@ class Browser {
     const names = metrics.map((m) => element("th", { scope: "col", class: "num", text: m.unit ? `${m.name} (${m.unit})` : m.name }));
     const head = [element("td"), ...(byClass ? [element("th", { scope: "col", text: "Says" })] : []), ...names];
     const table = element("table", {}, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
-    const first = detail.predictions[k] === "" ? `Seed ${seeds[k][0]} predicts nothing.` : `Contour of seed ${seeds[k][0]}.`;
+    const first = nothing(detail.predictions[k]) ? `Seed ${seeds[k][0]} predicts nothing.` : `Contour of seed ${seeds[k][0]}.`;
     const notes = byClass || detail.predictions[k] === null ? [] : [element("p", { class: "basis", text: first })];
     return element("div", { class: "scroll" }, [...notes, table]);
   }
