@@ -108,10 +108,10 @@ def test_a_trial_says_what_to_do_and_keeps_nothing(tmp_path, trial, monkeypatch,
 
 @pytest.mark.parametrize("error", [GPU[0], GPU[4], GPU[8]], ids=repr)
 def test_a_pretraining_says_what_to_do_and_keeps_nothing(tmp_path, tiny_registry, monkeypatch, error):
-    from usfm_bench.pretraining import loop
+    from usfm_bench.pretraining import loop, model
     from usfm_bench.pretraining.data import load_images
-    from usfm_bench.pretraining.loop import Options, pretrain
-    from usfm_bench.specs.pretraining import build_spec
+    from usfm_bench.pretraining.loop import pretrain
+    from usfm_bench.specs.pretraining import Options, build_spec
 
     held, alive_when_freed = [], []
 
@@ -131,14 +131,14 @@ def test_a_pretraining_says_what_to_do_and_keeps_nothing(tmp_path, tiny_registry
         "test",
     )
     images = load_images(spec, load_registry(tiny_registry), tmp_path)
-    monkeypatch.setattr(loop.MaskedAutoencoder, "forward", greedy)
+    monkeypatch.setattr(model.MaskedAutoencoder, "forward", greedy)
     monkeypatch.setattr(loop, "free_device", free)
-    with pytest.raises(TrialError, match=r"out of GPU memory.*--accumulate"):
-        pretrain(spec, images, Options(tmp_path / "w.pth"))
+    with pytest.raises(TrialError, match=r"out of GPU memory.*accumulate=N"):
+        pretrain(spec, images, Options(out=tmp_path / "w.pth"))
     assert alive_when_freed == [False]
-    monkeypatch.setattr(loop.MaskedAutoencoder, "forward", lambda self, masked: 1 / 0)
+    monkeypatch.setattr(model.MaskedAutoencoder, "forward", lambda self, masked: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # what is nobody's fault keeps its trace
-        pretrain(spec, images, Options(tmp_path / "w.pth"))
+        pretrain(spec, images, Options(out=tmp_path / "w.pth"))
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,19 @@ def test_a_trial_that_finds_no_memory_says_what_to_do(null_device, tmp_path, tin
 
 def test_pretraining_takes_two_gpus(null_device, tmp_path, tiny_registry):
     what = ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), "--model", "usfm_micro_patch16_224"]
-    what += ["--image-size", "32", "--mask-patch", "16", "--bandwidth", "2", "--protected", "1", "--steps", "4"]
-    what += ["--batch-size", "4", "--sheet-every", "0", "--device", "cuda", "--out", str(tmp_path / "w.pth")]
+    what += ["--set", "image_size=32", "--set", "masking={patch_size: 16, base_bandwidth: 2, protected: 1}"]
+    what += [
+        "--steps",
+        "4",
+        "--set",
+        "batch_size=4",
+        "--set",
+        "sheet_every=0",
+        "--device",
+        "cuda",
+        "--out",
+        str(tmp_path / "w.pth"),
+    ]
     done = null_device("-m", "usfm_bench", *what, "--devices", "2", NULLCUDA_DEVICES="2")
     assert done.returncode == 0, done.stderr[-2000:]
     card = json.loads((tmp_path / "w.pth.json").read_text())

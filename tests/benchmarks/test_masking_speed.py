@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from usfm_bench.pretraining.losses import reconstruction_loss
+from usfm_bench.pretraining.masked_images import MaskingSpec
 from usfm_bench.pretraining.masking import DualMasking
 from usfm_bench.pretraining.model import MaskedAutoencoder
-from usfm_bench.specs.pretraining import MaskingSpec
 from usfm_bench.training.seeding import Stream, torch_generator
 
 BATCH, SIZE = 32, 224
@@ -24,7 +24,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def masking():
-    return DualMasking(MaskingSpec(), SIZE, "usfm").to(DEVICE)
+    return DualMasking(MaskingSpec(), SIZE).to(DEVICE)
 
 
 def synchronise():

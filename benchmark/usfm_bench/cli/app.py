@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("pretrain", epilog=pretrain.EXAMPLES)(pretrain.pretrain)
+app.command("pretrain", epilog=pretrain.EXAMPLES, context_settings=pretrain.LENIENT)(pretrain.pretrain)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("baseline", epilog=baseline.EXAMPLES)(baseline.baseline)

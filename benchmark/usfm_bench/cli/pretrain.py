@@ -1,223 +1,226 @@
-"""`usfm-bench pretrain`: USFM's pre-training with spatial-frequency dual masking."""
+"""`usfm-bench pretrain`: an encoder learns from images without labels, by one of the registered methods."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, DataRoot, Device, RegistryFile, split_names
-from usfm_bench.core.errors import BenchError
+from usfm_bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
-    from usfm_bench.specs.pretraining import PretrainSpec
+    from collections.abc import Sequence
+
+    from usfm_bench.cli.settings import LayeredSettings
+    from usfm_bench.specs.pretraining import Options, PretrainSpec
 
 EXAMPLES = (
-    "Examples: `usfm-bench pretrain --datasets phantom-unlabelled --all-images --model usfm_micro_patch16_224 "
-    "--image-size 64 --mask-patch 16 --steps 1000 --out pretrained/mine.pth`, then `usfm-bench run --suite demo "
-    "--models usfm:pretrained/mine.pth` · `usfm-bench pretrain --datasets busi --show-masks masks.png`"
+    "All that has no option of its own is a setting: `--set KEY=VALUE`, as often as you like, or a file of them, "
+    "`--config FILE.yaml`. Options have their way over the file, and --set over both. `--set help` lists the method's "
+    "settings with their defaults. Examples: `usfm-bench pretrain --datasets phantom-unlabelled --model "
+    "usfm_micro_patch16_224 --steps 1000 --set all_images=true --set image_size=64 --set masking.patch_size=16 --out "
+    "pretrained/mine.pth`, then `usfm-bench run --suite demo --models usfm:pretrained/mine.pth` · `usfm-bench pretrain "
+    "--config recipe.yaml --seed 1 --resume --out pretrained/mine.safetensors` · `usfm-bench pretrain --datasets busi "
+    "--show-masks masks.png`"
 )
-_WHAT, _MASKS, _LOSS, _HOW = "What to pre-train", "Masking", "Losses and optimiser", "How to run it"
-
-
-class Method(StrEnum):
-    """What is masked."""
-
-    usfm = "usfm"
-    spatial = "spatial"
-    frequency = "frequency"
-
-
-class Precision(StrEnum):
-    """Of the forward and backward pass."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class Pixels(StrEnum):
-    """Pixels of the L1 loss."""
-
-    all = "all"
-    masked = "masked"
+LENIENT = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""Context settings of the command: what it does not know it explains itself."""
+_OPTIONS = ("set", "config", "show_masks", "data_root", "registry")
+_WHAT, _HOW = "What to pre-train", "How to run it"
+_BEFORE = {"steps": 10_000, "device": "auto"}
+_RENAMED = {
+    "mask-patch": "masking.patch_size",
+    "mask-ratio": "masking.ratio",
+    "mask-normalised": "masking.normalised",
+    "bandwidth": "masking.base_bandwidth",
+    "lambda": "lambda_frequency",
+}
+"""Options of earlier versions whose settings have other names."""
 
 
 def pretrain(
-    datasets: Annotated[str, typer.Option(help="Data sets to see, as a,b.", rich_help_panel=_WHAT)],
+    context: typer.Context,
+    datasets: Annotated[str | None, typer.Option(help="Data sets to see, as a,b.", rich_help_panel=_WHAT)] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Weight file to write, in USFM's published format.", rich_help_panel=_WHAT)
+        Path | None, typer.Option(help="Weight file to write, .pth or .safetensors.", rich_help_panel=_WHAT)
     ] = None,
     method: Annotated[
-        Method,
-        typer.Option(help="usfm: both maskings; spatial or frequency: one of them.", rich_help_panel=_WHAT),
-    ] = Method.usfm,
-    model: Annotated[str, typer.Option(help="timm's name of the encoder.", rich_help_panel=_WHAT)] = (
-        "usfm_tiny_patch16_224"
-    ),
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", rich_help_panel=_WHAT)] = 10_000,
-    image_size: Annotated[int, typer.Option(help="Side of the input in pixels.", rich_help_panel=_WHAT)] = 224,
-    seed: Annotated[int, typer.Option(help="Of weights, sampling and masks.", rich_help_panel=_WHAT)] = 0,
-    all_images: Annotated[
-        bool,
+        str | None,
+        typer.Option(help="What is learnt, `usfm` unless told; docs/adding.md lists all.", rich_help_panel=_WHAT),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="timm's name of the encoder; usfm_tiny_patch16_224.", rich_help_panel=_WHAT)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; 10000 unless told.", rich_help_panel=_WHAT)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, sampling and views; 0 unless told.", rich_help_panel=_WHAT)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, such as a recipe.", rich_help_panel=_WHAT)
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
         typer.Option(
-            "--all-images",
-            help="See test images too; tables then say so. Else what the suites train on.",
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting, such as masking.ratio=0.5 or lr=3e-4; repeatable. `--set help` lists all.",
             rich_help_panel=_WHAT,
         ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, where there is one.", rich_help_panel=_HOW)
     ] = False,
-    split_seed: Annotated[
-        int, typer.Option(help="Split whose training images are seen; the suites' is 0.", rich_help_panel=_WHAT)
-    ] = 0,
-    mask_patch: Annotated[int, typer.Option(help="Side of a masked patch in pixels.", rich_help_panel=_MASKS)] = 32,
-    mask_ratio: Annotated[float, typer.Option(help="Share of patches masked.", rich_help_panel=_MASKS)] = 0.6,
-    bandwidth: Annotated[
-        float, typer.Option(help="Width of the innermost annulus, in cycles an image.", rich_help_panel=_MASKS)
-    ] = 4.0,
-    growth: Annotated[
-        float, typer.Option(help="How much wider each next annulus is, as a share.", rich_help_panel=_MASKS)
-    ] = 0.25,
-    max_increase: Annotated[
-        float, typer.Option(help="Most that an annulus is wider than the one inside it.", rich_help_panel=_MASKS)
-    ] = 16.0,
-    protected: Annotated[
-        float, typer.Option(help="Radius of the centre that is never masked.", rich_help_panel=_MASKS)
-    ] = 4.0,
-    band_ratio: Annotated[float, typer.Option(help="Share of annuli stopped.", rich_help_panel=_MASKS)] = 0.3,
-    magnitude: Annotated[
-        bool,
-        typer.Option("--magnitude", help="Magnitude instead of real part, as published.", rich_help_panel=_MASKS),
-    ] = False,
-    mask_normalised: Annotated[
-        bool,
-        typer.Option("--mask-normalised", help="Mask normalised images, as published.", rich_help_panel=_MASKS),
-    ] = False,
-    lambda_frequency: Annotated[
-        float, typer.Option("--lambda", help="Weight of the focal frequency loss.", rich_help_panel=_LOSS)
-    ] = 1.0,
-    l1_over: Annotated[Pixels, typer.Option(help="Pixels of the L1 loss.", rich_help_panel=_LOSS)] = Pixels.all,
-    batch_size: Annotated[int, typer.Option(help="Images a step, over all devices.", rich_help_panel=_LOSS)] = 64,
-    accumulate: Annotated[int, typer.Option(help="Micro-batches a step.", rich_help_panel=_LOSS)] = 1,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.", rich_help_panel=_LOSS)] = 1e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Steps of warm-up.", rich_help_panel=_LOSS)] = 0,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's.", rich_help_panel=_LOSS)] = 0.05,
-    drop_path: Annotated[float, typer.Option(help="Stochastic depth.", rich_help_panel=_LOSS)] = 0.0,
-    precision: Annotated[
-        Precision, typer.Option(help="auto: bf16 where the device has it.", rich_help_panel=_LOSS)
-    ] = Precision.auto,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.", rich_help_panel=_HOW)] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_HOW)] = 500,
-    sheet_every: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Steps between reconstruction sheets, which show images; 0: none.", rich_help_panel=_HOW
-        ),
-    ] = 2000,
-    log_every: Annotated[int, typer.Option(min=1, help="Steps between history rows.", rich_help_panel=_HOW)] = 10,
-    device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
-        Device.auto
-    ),
-    devices: Annotated[int, typer.Option(min=1, help="Processes, one a GPU.", rich_help_panel=_HOW)] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="torch threads on a CPU.", rich_help_panel=_HOW)] = None,
-    compile_model: Annotated[bool, typer.Option("--compile", help="torch.compile.", rich_help_panel=_HOW)] = False,
-    tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder for TensorBoard's files.", rich_help_panel=_HOW)
+    device: Annotated[
+        Device | None, typer.Option(help="auto, as unless told, takes a GPU where there is one.", rich_help_panel=_HOW)
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Processes, one a GPU; 1 unless told.", rich_help_panel=_HOW)
     ] = None,
     show_masks: Annotated[
-        Path | None,
-        typer.Option(help="Only draw spectrum, band-stop bank, masks and results as a PNG.", rich_help_panel=_HOW),
+        Path | None, typer.Option(help="Only draw what the method masks, as a PNG.", rich_help_panel=_HOW)
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
 ) -> None:
-    """Pre-train a USFM encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
-    from usfm_bench.specs.pretraining import build_spec
+    """Pre-train an encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
+    from usfm_bench.cli.settings import LayeredSettings, explain_keys
+    from usfm_bench.specs.pretraining import Options, settings_of
 
-    masking = {
-        "patch_size": mask_patch,
-        "ratio": mask_ratio,
-        "base_bandwidth": bandwidth,
-        "growth": growth,
-        "max_increase": max_increase,
-        "protected": protected,
-        "band_ratio": band_ratio,
-        "magnitude": magnitude,
-        "normalised": mask_normalised,
-    }
-    spec = build_spec(
-        {
-            "method": method.value,
-            "model": model,
-            "datasets": split_names(datasets),
-            "all_images": all_images,
-            "split_seed": split_seed,
-            "image_size": image_size,
-            "steps": steps,
-            "batch_size": batch_size,
-            "accumulate": accumulate,
-            "lr": lr,
-            "warmup_steps": warmup_steps,
-            "weight_decay": weight_decay,
-            "precision": precision.value,
-            "drop_path": drop_path,
-            "lambda_frequency": lambda_frequency,
-            "l1_over": l1_over.value,
-            "masking": masking,
-            "seed": seed,
-            "threads": threads,
-        },
-        "pretrain",
-    )
+    settings = LayeredSettings("pretrain", _OPTIONS)
+    settings.faults += _unknown_options(context.args)
+    settings.add(_BEFORE, lambda key: f"pretrain: {key}")
+    if config is not None:
+        settings.add_file(config)
+    given = {"datasets": datasets, "out": out, "method": method, "model": model, "steps": steps, "seed": seed}
+    given |= {"resume": resume or None, "device": device and device.value, "devices": devices}
+    settings.add_options(given)
+    wants_help = "help" in (sets or ())
+    settings.add_sets([line for line in sets or () if line != "help"])
+    if wants_help:
+        typer.echo("\n".join(explain_keys(settings_of(settings.values), Options)))
+        return
+    spec, options = _checked(settings, needs_out=show_masks is None)
     if show_masks is not None:
         _show_masks(spec, registry, data_root, show_masks)
-        return
-    if out is None:
-        raise BenchError("--out FILE is missing: the weight file to write. --show-masks PNG needs none.")
-    how: dict[str, Any] = {"checkpoint_every": checkpoint_every, "sheet_every": sheet_every, "log_every": log_every}
-    how |= {"devices": devices, "resume": resume, "compile": compile_model, "tensorboard": tensorboard}
-    _pretrain(spec, registry, data_root, out, device.value, how)
+    else:
+        _pretrain(spec, options, registry, data_root)
 
 
-def _pretrain(
-    spec: PretrainSpec, registry: Path | None, data_root: Path, out: Path, device: str, how: dict[str, Any]
-) -> None:
+def _checked(settings: LayeredSettings, *, needs_out: bool) -> tuple[PretrainSpec, Options]:
+    """What was asked for; raises a BenchError with every fault."""
+    from usfm_bench.specs.pretraining import ForeignSpec, Options, settings_of, unknown_method
+
+    values = settings.values
+    if isinstance(values.get("datasets"), str):
+        values["datasets"] = split_names(values["datasets"])
+    if "datasets" not in values:
+        settings.faults.append("--datasets NAME,... is missing: the data sets to see.")
+        values["datasets"] = ["?"]
+    if "out" not in values:
+        if needs_out:
+            settings.faults.append("--out FILE is missing: the weight file to write. --show-masks PNG needs none.")
+        values["out"] = "unnamed.pth"
+    kind = settings_of(values)
+    if kind is ForeignSpec:
+        settings.faults.append(unknown_method(values["method"]))
+    spec, options = settings.build(kind, Options)
+    return spec, options
+
+
+def _unknown_options(words: Sequence[str]) -> list[str]:
+    """What is wrong with words that the command does not know: settings that once were options, and typos."""
+    if not words:
+        return []
+    from usfm_bench.core.validation import dotted_fields
+    from usfm_bench.specs.method import METHODS
+    from usfm_bench.specs.pretraining import Options
+
+    kinds = [*(method.settings for method in METHODS.values()), Options]
+    fields = {key: field for kind in kinds for key, field in dotted_fields(kind)}
+    keys = {key.rpartition(".")[2].replace("_", "-"): key for key in fields} | _RENAMED
+    said, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if not name.startswith("-"):
+            said.append(f"pretrain: unexpected argument '{word}'.")
+            continue
+        key = keys.get(name.removeprefix("--"))
+        is_flag = key is not None and fields[key].annotation is bool
+        if not equals:
+            value = left.pop(0) if left and not left[0].startswith("--") and not is_flag else "true"
+        if key is not None:
+            said.append(f"{name} is a setting: write --set {key}={value}")
+        else:
+            near = did_you_mean(name.lstrip("-"), [*keys.values(), *_OPTIONS])
+            said.append(f"pretrain: unknown option '{name}'.{near} `--set help` lists the settings.")
+    return said
+
+
+def _pretrain(spec: PretrainSpec, options: Options, registry: Path | None, data_root: Path) -> None:
     from usfm_bench.cli.run import require_training
 
-    if out.suffix != ".pth":
-        raise BenchError(f"--out {out}: expected a name that ends in .pth.")
-    if out.exists():
-        raise BenchError(f"--out {out}: is there already. Choose another name, or delete it.")
+    if _is_finished(spec, options):
+        typer.echo(f"{options.out} was pre-trained by these settings already; nothing is left to do.", err=True)
+        return
     typer.echo("Loading torch and images ...", err=True)
     require_training()
     from usfm_bench.cli.progress import PretrainProgress
     from usfm_bench.core.locks import LockHeldError, locked
     from usfm_bench.pretraining.data import load_images
-    from usfm_bench.pretraining.loop import Options, pretrain
+    from usfm_bench.pretraining.loop import pretrain
     from usfm_bench.pretraining.weights import lock_path
     from usfm_bench.specs.dataset import load_registry
-    from usfm_bench.training.device import resolve_device
 
-    options = Options(out, resolve_device(device), **how)
     images = load_images(spec, load_registry(registry), data_root)
     for name, source in images.sources.items():
         typer.echo(f"{name}: {source['images']} images, {source['side']}", err=True)
+    if options.resume and not options.state.exists():
+        typer.echo(f"--resume: there is no checkpoint {options.state} yet; starting from the beginning.", err=True)
     try:
-        with locked(lock_path(out)), PretrainProgress(spec.steps) as progress:
+        with locked(lock_path(options.out)), PretrainProgress(spec.steps) as progress:
             card = pretrain(spec, images, options, progress)
     except LockHeldError:
-        raise BenchError(f"--out {out}: another process is writing it. Choose another name, or wait for it.") from None
+        raise BenchError(
+            f"--out {options.out}: another process is writing it. Choose another name, or wait for it."
+        ) from None
     except KeyboardInterrupt:
         kept = " --resume continues from the last checkpoint." if options.state.exists() else ""
         typer.echo(f"Interrupted.{kept}", err=True)
         raise typer.Exit(1) from None
-    final = card.final
-    ratio = "" if final["ratio"] is None else f", frequency to spatial {final['ratio']:.3f}"
-    typer.echo(f"Loss {final['loss']:.4f}{ratio}; {card.wall_s:.0f} s.", err=True)
+    _say_written(card.final, card.wall_s, options)
+
+
+def _is_finished(spec: PretrainSpec, options: Options) -> bool:
+    """Whether --resume, as job scripts pass it each time, finds the weights that it would make.
+
+    Raises:
+        BenchError: other weights are in the way, or --resume was not asked for.
+    """
+    from usfm_bench.pretraining.card import read_card
+
+    if not options.out.exists():
+        return False
+    card = read_card(options.out) if options.resume else None
+    if card is not None and card.recipe_hash == spec.hash:
+        return True
+    made = "" if card is None else ", pre-trained by other settings"
+    raise BenchError(f"--out {options.out}: is there already{made}. Choose another name, or delete it.")
+
+
+def _say_written(final: dict[str, Any], wall_s: float, options: Options) -> None:
+    from usfm_bench.cli.progress import losses_in_words
+
+    out = options.out
+    sheet = out.with_suffix(".png")
+    typer.echo(f"{losses_in_words(final)}; {wall_s:.0f} s.", err=True)
     typer.echo(f"Wrote {out}, with {out.name}.json and {out.stem}.csv beside it.", err=True)
-    if options.sheet_every:
-        typer.echo(f"{out.stem}.png shows some of the images, masked and reconstructed.", err=True)
+    if options.sheet_every and sheet.exists():
+        typer.echo(f"{sheet.name} shows some of the images, and what the network makes of them.", err=True)
     typer.echo(f"Fine-tune it: usfm-bench run --suite demo --models usfm:{out}")
 
 
@@ -228,9 +231,9 @@ def _show_masks(spec: PretrainSpec, registry: Path | None, data_root: Path, path
     import torch
 
     from usfm_bench.pretraining.data import load_images
-    from usfm_bench.pretraining.figures import write_masks
     from usfm_bench.specs.dataset import load_registry
+    from usfm_bench.specs.method import METHODS
 
     images = load_images(spec, load_registry(registry), data_root).images
-    write_masks(path, spec, torch.from_numpy(images[spec.seed % len(images)]).float() / 255)
+    METHODS[spec.method].draw_masks(spec, torch.from_numpy(images[spec.seed % len(images)]).float() / 255, path)
     typer.echo(f"Wrote {path}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -146,10 +146,7 @@ class PretrainProgress:
             if self._bar.console.is_interactive:
                 self._bar.start()
         step = int(row["step"])
-        text = (
-            f"step {step}/{self._steps}  loss {row['loss']:.4f}  freq/spat {row['ratio']:.2f}  "
-            f"{row['images_per_s']:.0f} images/s"
-        )
+        text = f"step {step}/{self._steps}  {losses_in_words(row)}  {row['images_per_s']:.0f} images/s"
         self._bar.update(self._task, completed=step, description=text)
         now = time.monotonic()
         if not self._bar.console.is_interactive and (now - self._last_line >= self._every_s or step == self._steps):
@@ -157,3 +154,10 @@ class PretrainProgress:
             self._last_line = now
         if step == self._steps:
             self._bar.stop()
+
+
+def losses_in_words(row: Mapping[str, float | None]) -> str:
+    """The loss of a row of a pre-training's history, then what else its method writes there."""
+    others = {name: value for name, value in row.items() if name not in ("step", "lr", "loss", "images_per_s")}
+    shown = {"loss": row["loss"]} | others
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)

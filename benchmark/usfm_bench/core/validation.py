@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from usfm_bench.core.errors import did_you_mean
 
@@ -47,6 +48,16 @@ def faults(error: ValidationError, kind: type[BaseModel], values: object) -> lis
         if words not in found.setdefault(key, []):
             found[key].append(words)
     return [Fault(key, "; or ".join(words)) for key, words in found.items()]
+
+
+def dotted_fields(kind: type[BaseModel], above: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """The fields of a model as `a.b`, those of models within it in place of these."""
+    for name, field in kind.model_fields.items():
+        inner = list(_models(field.annotation))
+        for model in inner:
+            yield from dotted_fields(model, f"{above}{name}.")
+        if not inner:
+            yield f"{above}{name}", field
 
 
 def said(fault: Mapping[str, Any]) -> str:
