@@ -104,6 +104,7 @@ def test_every_option_of_before_is_a_setting_now(asked):
         (["--method", "usfn"], "Unknown pre-training method 'usfn'. Did you mean 'usfm'?"),
         (["--method", "spatial", "--set", "image_size=100"], "pretrain: image_size 100 is not a multiple"),
         (["--config", "none.yaml"], "--config none.yaml: no such file"),
+        (["--config", "."], "--config .: cannot be read: Is a directory"),
         (["--config", "list.yaml"], "--config list.yaml: expected a mapping of keys to values"),
         (["--config", "bad.yaml"], "--config bad.yaml: masking.ratio: must be at most 1, not 2"),
     ],

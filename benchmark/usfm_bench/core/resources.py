@@ -25,11 +25,13 @@ def load_yaml(path: Path) -> Any:
     """Content of a YAML file.
 
     Raises:
-        BenchError: the file is missing or is not YAML; names the file and the line.
+        BenchError: the file is missing, cannot be read or is not YAML; names the file and the line.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: not valid YAML: {error}") from None

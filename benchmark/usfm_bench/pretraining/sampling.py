@@ -71,6 +71,8 @@ class Step:
         calls go on where this one stopped.
         """
         drawn: Any = numbers(self._batch_size, self._generator)
-        if isinstance(drawn, torch.Tensor):
-            return drawn[self._places]  # type: ignore[return-value]
-        return type(drawn)(*(tensor[self._places.to(tensor.device)] for tensor in drawn))
+        rows: T = self._of(drawn) if isinstance(drawn, torch.Tensor) else type(drawn)(*map(self._of, drawn))
+        return rows
+
+    def _of(self, drawn: torch.Tensor) -> torch.Tensor:
+        return drawn[self._places.to(drawn.device)]

@@ -138,9 +138,9 @@ def build_spec(values: dict[str, Any], where: str) -> PretrainSpec:
     try:
         spec = kind.model_validate(values)
     except ValidationError as error:
-        said += in_words(error, kind, values, where)
+        raise BenchError("\n".join(said + in_words(error, kind, values, where))) from None
     if said:
-        raise BenchError("\n".join(said))
+        raise BenchError(*said)
     return spec
 
 
