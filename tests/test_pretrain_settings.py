@@ -92,7 +92,7 @@ def test_every_option_of_before_is_a_setting_now(asked):
     ("words", "said"),
     [
         (["--set", "masking.ratoi=0.5"], "--set masking.ratoi: unknown key. Did you mean 'masking.ratio'?"),
-        (["--set", "chekpoint_every=5"], "--set chekpoint_every: unknown key. Did you mean 'checkpoint_every'?"),
+        (["--set", "checkpoint_everx=5"], "--set checkpoint_everx: unknown key. Did you mean 'checkpoint_every'?"),
         (["--set", "masking=3"], "--set masking: expected a mapping of keys to values, not 3"),
         (["--set", "lr"], "--set lr: expected KEY=VALUE"),
         (["--set", "=3"], "--set =3: expected KEY=VALUE"),

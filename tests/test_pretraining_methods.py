@@ -158,9 +158,9 @@ def test_its_settings_are_checked_hashed_and_explained(toy):
     spec = build_spec(TOY | {"temperature": 0.5}, "test")
     assert spec.hash != build_spec(TOY, "test").hash
     with pytest.raises(
-        BenchError, match=r"(?s)temprature: unknown key\. Did you mean 'temperature'\?.*masking: unknown"
+        BenchError, match=r"(?s)temperature_: unknown key\. Did you mean 'temperature'\?.*masking: unknown"
     ):
-        build_spec(TOY | {"temprature": 0.5, "masking": {"ratio": 0.5}}, "test")
+        build_spec(TOY | {"temperature_": 0.5, "masking": {"ratio": 0.5}}, "test")
     shown = CliRunner().invoke(app, ["pretrain", "--method", "toy", "--set", "help"]).stdout
     assert "temperature = 0.2\n    Of the contrast." in shown
     assert "masking" not in shown
