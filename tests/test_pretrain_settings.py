@@ -69,7 +69,7 @@ def test_values_are_yaml(asked):
         (["--all-images", "stray"], "write --set all_images=true\npretrain: unexpected argument 'stray'"),
         (["--checkpoint-every", "5"], "write --set checkpoint_every=5"),
         (["--tensorboard", "board"], "write --set tensorboard=board"),
-        (["--registr", "x.yaml"], "unknown option '--registr'. Did you mean 'registry'?"),
+        (["--registryy", "x"], "unknown option '--registryy'. Did you mean 'registry'?"),
     ],
 )
 def test_an_option_of_before_names_the_setting_to_write(asked, words, said):
