@@ -19,6 +19,7 @@ from usfm_bench.specs.model import resolve
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.tasks.scoring import case_table, score_cases
+from usfm_bench.training.costs import network_costs
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, finetune
@@ -111,7 +112,7 @@ def run_one(
             wall_s=before_s + fit.wall_s + clock() - started,
             train_images_per_s=fit.train_images / fit.train_s if fit.train_s else None,
             peak_memory_mb=peak_memory_mb(fabric),
-            parameters=sum(p.numel() for p in model.parameters()),
+            **network_costs(model, normalise, test_net.images, fabric),
         ),
         environment=describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()},
     )

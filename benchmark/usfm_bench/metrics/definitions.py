@@ -135,4 +135,5 @@ def primary(of: str, order: Sequence[str]) -> list[Definition]:
 
 def excluding(definition: Definition) -> Definition | None:
     """The same metric with missed lesions left out; None where there is no such."""
-    return DEFINITIONS.get(definition.id.replace("@", ".exclude@"))
+    ident = definition.id.replace("@", ".exclude@")
+    return DEFINITIONS[ident] if ident in DEFINITIONS else None  # noqa: SIM401 - a registry raises an error of its own

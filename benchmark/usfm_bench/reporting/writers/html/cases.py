@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.words import scale_of, unit_sign
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
-from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
-from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
+from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import SegmentationPredictions
@@ -141,9 +141,8 @@ def _scores(group: Group) -> Iterator[Scores]:
 
 def _metric(definition: Definition) -> Metric:
     scale, digits = scale_of(definition.unit)
-    unit = {"fraction": "%", "score": ""}.get(definition.unit, definition.unit)
     better = "higher" if definition.higher_is_better else "lower"
-    return Metric(definition.name, unit, scale * 10**digits, digits, better)
+    return Metric(definition.name, unit_sign(definition.unit), scale * 10**digits, digits, better)
 
 
 def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]) -> list[int | None]:
