@@ -26,10 +26,11 @@ def write_example() -> None:
         print(f"Wrote {path.relative_to(PROJECT)}: {named.title}")
     figures = "\n\n".join(f"![{n.title}]({n.name}.png)\n\n*{n.title}.* {n.caption}" for n in chosen)
     about = (
-        "This page is the report of `make demo`, written by `make docs`. The same as a page with sortable tables and "
-        "every case: `usfm-bench report --suite demo --format html --out page`. As LaTeX: `report.tex`.\n"
+        "This page is the report of `make demo` with `--sections all`, written by `make docs`. The same as a page with "
+        "sortable tables and every case: `usfm-bench report --suite demo --format html --out page`. As LaTeX: "
+        "`report.tex`.\n"
     )
-    write_text(EXAMPLE / "README.md", f"{about}\n{render([report], 'markdown')}\n## Figures\n\n{figures}\n")
+    write_text(EXAMPLE / "README.md", f"{about}\n{render([report], 'markdown', ['all'])}\n## Figures\n\n{figures}\n")
     write_text(EXAMPLE / "report.tex", render([report], "latex"))
 
 

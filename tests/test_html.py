@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-import usfm_bench.reporting.html.page as page_module
+import usfm_bench.reporting.writers.html.page as page_module
 from invented import invent_store
 from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError
-from usfm_bench.reporting.html import write_html
-from usfm_bench.reporting.html.contours import SCALE, path_of
-from usfm_bench.reporting.html.summary import gaps
 from usfm_bench.reporting.report import build_report
+from usfm_bench.reporting.sections.tables import gaps
+from usfm_bench.reporting.writers.html import write_html
+from usfm_bench.reporting.writers.html.contours import SCALE, path_of
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.store import Store
 

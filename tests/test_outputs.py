@@ -36,7 +36,8 @@ from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.figures import draw_all, fonts, write_figures
 from usfm_bench.reporting.figures.draw import rendered
 from usfm_bench.reporting.figures.style import style
-from usfm_bench.reporting.latex import _table, escaped
+from usfm_bench.reporting.sections.base import Section
+from usfm_bench.reporting.writers.latex import _table, escaped
 
 HOSTILE = (
     *("<5 mm", "5 % & more", "{}", "{0!r}", "%s %(x)s", "$a_b^c$", "#1 ~x~", "\\input{x}", "a|b", "[4]", "*x*", "- x"),
@@ -77,10 +78,13 @@ def test_latex_prints_a_name_as_it_is(name):
 
 
 def test_a_class_that_looks_like_a_format_string_or_an_option_stands_in_headings_and_cells():
-    tex = _table(Grid(["F1 of <5 mm (%)", "{0}"], [["[4]", "%s"], ["*", "{}"]]), "{x}", "tab:<5 mm", "{}")
+    tex = _table(
+        Section(title="{x}", grid=Grid(["F1 of <5 mm (%)", "{0}"], [["[4]", "%s"], ["*", "{}"]])), "tab:<5 mm", "{}"
+    )
     assert "F1 of \\textless{}5 mm (\\%) & \\{0\\} \\\\" in tex
     assert "\n{}[4] & \\%s \\\\\n{}* & \\{\\} \\\\\n" in tex
-    labels = [re.search(r"\\label{(.*)}", _table(Grid(["a"], []), "", name))[1] for name in ("tab:a b", "tab:a_b")]
+    empty = Section(title="", grid=Grid(["a"], []))
+    labels = [re.search(r"\\label{(.*)}", _table(empty, name))[1] for name in ("tab:a b", "tab:a_b")]
     assert labels[0] != labels[1]
     assert all(re.fullmatch(r"[A-Za-z0-9:.-]+", label) for label in labels)
 
@@ -88,7 +92,8 @@ def test_a_class_that_looks_like_a_format_string_or_an_option_stands_in_headings
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
 def test_latex_compiles_hostile_names(tmp_path):
     names = [name for name in HOSTILE if name.isascii()]
-    table = _table(Grid(names, [names[::-1]]), " ".join(names), "tab:" + "".join(names), " ".join(names))
+    section = Section(title=" ".join(names), grid=Grid(names, [names[::-1]]))
+    table = _table(section, "tab:" + "".join(names), " ".join(names))
     packages = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx}"
     (tmp_path / "t.tex").write_text(f"{packages}\\begin{{document}}{table}\\end{{document}}")
     done = subprocess.run(
@@ -523,7 +528,7 @@ def hostile_report(tmp_path_factory, tiny_registry):
 def test_hostile_names_stand_in_every_table_as_they_are(hostile_report):
     report, _ = hostile_report
     assert typeset(escaped(EVIL)) == EVIL
-    tex = render([report], "latex")
+    tex = render([report], "latex", ["all"])
     rows = [line for table in re.findall(r"\\toprule(.*?)\\bottomrule", tex, re.DOTALL) for line in table.split("\n")]
     cells = [
         typeset(cell)
@@ -532,7 +537,8 @@ def test_hostile_names_stand_in_every_table_as_they_are(hostile_report):
         if not row.startswith("\\midrule")
     ]
     assert {EVIL, f"={EVIL}", f"F1 of {EVIL} (%)"} <= set(cells)
-    told = shown(re.sub(r"^\*\*.*\*\*$|^#.*|`.*?`", "", render([report], "markdown"), flags=re.MULTILINE))
+    text = re.sub(r"^- \*\*(.*?)\*\*", r"- \1", render([report], "markdown", ["all"]), flags=re.MULTILINE)
+    told = shown(re.sub(r"^\*\*.*\*\*$|^#.*|`.*?`", "", text, flags=re.MULTILINE))
     assert {EVIL, f"={EVIL}", f"F1 of {EVIL} (%)"} <= set(told)
     table = pd.read_csv(io.StringIO(render([report], "csv")))
     assert f"'={EVIL}" in set(table["model"])

@@ -233,7 +233,7 @@ def test_precision_of_a_trial_is_recorded_as_measured(tmp_path, tiny_registry):
 
 
 def test_a_record_whose_precision_was_not_measured_is_shown_as_what_it_was(make_store):
-    from usfm_bench.reporting.markdown import device_of
+    from usfm_bench.reporting.facts import device_of
 
     [(_, record)] = make_store(models=["usfm-micro-scratch"], seeds=1).finished("demo")
     old = {"device": "NVIDIA H100", "threads": None, "precision": "bf16-mixed"}

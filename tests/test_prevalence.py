@@ -14,10 +14,9 @@ from usfm_bench.reporting.families import families
 from usfm_bench.reporting.figures.draw import draw_all
 from usfm_bench.reporting.figures.prevalence import prevalence_figures
 from usfm_bench.reporting.figures.style import style
-from usfm_bench.reporting.html.page import _block
-from usfm_bench.reporting.markdown import table_grids
 from usfm_bench.reporting.prevalence import prevalence_of, published_f1
-from usfm_bench.reporting.prevalence_tables import in_words, prevalence_sections
+from usfm_bench.reporting.sections.prevalence import in_words, prevalence_sections
+from usfm_bench.reporting.writers.html.tables import table_of
 
 MICRO, TINY = "usfm-micro-scratch", "usfm-tiny-scratch"
 PREVALENCES = (0.5, 0.2, 0.05)
@@ -141,15 +140,15 @@ def test_what_cannot_be_compared_has_a_reason(report):
 
 
 def test_variants_are_no_further_data_sets_of_a_ranking(report):
-    # One data set is left: its variants have the same test cases.
-    assert [r.ranking.datasets for r in report.rankings] == [("two",)] * 2
+    # One data set is left, which is none to rank over: its variants have the same test cases.
+    assert report.rankings == ()
     assert {c.dataset for c in report.comparisons} == {*NAMES, "two"}
     [note] = [note for note in report.notes if "no part in any ranking" in note]
     assert all(name in note for name in NAMES)
 
 
 def test_tables_are_as_they_were(report, alone, golden):
-    sections = [s for each in (report, alone) for s in prevalence_sections(each, "2")]
+    sections = [s for each in (report, alone) for s in prevalence_sections(each)]
     lines = [line for s in sections for line in (s.title, *map(" | ".join, [s.grid.header, *s.grid.body]), *s.notes)]
     golden("prevalence.txt", "\n".join([*lines, ""]))
     assert sections[0].grid.of[-1] == (NAMES[2], TINY)
@@ -157,20 +156,19 @@ def test_tables_are_as_they_were(report, alone, golden):
 
 def test_few_cases_of_a_class_are_warned_of(report):
     few = replace(report.prevalence, rows=tuple(replace(row, n_rarer=9) for row in report.prevalence.rows))
-    [section] = prevalence_sections(replace(report, prevalence=few), "2")
+    [section] = prevalence_sections(replace(report, prevalence=few))
     assert [note for note in section.notes if note.startswith("9 groups of the rarer class")]
     assert {row.n_rarer for row in report.prevalence.rows} == {12}
 
 
 def test_every_format_has_them(report):
     title = "F1 against prevalence of malignant, two (synthetic)"
-    assert f"{title}: trained and tested at each prevalence" in render([report], "markdown")
-    latex = render([report], "latex")
-    assert f"\\caption{{{title}" in latex
+    assert f"{title}: trained and tested at each prevalence" in render([report], "markdown", ["all"])
+    latex = render([report], "latex", ["prevalence"])
+    assert f"\\caption{{Table 2. {title}" in latex
     assert "is the highest training prevalence" in latex
-    [(_, grids)] = table_grids(report)
-    block = _block(report, "2", grids, {("two@malignant=5%", MICRO): "s0"}, [], "i")
-    [table] = [table for table in block.tables if title in table.title]
+    [section] = prevalence_sections(report)
+    table = table_of(section, "i", section.title, {("two@malignant=5%", MICRO): "s0"})
     assert [line.link for line in table.lines if line.link] == ["s0"]
     assert "f1.macro[malignant].reweighted@1" in table.notes[0]
     content = json.loads(render([report], "json"))
@@ -182,7 +180,7 @@ def test_every_format_has_them(report):
 def test_a_report_without_a_positive_class_says_nothing_of_prevalence(report):
     plain = replace(report, prevalence=prevalence_of([]))
     assert "prevalence" not in json.loads(render([plain], "json"))
-    assert list(prevalence_sections(plain, "2")) == []
+    assert list(prevalence_sections(plain)) == []
 
 
 def test_figures_show_the_rows(report, alone, store):

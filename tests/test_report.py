@@ -1,6 +1,7 @@
 import io
 import json
 from dataclasses import replace
+from functools import reduce
 
 import pandas as pd
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from invented import invent_store
 from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting import build_report, render
-from usfm_bench.reporting.html.page import _block
-from usfm_bench.reporting.markdown import table_grids
 from usfm_bench.reporting.published import published_rows
 from usfm_bench.reporting.rows import Row, usual
+from usfm_bench.reporting.sections.base import sections
+from usfm_bench.reporting.writers.html.tables import table_of
 from usfm_bench.specs.task import TASKS
 
 MIXED = ("tiny-lesion", "tiny", "tiny-clinical")
@@ -37,8 +38,47 @@ def test_markdown_is_as_it_was(report, golden):
     golden("report.md", render([report], "markdown"))
 
 
-def test_json_is_as_it_was(report, golden):
-    golden("report.json", render([report], "json"))
+def shape_of(value):
+    """Keys and types of JSON; of a list what all its items are together."""
+    if isinstance(value, dict):
+        return {key: shape_of(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [reduce(joined, map(shape_of, value))] if value else []
+    return {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text"}[type(value)]
+
+
+def joined(one, other):
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: joined(one.get(key, "absent"), other.get(key, "absent")) for key in {**one, **other}}
+    if isinstance(one, list) and isinstance(other, list):
+        return [joined(one[0], other[0])] if one and other else one or other
+    if isinstance(one, str) and isinstance(other, str):
+        return " or ".join(sorted({*one.split(" or "), *other.split(" or ")}))
+    return one if other in ("null", "absent") else other if one in ("null", "absent") else [one, other]
+
+
+def values_of(content):
+    """The numbers of a report that a reader looks at first."""
+    rows = {(r["dataset"], r["model"], r["definition"]): r for r in content["rows"] if r["source"] == "measured"}
+    dsc, hd95, f1 = (
+        rows[place]
+        for place in (
+            ("tiny-lesion", "usfm-micro-scratch", "dsc.native@1"),
+            ("tiny-lesion", "usfm-micro-scratch", "hd95.pooled.native.px@1"),
+            ("tiny-clinical", "timm:resnet18@scratch", "f1.macro@1"),
+        )
+    )
+    pair, spread, ranking = content["comparisons"][0], content["spreads"][0], content["rankings"][0]
+    found = {f"{r['metric']} {key}": r[key] for r in (dsc, hd95, f1) for key in ("mean", "ci_low", "ci_high")}
+    found |= {"p_holm": pair["p_holm"], "detectable": pair["detectable"], "sd_seeds": spread["sd_seeds"]}
+    found |= {"mean_rank": ranking["models"][0]["mean_rank"], "standing": dsc["standing"]}
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
+
+
+def test_json_has_the_keys_types_and_values_that_it_had(report, golden):
+    content = json.loads(render([report], "json"))
+    kept = {"values": values_of(content), "shape": shape_of(content)}
+    golden("report.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def test_json_rows_have_the_contracted_keys(report):
@@ -54,21 +94,19 @@ def test_a_data_set_whose_split_leaks_is_marked_in_every_table(report, form):
     rows = tuple(replace(row, n_leaked=5) if row.dataset == "tiny-clinical" else row for row in report.rows)
     leaky = replace(report, rows=rows)
     if form == "html":
-        tables = [
-            t
-            for i, (_, grids) in enumerate(table_grids(leaky))
-            for t in _block(leaky, "2", grids, {}, [], f"i{i}").tables
-        ]
+        tables = [table_of(s, "i", "", {}) for s in sections(leaky, ["all"]) if s.grid]
         cells = [cell.text for table in tables for line in table.lines for cell in line.cells]
     else:
-        cells = [c.strip() for line in render([leaky], form).split("\n") for c in line.replace("&", "|").split("|")]
+        cells = [
+            c.strip() for line in render([leaky], form, ["all"]).split("\n") for c in line.replace("&", "|").split("|")
+        ]
     names = [cell for cell in cells if cell.startswith("tiny-clinical")]
     assert len(names) > 10
     assert [name for name in names if "(LEAKS)" not in name and ":" not in name] == []
     if form == "markdown":
-        assert "5 of tiny-clinical's test cases have a twin in training or validation" in render([leaky], form)
+        assert "5 of tiny-clinical's test cases have a twin in training or validation" in render([leaky], form, ["all"])
         assert "Rank on tiny-clinical (LEAKS)" in cells
-    assert "LEAKS" not in render([report], "latex")
+    assert "LEAKS" not in render([report], "latex", ["all"])
 
 
 def test_several_suites_are_a_json_list(report):

@@ -61,13 +61,14 @@ def test_what_is_not_comparable_has_a_reason_and_no_difference(busi):
 def test_other_data_stand_beside_no_published_row(make_store):
     report = build_report(make_store(), "demo")
     assert report.against == ()
-    assert "Against the published values" not in render([report], "markdown")
+    assert "Against the published values" not in render([report], "markdown", ["all"])
 
 
 def test_markdown_shows_verdicts_proofs_and_differences(busi):
-    text = render([busi], "markdown")
+    text = render([busi], "markdown", ["all"])
     assert re.search(r"\| ours \(reported\) .*\| impossible \|", text)
-    assert "Table 1, BUSI, ours (reported) is arithmetically impossible: ACC is at least DSC / (2 - DSC)" in text
+    assert "**Table 1. BUSI, ours (reported) is arithmetically impossible**. ACC is at least DSC / (2 - DSC)" in text
+    assert "arithmetically impossible; `usfm-bench claims` has the proof." in render([busi], "markdown")
     assert "Against the published values, which are of other test images of the same data set" in text
     assert re.search(r"\| USFM +\| DSC +\| +84\.3 \|.*\| [-+]\d+\.\d \[[-+]\d+\.\d, [-+]\d+\.\d\] points", text)
 
@@ -120,7 +121,7 @@ def test_latex_escapes_what_it_would_read(make_store):
     record = json.loads(path.read_text())
     record["spec"]["dataset"]["name"] = r"a_b%c&d$e#f{g}\input{x}~^"
     path.write_text(json.dumps(record))
-    text = render([build_report(store, "demo")], "latex")
+    text = render([build_report(store, "demo")], "latex", ["tables", "metrics"])
     assert r"a\_b\%c\&d\$e\#f\{g\}\textbackslash{}input\{x\}\textasciitilde{}\textasciicircum{}" in text
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
     assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 2

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from conftest import TINY
 from invented import invent_store
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.reporting import build_report, render
@@ -91,7 +92,7 @@ def test_models_without_a_common_seed_are_not_compared_and_the_reason_is_shown(t
         gone.unlink()
     report = build_report(Store(store.root), "demo")
     assert {c.reason for c in report.comparisons} == {"no seed in common"}
-    assert "are not compared: no seed in common" in render([report], "markdown")
+    assert "are not compared: no seed in common" in render([report], "markdown", ["all"])
 
 
 def test_other_states_of_the_data_are_not_compared(tmp_path, tiny_registry):
@@ -123,19 +124,36 @@ def test_a_spread_is_taken_apart(report):
 def test_one_seed_has_no_spread_of_seeds_and_is_advised(make_store):
     report = build_report(make_store(seeds=1), "demo")
     assert {s.sd_seeds for s in report.spreads} == {None}
-    text = render([report], "markdown")
+    text = render([report], "markdown", ["all"])
     assert "One seed says nothing of how much another training differs" in text
     assert "With one seed p and the probabilities are for these trained networks" in text
 
 
-def test_ranks_follow_the_means(report):
-    ranking = next(r.ranking for r in report.rankings if r.definition.name == "DSC")
-    means = {r.model: r.mean for r in report.rows if r.metric == "DSC" and r.source == "measured"}
-    assert [m.model for m in ranking.models] == sorted(means, key=means.get, reverse=True)
-    assert sum(m.first for m in ranking.models) == pytest.approx(1)
-    distance = next(r.ranking for r in report.rankings if r.definition.name == "HD95")
-    means = {r.model: r.mean for r in report.rows if (r.metric, r.unit) == ("HD95", "px") and r.source == "measured"}
-    assert [m.model for m in distance.models] == sorted(means, key=means.get)
+def test_ranks_follow_the_means(tmp_path):
+    registry = tmp_path / "two.yaml"
+    other = "other-lesion: {extends: phantom-lesion, tasks: [segmentation], options: {n: 30, size: 64}}"
+    registry.write_text(f"{TINY}{other}\n")
+    store = invent_store(tmp_path, registry, datasets=("tiny-lesion", "other-lesion"), seeds=2)
+    report = build_report(store, "demo")
+    assert [r.definition.name for r in report.rankings] == ["DSC", "HD95"]
+    for of in report.rankings:
+        assert sum(m.first for m in of.ranking.models) == pytest.approx(1)
+        for dataset in of.ranking.datasets:
+            place = (dataset, of.definition.id)
+            means = {r.model: r.mean for r in report.rows if (r.dataset, r.definition) == place}
+            ranks = {m.model: m.ranks[dataset] for m in of.ranking.models}
+            best = (max if of.definition.higher_is_better else min)(means, key=means.get)
+            assert min(ranks, key=ranks.get) == best
+
+
+def test_one_data_set_is_not_ranked_and_says_so_to_those_who_ask(make_store):
+    report = build_report(make_store(seeds=1), "demo")
+    assert report.rankings == ()
+    assert json.loads(render([report], "json"))["rankings"] == []
+    assert "anking" not in render([report], "markdown", ["all"])
+    assert render([report], "markdown", ["rankings"]).splitlines()[2:] == [
+        "- No ranking: it needs two models, and two data sets that share no test cases."
+    ]
 
 
 def test_a_model_without_one_of_the_data_sets_has_no_overall_rank(tmp_path, tiny_registry):
@@ -144,7 +162,7 @@ def test_a_model_without_one_of_the_data_sets_has_no_overall_rank(tmp_path, tiny
     report = build_report(Store(tmp_path / "runs"), "demo")
     [lacking] = [m for m in report.rankings[0].ranking.models if m.mean_rank is None]
     assert (lacking.model, lacking.missing) == ("timm:resnet34@scratch", ("tiny-clinical",))
-    text = render([report], "markdown")
+    text = render([report], "markdown", ["all"])
     assert "No overall rank, since a data set is missing: timm:resnet34@scratch" in text
 
 
@@ -153,14 +171,14 @@ def test_of_many_models_pairs_with_the_best_are_shown_and_json_has_all(make_stor
     report = build_report(make_store(models=models, seeds=2), "demo")
     content = json.loads(render([report], "json"))
     assert len(content["comparisons"]) == 2 * 10
-    assert "12 pairs without the best model of a data set are not shown" in render([report], "markdown")
+    assert "12 pairs without the best model of a data set are not shown" in render([report], "markdown", ["all"])
 
 
 def test_json_holds_everything_and_no_nan(report):
     text = render([report], "json")
     content = json.loads(text)
     assert "NaN" not in text
-    assert len(content["rankings"]) == 4
+    assert len(content["rankings"]) == 2  # of the table with two data sets
     assert {"p_holm", "false_claim", "detectable", "seeds_needed"} <= content["comparisons"][0].keys()
     assert len(content["spreads"]) == len(report.spreads) == 2 * (3 + 2 + 2)
 
@@ -180,13 +198,13 @@ def test_missed_lesions_left_out_of_distances_are_left_out_of_their_comparison(f
 
 
 def test_a_metric_that_needs_one_of_the_groups_is_left_out(make_store):
-    store = make_store(datasets=["tiny-clinical"], models=[MICRO, RESNET], seeds=2)
-    for path in store.root.rglob("cases.parquet"):
+    store = make_store(datasets=["tiny", "tiny-clinical"], models=[MICRO, RESNET], seeds=2)
+    for path in store.root.rglob("tiny-clinical/**/cases.parquet"):
         cases = pd.read_parquet(path)
         cases.loc[cases["class"] == "malignant", "group_id"] = "one patient"
         cases.to_parquet(path, index=False)
     report = build_report(store, "demo")
-    found = {c.metric: c.reason for c in report.comparisons}
+    found = {c.metric: c.reason for c in report.comparisons if c.dataset == "tiny-clinical"}
     assert found == {"ACC": "", "F1": "undefined without one of the groups of cases"}
     assert [r.definition.name for r in report.rankings] == ["ACC"]
     assert np.isfinite([c.difference for c in report.comparisons if c.metric == "ACC"]).all()

@@ -506,7 +506,7 @@ def test_a_sheet_draws_each_structure_in_its_colour():
 
 
 def test_the_page_has_the_figures_colours_and_a_path_a_structure(store, tmp_path):
-    from usfm_bench.reporting.html.page import write_html
+    from usfm_bench.reporting.writers.html.page import write_html
 
     page = write_html(store.root, ["demo"], tmp_path / "page").read_text()
     for i, hue in enumerate(HUES):

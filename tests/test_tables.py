@@ -26,8 +26,8 @@ from usfm_bench.data.patients import patient_faults, patient_key, patient_notes
 from usfm_bench.data.readers.cells import read_table
 from usfm_bench.data.sample import Case
 from usfm_bench.reporting import build_report, render
-from usfm_bench.reporting.html.summary import findings
-from usfm_bench.reporting.markdown import NOT_RECORDED
+from usfm_bench.reporting.facts import NOT_RECORDED
+from usfm_bench.reporting.sections.summary import summary
 from usfm_bench.specs.dataset import DatasetSpec, load_registry
 
 REFUSED = {
@@ -317,7 +317,7 @@ def test_tables_of_every_format_say_what_a_group_is_also_where_old_records_do_no
     for form in ("markdown", "latex", "json"):
         assert said in render([report], form)
     assert set(pd.read_csv(io.StringIO(render([report], "csv")))["grouped_by"].dropna()) == {"simulated"}
-    assert findings(report)[0].basis.startswith("36 test cases in 36 groups (simulated)")
+    assert "36 test cases in 36 groups (simulated)" in next(summary(report)).caption
     for path in store.root.rglob("record.json"):
         content = json.loads(path.read_text())
         del content["grouped_by"], content["groups"]

@@ -26,8 +26,8 @@ from usfm_bench.metrics.operating import (
     threshold_for_specificity,
 )
 from usfm_bench.reporting import build_report, render
-from usfm_bench.reporting.decisions import tuning_notes
 from usfm_bench.reporting.rows import set_rows
+from usfm_bench.reporting.tuning import tuning_notes
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.rescore import find_trials, update_trial
 from usfm_bench.specs.dataset import load_registry
@@ -225,7 +225,7 @@ def test_rows_are_those_of_the_thresholds_of_each_seed(store, report):
 
 
 def test_tables_show_each_rule_with_its_threshold(report):
-    text = render([report], "markdown").split("Decisions by thresholds chosen on validation data:")[1]
+    text = render([report], "markdown", ["all"]).split("Decisions by thresholds chosen on validation data.**")[1]
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:8]]
     header, _, *body = lines
     assert [line[header.index("Threshold for")] for line in body] == [
@@ -234,7 +234,7 @@ def test_tables_show_each_rule_with_its_threshold(report):
     assert {line[header.index("In validation")] for line in body[1:]} == {"5 of 60"}
     low, high = sorted(expit(record.tuned.thresholds["f1"]) for record in report.results[0].records)
     assert body[1][header.index("Threshold")] == f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f})"
-    assert "Decisions by thresholds chosen" in render([report], "latex")
+    assert "Decisions by thresholds chosen" in render([report], "latex", ["all"])
     assert [note for note in report.notes if "validation cases of class malignant: 5, few" in note]
 
 
@@ -283,7 +283,7 @@ def test_trials_of_an_earlier_version_have_no_such_rows_until_they_are_run_again
     lost = {row.metric for row in new.rows} - {row.metric for row in old.rows}
     assert lost == {"ECE_T", "BRIER_T"} | {m for row in new.rows if "@" in (m := row.metric)}
     assert [note for note in old.notes if "no thresholds: a trial of an earlier version" in note]
-    assert "Decisions by thresholds" not in render([old], "markdown")
+    assert "Decisions by thresholds" not in render([old], "markdown", ["all"])
     save_predictions(path, kept)
     [(folder, record), _] = find_trials(runs.root)
     assert update_trial(folder, record)

@@ -26,6 +26,7 @@ from usfm_bench.specs.model import resolve
 from usfm_bench.specs.task import TASKS, Predictions
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.tasks.scoring import case_table, score_cases
+from usfm_bench.training.costs import network_costs
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, Progress, finetune
@@ -75,7 +76,7 @@ def run_one(
     started = clock()
     scored = evaluate(network, spec, sides.test, fabric, val=sides.val_net, dtypes=fit.dtypes)
     weights = Weights(**keep_weights(folder / WEIGHTS, network)._asdict()) if keep else None
-    cost = _cost(fit, network, fabric, wall_s=before_s + fit.wall_s + clock() - started)
+    cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
     record = assemble(spec, sides, network, scored, weights=weights, fit=fit, cost=cost, environment=about)
     return store.save(record, scored.cases, scored.predictions, fit.history)
@@ -256,10 +257,10 @@ def _normalise(network: Network, fabric: Any) -> Normalise:
     return normalise
 
 
-def _cost(fit: Progress, network: Network, fabric: Any, *, wall_s: float) -> Cost:
+def _cost(fit: Progress, network: Network, sides: Sides, fabric: Any, *, wall_s: float) -> Cost:
     return Cost(
         wall_s=wall_s,
         train_images_per_s=fit.train_images / fit.train_s if fit.train_s else None,
         peak_memory_mb=peak_memory_mb(fabric),
-        parameters=sum(p.numel() for p in network.parameters()),
+        **network_costs(network, _normalise(network, fabric), sides.val_net.images, fabric),
     )

@@ -18,7 +18,7 @@ import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from usfm_bench.reporting import build_report
-from usfm_bench.reporting.formats import to_frame
+from usfm_bench.reporting.writers.csv import to_frame
 from usfm_bench.results.store import Store
 report = build_report(Store(Path(sys.argv[1])), "demo")
 rows = len(to_frame(report))

@@ -61,6 +61,13 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, force_interactive=moving)
 
 
+def stdout_console() -> Console:
+    """On stdout, for tables that fit the terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, markup=False)
+
+
 def say_error(text: str) -> None:
     """A fault on stderr, in red where colours are wanted."""
     typer.secho(f"error: {printable_lines(text)}", fg="red", err=True, color=_coloured())

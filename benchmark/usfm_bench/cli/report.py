@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from usfm_bench.results.store import Store
 
 EXAMPLES = (
-    "Examples: `usfm-bench report --suite demo` · `usfm-bench report --suite busi-seg --suite busi-cls "
+    "Examples: `usfm-bench report --suite demo` · `usfm-bench report --suite demo --sections comparisons,costs` · "
+    "`usfm-bench report --suite busi-seg --suite busi-cls "
     "--format json` · `usfm-bench report --suite busi-seg --profile quick --format csv --out busi-seg.csv` · "
     "`usfm-bench report --suite busi-seg --format html --out page --data-root data`"
 )
@@ -45,11 +47,21 @@ def report(
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
     ] = None,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            "--format", help="markdown, latex and html, a page to browse, show percent; json and csv hold fractions."
+            "--format",
+            help="markdown, latex and html, a page to browse, show percent; json and csv hold fractions. Without: "
+            "tables that fit a terminal, and Markdown in a pipe or a file.",
         ),
-    ] = Format.markdown,
+    ] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Of the terminal, Markdown and LaTeX: sections to show, or `all`. Without: a summary, Tables 1 and 2, "
+            "and the notes that change how they are read. json, csv and html have everything.",
+        ),
+    ] = None,
     missed: Annotated[
         MissedPolicy,
         typer.Option(help="Distances of a missed lesion: the image diagonal, or left out and counted."),
@@ -71,6 +83,7 @@ def report(
     from usfm_bench.suites.plan import suite_name
 
     suites = list(dict.fromkeys(map(suite_name, suite)))
+    names = _names(sections, form)
     if form is Format.html:
         _page(suites, profile, missed, runs, out, None if no_images else data_root)
         return
@@ -80,14 +93,39 @@ def report(
 
     store = ReadableStore(runs)
     reports = [store.report(name, profile, missed.value) for name in suites]
-    text = render(reports, form.value)
-    if out is None:
-        typer.echo(text, nl=False)
+    if form is None and out is None and sys.stdout.isatty():
+        _show(reports, names)
+    elif out is None:
+        typer.echo(render(reports, (form or Format.markdown).value, names), nl=False)
     else:
-        write_text(out, text)
+        write_text(out, render(reports, (form or Format.markdown).value, names))
         typer.echo(f"Wrote {out}", err=True)
     if figures is not None:
         _draw(reports, store, figures)
+
+
+def _names(sections: str | None, form: Format | None) -> list[str]:
+    """The sections that were asked for; an unknown one is told before anything is computed."""
+    if sections is None:
+        return []
+    if form in (Format.json, Format.csv, Format.html):
+        raise BenchError(f"--sections does not go with --format {form.value}, which has everything.")
+    from usfm_bench.reporting.sections.base import check_names
+
+    names = [name.strip() for name in sections.split(",") if name.strip()]
+    if not names:
+        raise BenchError("--sections names none. `--sections all` shows every section.")
+    check_names(names)
+    return names
+
+
+def _show(reports: list[Report], names: list[str]) -> None:
+    from usfm_bench.cli.output import stdout_console
+    from usfm_bench.reporting.writers.terminal import draw
+
+    console = stdout_console()
+    for report in reports:
+        draw(report, console, names)
 
 
 def _draw(reports: list[Report], store: Store, folder: Path) -> None:
@@ -104,7 +142,7 @@ def _draw(reports: list[Report], store: Store, folder: Path) -> None:
 def _page(
     suites: list[str], profile: str | None, missed: MissedPolicy, runs: Path, out: Path | None, data_root: Path | None
 ) -> None:
-    from usfm_bench.reporting.html import write_html
+    from usfm_bench.reporting.writers.html import write_html
 
     if out is None:
         raise BenchError("--format html writes a page into a folder; name it with --out DIR.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from usfm_bench.core.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
+from usfm_bench.core.words import counted, difference, p_value, percent, with_unit
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
@@ -36,9 +37,9 @@ def _summary(found: Check, strict: bool) -> str:
         counts[finding.outcome] = counts.get(finding.outcome, 0) + 1
     said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
     if n := sum(cost.exceeded for cost in found.costs):
-        said += f"; {n} cost{'s' * (n > 1)} beyond the limit"
+        said += f"; {counted(n, 'cost')} beyond the limit"
     if n := sum(map(len, (found.bits or {}).values())):
-        said += f"; {n} metric{'s' * (n > 1)} with other bits"
+        said += f"; {counted(n, 'metric')} with other bits"
     verdict = "FAILED" if found.failed(strict=strict) else "passed"
     return f"{verdict}: suite {found.suite}, profile {found.profile}; {len(found.findings)} metrics: {said}."
 
@@ -65,7 +66,7 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
         [
             *(f.outcome, f.dataset, f.model, f.definition.name),
             *(_value(f.definition, f.before), _value(f.definition, f.after), _difference(f.definition, f.drop)),
-            "" if f.p_value is None else _p(f.p_value),
+            "" if f.p_value is None else p_value(f.p_value),
             f.reason if f.detectable is None else _difference(f.definition, f.detectable),
         ]
         for f in found.findings
@@ -141,7 +142,7 @@ def describe(finding: Finding) -> str:
     if finding.margin:
         words.append(f"margin {_difference(definition, finding.margin)}")
     if finding.p_value is not None:
-        words.append(f"p {_p(finding.p_value)} by Holm")
+        words.append(f"p {p_value(finding.p_value)} by Holm")
     if finding.detectable is not None:
         beyond = " beyond the margin" if finding.margin else ""
         words.append(f"a drop of {_difference(definition, finding.detectable)}{beyond} would be found with 80 % power")
@@ -161,7 +162,7 @@ def _remarks(found: Check) -> Iterator[str]:
     yield from found.remarks
     yield (
         f"A regression is a drop beyond the margin by a one-sided test, paired by case; family-wise error "
-        f"{100 * ALPHA:.0f} % over {len(found.findings)} metrics (Holm)."
+        f"{percent(ALPHA)} over {len(found.findings)} metrics (Holm)."
     )
 
 
@@ -178,20 +179,13 @@ def _limit(cost: CostFinding) -> str:
 
 
 def _value(definition: Definition, value: float) -> str:
-    if value != value:
-        return "n/a"
-    return f"{100 * value:.1f} %" if definition.unit == "fraction" else f"{value:.2f} {_unit(definition)}".rstrip()
+    return with_unit(value, definition.unit, digits=_digits(definition))
 
 
 def _difference(definition: Definition, value: float) -> str:
-    if value != value:
-        return "n/a"
-    return f"{100 * value:.1f} points" if definition.unit == "fraction" else _value(definition, value)
+    return difference(value, definition.unit, digits=_digits(definition))
 
 
-def _unit(definition: Definition) -> str:
-    return "" if definition.unit == "score" else definition.unit
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _digits(definition: Definition) -> int:
+    """A gate shows smaller steps of pixels than a table."""
+    return 1 if definition.unit == "fraction" else 2

@@ -11,6 +11,7 @@ import cv2
 import jinja2
 
 from usfm_bench.core.errors import capped, listed
+from usfm_bench.core.words import counted
 from usfm_bench.data.audit.burned_in import MIN_PIXELS
 from usfm_bench.data.audit.findings import Audit, Lesions, Overlap, Pair, SplitCheck
 from usfm_bench.data.audit.near_duplicates import MAX_BITS, MIN_CORRELATION, MIN_CORRELATION_OF_HASHES
@@ -47,25 +48,25 @@ def audit_text(audit: Audit) -> str:
     grouped = sum(pair.grouped for pair in near)
     out = sum(pair.left_out and not pair.grouped for pair in near)
     sections = [
-        (f"{audit.dataset}, version {audit.version}: {_counted(audit.images, 'image')}", [f"({THRESHOLDS})"]),
+        (f"{audit.dataset}, version {audit.version}: {counted(audit.images, 'image')}", [f"({THRESHOLDS})"]),
         (f"left out by the registry entry: {len(audit.left_out)}", [f"{k}: {v}" for k, v in audit.left_out.items()]),
-        (f"exact duplicates: {_counted(len(exact), 'pair')}", map(pair_text, exact)),
+        (f"exact duplicates: {counted(len(exact), 'pair')}", map(pair_text, exact)),
         (
-            f"near-duplicates: {_counted(len(near), 'pair')}; {grouped} in one group, {out} with a case left out, "
+            f"near-duplicates: {counted(len(near), 'pair')}; {grouped} in one group, {out} with a case left out, "
             f"{len(near) - grouped - out} that a split could part",
             [pair_text(pair) for pair in near if pair in audit.loose],
         ),
         (f"groups of duplicates: {_groups(audit.near_groups)}", [listed(group, _SHOWN) for group in audit.near_groups]),
         (
-            f"contradictory labels among duplicates: {_counted(len(audit.contradictions), 'pair')}",
+            f"contradictory labels among duplicates: {counted(len(audit.contradictions), 'pair')}",
             map(pair_text, audit.contradictions),
         ),
         ("splits", [_split(check) for check in audit.splits]),
         *((_overlap(overlap), map(pair_text, overlap.pairs)) for overlap in audit.overlaps),
-        ("classes", [f"{c.label}: {c.images} images in {_counted(c.groups, 'group')}" for c in audit.classes]),
+        ("classes", [f"{c.label}: {c.images} images in {counted(c.groups, 'group')}" for c in audit.classes]),
         ("lesions", _lesions(audit.lesions)),
         (
-            f"drawn-in text or calipers (a hint): {_counted(len(audit.burned_in), 'image')}",
+            f"drawn-in text or calipers (a hint): {counted(len(audit.burned_in), 'image')}",
             [f"{c.label}: {c.burned_in} of {c.images}" for c in audit.classes],
         ),
     ]
@@ -104,10 +105,6 @@ def audit_sheet(audit: Audit, images: Mapping[str, Image], others: Mapping[str, 
     return template.render(audit=audit, thresholds=THRESHOLDS, sections=sections)
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def _section(head: str, lines: Iterable[str]) -> list[str]:
     found = list(lines)
     return [head, *(f"    {line}" for line in capped(found, _SHOWN, hint="; --format json has all"))]
@@ -132,7 +129,7 @@ def _overlap(overlap: Overlap) -> str:
     exact = sum(pair.exact for pair in overlap.pairs)
     simulated = "" if overlap.leaks or not overlap.pairs else "; simulated independently"
     return (
-        f"shared with {overlap.other} ({_counted(overlap.images, 'image')}): {exact} exact and "
+        f"shared with {overlap.other} ({counted(overlap.images, 'image')}): {exact} exact and "
         f"{len(overlap.pairs) - exact} near pairs{simulated}"
     )
 
@@ -141,7 +138,7 @@ def _lesions(lesions: Lesions | None) -> list[str]:
     if lesions is None:
         return ["no masks"]
     head = (
-        f"{_counted(lesions.masks, 'mask')}: {lesions.empty} empty, {lesions.full} full, "
+        f"{counted(lesions.masks, 'mask')}: {lesions.empty} empty, {lesions.full} full, "
         f"{lesions.at_border} that touch the edge of the image"
     )
     shown = (("area in px", lesions.area_px, ".0f"), ("share of the image", lesions.area_share, ".2%"))

@@ -39,6 +39,14 @@ def verdicts() -> tuple[Verdict, ...]:
     return tuple(check_claims(load_claims(resource("reports/reference/paper_tables.yaml"))))
 
 
+def impossible_rows(rows: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the reported ones among these rows whose values cannot all be right."""
+    shown = {(row.table, row.dataset, row.model) for row in rows if row.source == "reported"}
+    return [
+        v for v in verdicts() if v.verdict == "impossible" and (v.claim.table, v.claim.dataset, v.claim.model) in shown
+    ]
+
+
 def published_rows(table: str) -> list[Row]:
     """The rows that the paper prints in one of its tables."""
     rows = []

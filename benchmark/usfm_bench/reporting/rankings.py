@@ -25,7 +25,7 @@ class TableRanking:
 
 
 def rankings(headlines: Sequence[Headline], rng: np.random.Generator) -> Iterator[TableRanking]:
-    """One for each table and metric with two models or more, over data sets that share no test cases."""
+    """One for each table and metric with two models and two data sets or more, which share no test cases."""
     by_metric: dict[tuple[str | None, str], list[Headline]] = {}
     apart = variants(each.results.first.spec.dataset for each in headlines)
     for each in headlines:
@@ -34,7 +34,8 @@ def rankings(headlines: Sequence[Headline], rng: np.random.Generator) -> Iterato
         by_metric.setdefault((each.place[0], each.definition.id), []).append(each)
     for (table, _), of in sorted(by_metric.items(), key=lambda item: (item[0][0] is None, item[0][0] or "")):
         scored, left_out = _scored(of)
-        if len({model for models in scored.values() for model in models}) > 1:
+        # One data set ranks its models by their means, which its table shows.
+        if len(scored) > 1 and len({model for models in scored.values() for model in models}) > 1:
             definition = of[0].definition
             ranking = rank_models(scored, higher_is_better=definition.higher_is_better, rng=rng)
             yield TableRanking(table, definition, ranking, tuple(left_out))

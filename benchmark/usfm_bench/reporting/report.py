@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
-from usfm_bench.reporting.decisions import tuning_notes
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
+from usfm_bench.reporting.tuning import tuning_notes
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
@@ -175,7 +176,7 @@ def _rarely_missed(results: Sequence[ModelResults]) -> list[str]:
             n = int((r.matrix("missed") > 0).any(axis=0).sum())
             if 0 < n <= _RARE:
                 found.append(
-                    f"{r.first.spec.dataset.name}, {r.first.spec.model}: {n} lesion{'s' * (n > 1)} missed by a seed: "
+                    f"{r.first.spec.dataset.name}, {r.first.spec.model}: {counted(n, 'lesion')} missed by a seed: "
                     "so few image diagonals decide the mean distances; their intervals may cover as little as 68 %"
                 )
     return found

@@ -24,7 +24,13 @@ class Cost(Settings):
     peak_memory_mb: float
     """Most memory held, in MiB: on the GPU where one was used, else by the process so far, earlier trials included."""
     parameters: int
-    """Parameters of the model."""
+    """Parameters of the network."""
+    trained_parameters: int | None = None
+    """Those that training changes; None: recorded by an earlier version."""
+    gflops: float | None = None
+    """Billions of operations for one image, a multiplication with an addition as two; None: not known."""
+    latency_ms: float | None = None
+    """Median time of one image alone, its normalisation included, on the device and in the precision of the trial."""
 
 
 class Weights(Settings):

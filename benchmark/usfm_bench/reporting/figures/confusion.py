@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, counted, labels_of, seeds_of, sentence
+from usfm_bench.core.words import counted
+from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import lines_of, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 

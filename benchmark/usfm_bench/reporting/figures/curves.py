@@ -12,18 +12,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from usfm_bench.core.words import counted
 from usfm_bench.metrics.classification import RANKED, class_definition_id
 from usfm_bench.metrics.logits import log_odds_of
-from usfm_bench.reporting.figures.group import (
-    Floats,
-    Group,
-    NamedFigure,
-    chunks,
-    counted,
-    labels_of,
-    seeds_of,
-    sentence,
-)
+from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 from usfm_bench.results.frames import ModelResults
 

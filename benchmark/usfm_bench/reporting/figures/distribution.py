@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from usfm_bench.core.words import counted, scale_of
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.reporting.figures.forest import Column, axis_label, columns_of, model_axis, row_ends, scale_of
+from usfm_bench.reporting.figures.forest import Column, axis_label, columns_of, model_axis, row_ends
 from usfm_bench.reporting.figures.group import (
     Bools,
     Floats,
     Group,
     NamedFigure,
-    counted,
     defined_cases,
     missed_lesions,
     seeds_of,
@@ -78,7 +78,7 @@ def distribution(
     for i, (column, by_model) in enumerate(cases.items()):
         axes = figure.add_subplot(1, n, i + 1) if beside else figure.add_subplot(n, 1, i + 1)
         for y, model, each in zip(centres, models, by_model, strict=True):
-            _draw(axes, y, Cases(each.scores * scale_of(column[1]), each.missed), looks[model])
+            _draw(axes, y, Cases(each.scores * scale_of(column[1])[0], each.missed), looks[model])
         model_axis(axes, models, centres, named=i == 0 or not beside)
         axes.set_xlabel(axis_label(*column))
         if column[1] == "fraction":

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from usfm_bench.core.words import counted, heading, scale_of
 from usfm_bench.metrics.definitions import DEFINITIONS
-from usfm_bench.reporting.figures.group import Group, NamedFigure, counted, sentence
+from usfm_bench.reporting.figures.group import Group, NamedFigure, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, shown, styled
 from usfm_bench.reporting.rows import Row
 
-_UNITS = {"fraction": "%", "px": "px", "mm": "mm", "score": ""}
 _ROW, _SIDE_BY_SIDE = 3.6, 120.0  # millimetres
 Column = tuple[str, str | None]
 
@@ -81,15 +81,8 @@ def model_axis(axes: Axes, names: Sequence[str], centres: Sequence[float], *, na
 
 def axis_label(metric: str, unit: str | None) -> str:
     """`DSC (%), higher is better`."""
-    known = _UNITS.get(unit or "", "")
     lower = any(d.name == metric and not d.higher_is_better for d in DEFINITIONS.values())
-    better = "lower" if lower else "higher"
-    return f"{metric} ({known}), {better} is better" if known else f"{metric}, {better} is better"
-
-
-def scale_of(unit: str | None) -> float:
-    """Rates are shown in percent."""
-    return 100.0 if unit == "fraction" else 1.0
+    return f"{heading(metric, unit)}, {'lower' if lower else 'higher'} is better"
 
 
 def _fits(row: Row, column: Column) -> bool:
@@ -97,7 +90,7 @@ def _fits(row: Row, column: Column) -> bool:
 
 
 def _draw(axes: Axes, y: float, row: Row | None, look: Look | None, source: str, column: Column) -> None:
-    scale = scale_of(column[1])
+    scale, _ = scale_of(column[1])
     if source == "reported":
         if row is not None and row.mean is not None and row.unit is not None:
             axes.plot([row.mean * scale], [y], "*", color=GREY, markersize=7, markeredgewidth=0)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from usfm_bench.core.words import counted
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.figures.style import Look, blank, looks_of
 from usfm_bench.reporting.report import LEAKS, Report
@@ -108,16 +109,6 @@ def groups_of(report: Report, store: Store, width: float, image_root: Path | Non
             *(table, dataset, source.synthetic, tuple(results), tuple(rows), looks, folders[dataset]),
             *(report.missed, width, image_root),
         )
-
-
-def counted(numbers: Sequence[int], noun: str) -> str:
-    """Equal or different numbers with their noun.
-
-    >>> counted([3, 3], "seed"), counted([1], "seed"), counted([2, 5], "case")
-    ('3 seeds', '1 seed', '2 to 5 cases')
-    """
-    low, high = min(numbers, default=0), max(numbers, default=0)
-    return f"{low} to {high} {noun}s" if low != high else f"{low} {noun}{'' if low == 1 else 's'}"
 
 
 def seeds_of(results: Sequence[ModelResults]) -> str:

@@ -13,13 +13,13 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.words import counted
 from usfm_bench.reporting.figures.group import (
     Bools,
     Floats,
     Group,
     NamedFigure,
     chunks,
-    counted,
     defined_cases,
     missed_lesions,
     seeds_of,

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, counted, defined_cases, sentence
+from usfm_bench.core.words import counted
+from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, defined_cases, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, compare

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from usfm_bench.core.words import counted
 from usfm_bench.reporting.families import Family, families
-from usfm_bench.reporting.figures.group import NamedFigure, chunks, counted, seeds_of, sentence
+from usfm_bench.reporting.figures.group import NamedFigure, chunks, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, looks_of, shown, styled
 from usfm_bench.reporting.prevalence import JUDGED, published_f1
 from usfm_bench.reporting.report import Report

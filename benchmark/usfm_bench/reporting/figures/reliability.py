@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from usfm_bench.core.words import counted
 from usfm_bench.metrics.calibration import BINS, calibration_error, confidence_bins
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, counted, labels_of, seeds_of, sentence
+from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, shown, styled
 from usfm_bench.results.frames import ModelResults
 

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.words import counted
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image, Mask, Masks
-from usfm_bench.reporting.figures.group import Group, NamedFigure, counted, defined_cases, seeds_of, sentence
+from usfm_bench.reporting.figures.group import Group, NamedFigure, defined_cases, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, hues_of, legend_below, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions

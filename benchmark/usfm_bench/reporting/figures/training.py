@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, counted, sentence
+from usfm_bench.core.words import counted
+from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 
 

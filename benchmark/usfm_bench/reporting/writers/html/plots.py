@@ -8,12 +8,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from usfm_bench.core.errors import BenchError
-from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.draw import draw_all, rendered
-from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import Report
-from usfm_bench.reporting.statistics import ranking_title
 from usfm_bench.results.store import Store
 
 _ENLARGED = 1.25  # figures are made for paper; a screen is read from further away
@@ -35,19 +31,11 @@ class Plot(NamedTuple):
 def plots_of(report: Report, store: Store) -> Iterator[Plot]:
     """Every figure but case sheets, whose place the case browser takes, and ranks, which stand by their tables."""
     for named in draw_all(report, store, sheets=False, ranks=False):
-        yield _plot(named.title, named.caption, named.figure)
+        yield plot_of(named.title, named.caption, named.figure)
 
 
-def diagram_of(ranking: TableRanking) -> Plot | None:
-    """The critical-difference diagram, where Friedman's test applies; its caption is in the figure."""
-    try:
-        figure = critical_difference(ranking.ranking, ranking_title(ranking))
-    except BenchError:
-        return None
-    return _plot(f"Critical differences: {ranking_title(ranking)}", "", figure)
-
-
-def _plot(title: str, caption: str, figure: Figure) -> Plot:
+def plot_of(title: str, caption: str, figure: Figure) -> Plot:
+    """A figure as an image that the page holds."""
     source = base64.b64encode(rendered(figure, "svg")).decode()
     width, height = figure.get_size_inches() * _CSS_INCH * _ENLARGED
     return Plot(title, caption, f"data:image/svg+xml;base64,{source}", round(width), round(height))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from usfm_bench.core.pipe_table import Grid
-from usfm_bench.reporting import markdown, statistics
+from usfm_bench.reporting.sections.base import WORDS, Section
 
-_LEFT = markdown.LEFT | statistics.LEFT
 _NUMBER = re.compile(r"([<>]?) *(-?\d+(?:\.\d+)?)")
 _FILTERED = "Dataset"
 _KINDS = dict.fromkeys(("formula", "source", "Predicted as"), "prose") | dict.fromkeys(("Model", "A", "B"), "name")
@@ -52,40 +51,27 @@ class Table(NamedTuple):
     folded: bool
 
 
-def table_of(
-    grid: Grid,
-    ident: str,
-    title: str,
-    caption: str,
-    *,
-    notes: Sequence[str] = (),
-    links: Mapping[tuple[str, str], str] | None = None,
-    words: Sequence[str] = (),
-    folded: bool = False,
-) -> Table:
-    """A grid as a table.
+def table_of(section: Section, ident: str, title: str, links: Mapping[tuple[str, str], str]) -> Table:
+    """A section with a grid as a table.
 
     Args:
-        grid: header, body, and whose trials each line is of.
+        section: that has one.
         ident: of the element; unique on the page.
         title: its heading.
-        caption: what a line and its cells are.
-        notes: below the table.
         links: (data set, model) to the id of the row that says where its numbers come from.
-        words: names of columns of words, besides those of all reports.
-        folded: shown when asked for.
     """
-    left = _LEFT | set(words)
+    grid = section.grid or Grid([], [])
+    left = WORDS | section.words
     several = len({line[0] for line in grid.body}) > 1
     columns = [
         Column(name, name not in left, several and name == _FILTERED, _KINDS.get(name, "")) for name in grid.header
     ]
     of = grid.of or (None,) * len(grid.body)
     lines = [
-        Line([Cell(text, order_of(text)) for text in line], (links or {}).get(key) if key else None)
+        Line([Cell(text, order_of(text)) for text in line], links.get(key) if key else None)
         for line, key in zip(grid.body, of, strict=True)
     ]
-    return Table(ident, title, caption, columns, lines, list(notes), folded)
+    return Table(ident, title, section.caption, columns, lines, list(section.notes), section.folded)
 
 
 def order_of(text: str) -> str:

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.words import scale_of, unit_sign
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image, Mask, Masks
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.reporting.cells import scale_of
 from usfm_bench.reporting.figures.group import Group, labels_of
-from usfm_bench.reporting.html.contours import SCALE, jpeg_of, path_of
+from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import SegmentationPredictions
@@ -147,10 +147,9 @@ def _scores(group: Group) -> Iterator[Scores]:
 
 def _metric(definition: Definition) -> Metric:
     scale, digits = scale_of(definition.unit)
-    unit = {"fraction": "%", "score": ""}.get(definition.unit, definition.unit)
     better = "higher" if definition.higher_is_better else "lower"
     name = f"{definition.name} {definition.structure}" if definition.structure else definition.name
-    return Metric(name, unit, scale * 10**digits, digits, better)
+    return Metric(name, unit_sign(definition.unit), scale * 10**digits, digits, better)
 
 
 def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]) -> list[int | None]:

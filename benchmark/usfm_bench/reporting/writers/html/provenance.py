@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from usfm_bench.reporting.markdown import device_of
+from usfm_bench.core.words import duration
+from usfm_bench.reporting.facts import device_of
 from usfm_bench.reporting.report import Report
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.record import Record
@@ -70,7 +71,7 @@ def _source(results: ModelResults, ident: str, folders: Mapping[tuple[str, str, 
         ("Device", _all(results, lambda r: device_of(r) if r.environment else _UNKNOWN)),
         ("Train, val., test", f"{first.n_train}, {first.n_val}, {first.n_test}"),
         ("Test seen", seen),
-        ("Time", _duration(wall)),
+        ("Time", duration(wall)),
     )
     pretraining = (("pre-training", first.pretraining_hash),) if first.pretraining_hash else ()
     hashes = (("data", first.data_hash), ("split", first.split_hash), ("weights", _weights(first)), *pretraining)
@@ -86,7 +87,7 @@ def _trial(record: Record, folder: Path, root: Path) -> Trial:
         hashlib.sha256(path.read_bytes()).hexdigest(),
         record.spec_hash,
         str(record.environment.get("finished") or _UNKNOWN),
-        _duration(record.cost.wall_s),
+        duration(record.cost.wall_s),
     )
 
 
@@ -122,9 +123,3 @@ def _versions(record: Record) -> str:
 def _all(results: ModelResults, of: Callable[[Record], str]) -> str:
     """What trials say, each once; more than one where they differ."""
     return "; ".join(dict.fromkeys(of(record) for record in results.records))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 
 from usfm_bench.core.pipe_table import Grid
+from usfm_bench.core.words import NONE, exact_percent, number, with_interval
 from usfm_bench.reporting.prevalence import Answer, Curve, PrevalenceRow
 from usfm_bench.reporting.report import LEAKS, Report
-from usfm_bench.reporting.statistics import with_interval
+from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
+from usfm_bench.reporting.sections.tables import MEANS
 from usfm_bench.stats import Interval
 
 Column = tuple[Curve, str, bool]
@@ -23,22 +25,19 @@ _ALONE: tuple[Column, ...] = (
 _FEW = 10  # groups of a class
 
 
-class PrevalenceSection(NamedTuple):
-    """Of one data set and its variants."""
-
-    dataset: str
-    title: str
-    grid: Grid
-    notes: list[str]
-
-
-def prevalence_sections(report: Report, table: str | None) -> Iterator[PrevalenceSection]:
+def prevalence_sections(report: Report) -> Iterator[Section]:
     """One for each data set of a table of the paper that names a positive class."""
-    rows = [row for row in report.prevalence.rows if row.table == table]
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        own = [row for row in rows if row.dataset == dataset]
+    for table, dataset in dict.fromkeys((row.table, row.dataset) for row in report.prevalence.rows):
+        rows = [row for row in report.prevalence.rows if (row.table, row.dataset) == (table, dataset)]
         answers = [a for a in report.prevalence.answers if (a.table, a.dataset) == (table, dataset)]
-        yield PrevalenceSection(dataset, _title(own), _grid(own), [*_notes(own), *map(in_words, answers)])
+        yield Section(
+            title=_title(rows),
+            grid=_grid(rows),
+            notes=(*_notes(rows), *map(in_words, answers)),
+            caption=f"One line a model and prevalence of the test cases. {MEANS}",
+            table=table,
+            ident=f"prevalence-{dataset}",
+        )
 
 
 def _title(rows: Sequence[PrevalenceRow]) -> str:
@@ -74,11 +73,11 @@ def _heading(column: Column, positive: str) -> str:
 
 
 def _prevalence(row: PrevalenceRow) -> str:
-    return f"{100 * row.prevalence:.1f} (own)" if row.own else f"{100 * row.prevalence:g}"
+    return f"{number(row.prevalence, 'fraction')} (own)" if row.own else f"{100 * row.prevalence:g}"
 
 
 def _cell(row: PrevalenceRow | None) -> str:
-    return "" if row is None else with_interval(row.mean, row.ci_low, row.ci_high, 100, 1)
+    return "" if row is None else with_interval(row.mean, row.ci_low, row.ci_high, "fraction")
 
 
 def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
@@ -90,7 +89,7 @@ def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
     if rows[0].curve == "alone":
         yield "A lower prevalence alone lowers F1 and PREC of one and the same classifier. own: of the test set itself."
     else:
-        best = dict.fromkeys(f"{row.model} {_percent(row.trained_at)}" for row in rows if row.curve == "beside")
+        best = dict.fromkeys(f"{row.model} {exact_percent(row.trained_at)}" for row in rows if row.curve == "beside")
         yield (
             "same classifier: trained at the highest prevalence that there is and tested at each; what it loses is "
             f"owed to the test prevalence alone. Trained at: {', '.join(best)}."
@@ -102,13 +101,13 @@ def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
 def in_words(answer: Answer) -> str:
     """Where F1 falls to the paper's, and what part of the fall is owed to what."""
     of = f"{answer.model}, {'F1, macro' if answer.label is None else f'F1 of {answer.label}'}"
-    paper = f"{100 * answer.published:.1f}, the paper's clinical F1 (averaging not stated)"
+    paper = f"{number(answer.published, 'fraction')}, the paper's clinical F1 (averaging not stated)"
     if answer.reached_at is None:
         return f"{of}: at no training prevalence is the mean at or below {paper}. {_change(answer)}"
     whole = {True: "lies wholly below it", False: "does not lie wholly below it", None: "does not exist"}
     return (
-        f"{of}: {_percent(answer.reached_at)} is the highest training prevalence with a mean at or below {paper}; the "
-        f"interval there {whole[answer.wholly_below]}. {_change(answer)}"
+        f"{of}: {exact_percent(answer.reached_at)} is the highest training prevalence with a mean at or below "
+        f"{paper}; the interval there {whole[answer.wholly_below]}. {_change(answer)}"
     )
 
 
@@ -116,19 +115,42 @@ def _change(answer: Answer) -> str:
     if answer.reason:
         return f"What it changes by is not known: {answer.reason}."
     parts = answer.change, answer.by_test_prevalence, answer.by_training
-    whole, by_test, by_training = (_points(part) for part in parts)
+    whole, by_test, by_training = (
+        NONE if part is None else with_interval(part.point, part.low, part.high, "fraction", signed=True)
+        for part in parts
+    )
     return (
-        f"From {_percent(answer.highest)} to {_percent(answer.lowest)} it changes by {whole} points: {by_test} by the "
-        f"test prevalence alone, {by_training} by training."
+        f"From {exact_percent(answer.highest)} to {exact_percent(answer.lowest)} it changes by {whole} points: "
+        f"{by_test} by the test prevalence alone, {by_training} by training."
     )
 
 
-def _points(of: Interval | None) -> str:
-    if of is None:
-        return "n/a"
-    ends = "n/a" if of.low is None or of.high is None else f"{100 * of.low:+.1f}, {100 * of.high:+.1f}"
-    return f"{100 * of.point:+.1f} [{ends}]"
+def _data(report: Report) -> Mapping[str, object]:
+    """Rows and answers; nothing where no data set names a positive class."""
+    found = report.prevalence
+    if not found.rows:
+        return {}
+    answers = [
+        {
+            **{f.name: getattr(answer, f.name) for f in fields(answer)},
+            **{name: _interval(getattr(answer, name)) for name in ("change", "by_test_prevalence", "by_training")},
+        }
+        for answer in found.answers
+    ]
+    return {"prevalence": {"rows": [asdict(row) for row in found.rows], "answers": answers}}
 
 
-def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{100 * share:g} %"
+def _interval(of: Interval | None) -> dict[str, object] | None:
+    return None if of is None else {"mean": of.point, "ci_low": of.low, "ci_high": of.high, "interval": of.kind}
+
+
+SECTIONS.register("prevalence")(
+    SectionKind(
+        name="prevalence",
+        make=prevalence_sections,
+        place="table",
+        order=60,
+        nothing="No data set of this report names a positive class, whose prevalence could be changed.",
+        data=_data,
+    )
+)

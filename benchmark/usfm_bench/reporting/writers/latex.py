@@ -6,43 +6,48 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from usfm_bench.core.errors import SHOWN
 from usfm_bench.core.pipe_table import Grid, printable
-from usfm_bench.reporting.decisions import DECISIONS
-from usfm_bench.reporting.markdown import AGAINST, LEFT, caption, labelled_title, table_grids, title_of
-from usfm_bench.reporting.prevalence_tables import prevalence_sections
 from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.sections.base import WORDS, Section, sections
+from usfm_bench.reporting.writers.markdown import shown_notes
 
 _PREAMBLE = (
     "% Needs \\usepackage{booktabs}; graphicx, for \\resizebox; and [T1]{fontenc}.\n"
     "% Names in other than Latin letters need XeLaTeX or LuaLaTeX, and a font that has them."
 )
-_MORE = "More metrics of the same predictions."
 
 
-def to_latex(report: Report) -> str:
-    """Every table of the report; what a reader must know stands below the first of each."""
+def to_latex(report: Report, names: Sequence[str] = ()) -> str:
+    """Tables with their notes; below the first one stands also what is said of the report as a whole.
+
+    Sections of notes alone that stand on top are written where somebody names them; a paper has a text of its own.
+    """
+    found = sections(report, names)
+    said = [s for s in found if not s.grid and (s.place != "top" or names)]
+    tables = [s for s in found if s.grid]
     parts = [_PREAMBLE]
-    notes = " ".join(line if line.endswith(".") else f"{line}." for line in caption(report, SHOWN))
-    for table, grids in table_grids(report):
-        name = f"{report.suite}-{report.profile}-{table or 'further'}"
-        parts.append(_table(grids.main, title_of(report, table), f"tab:{name}", notes))
-        others = (("against", grids.against, f"{AGAINST}."), ("more", grids.more, _MORE))
-        of_class = (
-            ("classes", grids.classes, f"{labelled_title(report, table)}."),
-            ("decisions", grids.decisions, f"{DECISIONS}."),
-        )
-        for key, grid, title in (*others, *of_class):
-            if grid is not None:
-                parts.append(_table(grid, title, f"tab:{name}-{key}"))
-        for section in prevalence_sections(report, table):
-            label = f"tab:{name}-prevalence-{section.dataset}"
-            parts.append(_table(section.grid, f"{section.title}.", label, " ".join(section.notes)))
+    whole = " ".join(sentence for section in said for sentence in _sentences(section))
+    for i, section in enumerate(tables):
+        notes = " ".join(_sentences(section) + [whole] * (i == 0))
+        label = "-".join(["tab:" + report.suite, report.profile, section.table or "further", *_ident(section)])
+        parts.append(_table(section, label, notes.strip()))
+    if said and not tables:
+        parts.append(escaped(whole))
     return "\n\n".join(parts) + "\n"
 
 
-def _table(grid: Grid, title: str, label: str, notes: str = "") -> str:
-    columns = "".join("l" if name in LEFT else "r" for name in grid.header)
+def _ident(section: Section) -> list[str]:
+    return [section.ident] if section.ident else []
+
+
+def _sentences(section: Section) -> list[str]:
+    head = [", ".join(filter(None, (section.title, section.caption))) + "."] if section.place == "top" else []
+    return [*head, *shown_notes(section)]
+
+
+def _table(section: Section, label: str, notes: str = "") -> str:
+    grid = section.grid or Grid([], [])
+    columns = "".join("l" if name in WORDS | section.words else "r" for name in grid.header)
     tabular = [
         f"\\begin{{tabular}}{{{columns}}}",
         *("\\toprule", _row(grid.header), "\\midrule", *map(_row, grid.body), "\\bottomrule"),
@@ -51,7 +56,7 @@ def _table(grid: Grid, title: str, label: str, notes: str = "") -> str:
     return "\n".join(
         [
             "\\begin{table}",
-            f"\\caption{{{escaped(title)}}}",
+            f"\\caption{{{escaped(section.full_title)}.}}",
             f"\\label{{{_safe(label)}}}",
             "\\resizebox{\\linewidth}{!}{%",
             *tabular,

@@ -1,0 +1,101 @@
+"""Is a difference between two models real, and what would this design have found?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from usfm_bench.core.pipe_table import Grid
+from usfm_bench.core.words import NONE, difference, difference_unit, number, p_value, probability, with_interval
+from usfm_bench.reporting.comparisons import Compared
+from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
+
+_PAIRS_SHOWN = 6  # of one data set and metric: all pairs of four models
+
+
+def comparisons(report: Report) -> Iterator[Section]:
+    """One a table of the paper."""
+    for table in dict.fromkeys(c.table for c in report.comparisons):
+        grid, notes = _pairs([c for c in report.comparisons if c.table == table])
+        yield Section(
+            title="Comparisons, each paired on the same seeds and cases",
+            grid=grid,
+            notes=tuple(notes),
+            caption="Pairs of models, on the same seeds and cases.",
+            table=table,
+            ident="pairs",
+        )
+
+
+def _pairs(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
+    """One line a pair, and notes."""
+    shown, hidden = _chosen(compared)
+    header = ["Dataset", "Metric", "A", "B", "A - B", "p", "p (Holm)", "Effect size", "P(A better)", "P(claim false)"]
+    header += ["Would find", "Seeds needed", "Cases needed"]
+    tested = [c for c in shown if c.p_value is not None]
+    family = max((c.family for c in compared), default=0)
+    notes = [
+        f"Holm: over all {family} comparisons of this table, of every pair of models on every data set by "
+        f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p and P(A better) are uncorrected. P(claim "
+        "false): that A is not better, all differences having been equally likely before. Would find: the true "
+        "difference that this design finds with 80 % power, "
+        "uncorrected; seeds, or cases (or groups of them), needed for that at the observed difference.",
+    ]
+    if any(c.n_seeds == 1 for c in shown):
+        notes.append(
+            "With one seed p and the probabilities are for these trained networks alone, not for other trainings."
+        )
+    if hidden:
+        notes.append(f"{hidden} pairs without the best model of a data set are not shown; JSON has them all.")
+    notes += [
+        f"{c.dataset}, {c.metric}: {c.a} and {c.b} are not compared: {c.reason}" for c in shown if c.p_value is None
+    ]
+    body = [
+        [
+            *(c.dataset, c.metric, c.a, c.b, _difference(c), p_value(c.p_value), p_value(c.p_holm)),
+            number(c.effect_size, "score"),
+            *(probability(c.probability_better), probability(c.false_claim)),
+            difference(c.detectable, c.unit, digits=1),
+            *(NONE if c.n_seeds == 1 else _needed(c.seeds_needed), _needed(c.cases_needed)),
+        ]
+        for c in tested
+    ]
+    return Grid(header, body), notes
+
+
+def _chosen(compared: Sequence[Compared]) -> tuple[list[Compared], int]:
+    """All pairs of a few models; of many, those with the model that has the best mean."""
+    shown: list[Compared] = []
+    for place in dict.fromkeys((c.dataset, c.definition) for c in compared):
+        pairs = [c for c in compared if (c.dataset, c.definition) == place]
+        beaten = {c.b for c in pairs if c.difference is not None}
+        best = {c.a for c in pairs if c.difference is not None} - beaten
+        few = len(pairs) <= _PAIRS_SHOWN or not best
+        shown += pairs if few else [c for c in pairs if {c.a, c.b} & best]
+    return shown, len(compared) - len(shown)
+
+
+def _difference(c: Compared) -> str:
+    value = with_interval(c.difference, c.ci_low, c.ci_high, c.unit, digits=1)
+    return f"{value} {difference_unit(c.unit)}".rstrip()
+
+
+def _needed(n: int | None) -> str:
+    return "no number" if n is None else str(n)
+
+
+def _data(report: Report) -> Mapping[str, object]:
+    return {"comparisons": [asdict(compared) for compared in report.comparisons]}
+
+
+SECTIONS.register("comparisons")(
+    SectionKind(
+        name="comparisons",
+        make=comparisons,
+        place="table",
+        order=70,
+        nothing="Nothing is compared: no data set of this report has two models.",
+        data=_data,
+    )
+)
