@@ -16,9 +16,10 @@ from timm.layers import resize_rel_pos_bias_table
 
 from usfm_bench.core.errors import BenchError, WeightsError, WeightsMissingError
 from usfm_bench.models import build_model, load_backbone
-from usfm_bench.models.backbones import build_usfm
-from usfm_bench.models.position_tables import published_table
-from usfm_bench.models.weights import inspect_checkpoint, read_checkpoint
+from usfm_bench.models.checkpoint import read_checkpoint
+from usfm_bench.models.weights import inspect_checkpoint
+from usfm_bench.models.zoo.usfm_encoder import build_usfm
+from usfm_bench.models.zoo.usfm_tables import published_table
 from usfm_bench.specs.model import file_sha256, resolve
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec

@@ -133,7 +133,7 @@ def _run(
 def require_training() -> None:
     """Raise a BenchError where torch or another package of the extra [train] is missing."""
     try:
-        import usfm_bench.models  # noqa: F401 - asks whether it can be
+        import usfm_bench.models.build  # noqa: F401 - asks whether it can be
     except ModuleNotFoundError as error:
         raise BenchError(
             f"Training needs '{error.name}', which is not installed: pip install 'usfm-bench[train]'. "

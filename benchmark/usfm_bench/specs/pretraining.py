@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.resources import load_yaml, resource
 from usfm_bench.core.settings import Settings, content_hash
 from usfm_bench.core.validation import in_words
 
@@ -121,14 +120,3 @@ def build_spec(values: dict[str, Any], where: str) -> PretrainSpec:
         return PretrainSpec.model_validate(values)
     except ValidationError as error:
         raise BenchError("\n".join(in_words(error, PretrainSpec, values, where))) from None
-
-
-def load_recipe(name: str) -> PretrainSpec:
-    """The recipe that pretrained/registry.yaml states for a model name.
-
-    Raises:
-        BenchError: it does not validate.
-    """
-    return build_spec(
-        load_yaml(resource("pretrained/registry.yaml"))[name]["recipe"], f"pretrained/registry.yaml: {name}"
-    )
