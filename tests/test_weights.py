@@ -98,7 +98,7 @@ def test_the_architecture_is_read_from_the_files_own_shapes(save):
     small = build_usfm(embed_dim=64, depth=2, num_heads=4, mlp_ratio=2, img_size=96)
     found = inspect_checkpoint(save(small.state_dict() | {"mask_token": torch.zeros(1, 1, 64)}))
     sizes = {"embed_dim": 64, "depth": 2, "num_heads": 4, "mlp_ratio": 2, "grid": 6, "use_rel_pos_bias": False}
-    assert found == sizes | {
+    assert found == {"family": "usfm"} | sizes | {
         "parameters": sum(p.numel() for p in small.parameters()),
         "not part of the encoder": ["mask_token"],
     }

@@ -14,6 +14,7 @@ from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
     from usfm_bench.execution.run import Tally
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.trial import TrialSpec
 
 EXAMPLES = (
@@ -75,9 +76,10 @@ def run(
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import load_suite, plan_suite
 
+    datasets_known = load_registry(registry)
     trials = plan_suite(
         load_suite(suite),
-        load_registry(registry),
+        datasets_known,
         profile=profile,
         models=split_names(models),
         datasets=split_names(datasets),
@@ -86,12 +88,14 @@ def run(
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh)
         return
-    code = _run(trials, data_root, runs, device.value, workers, fresh=fresh, allow_hash=allow_hash, wait=not no_wait)
+    options = {"fresh": fresh, "allow_hash": allow_hash, "wait": not no_wait}
+    code = _run(trials, datasets_known, data_root, runs, device.value, workers, **options)
     raise typer.Exit(code)
 
 
 def _run(
     trials: list[TrialSpec],
+    registry: dict[str, DatasetSpec],
     data_root: Path,
     runs: Path,
     device: str,
@@ -122,6 +126,7 @@ def _run(
                 say=progress.say,
                 keep=progress.keep,
                 allow_hash=allow_hash,
+                registry=registry,
             )
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")

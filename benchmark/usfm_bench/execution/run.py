@@ -16,7 +16,7 @@ from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
-from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 from usfm_bench.specs.model import checked_weight_file, file_sha256, has_registered_hash, resolve
 from usfm_bench.specs.trial import TrialSpec
 
@@ -119,6 +119,7 @@ def run_trials(
     say: Callable[[str], None],
     keep: Callable[[Sequence[TrialSpec]], None],
     allow_hash: bool = False,
+    registry: Mapping[str, DatasetSpec] | None = None,
 ) -> Tally:
     """Run every trial that the store does not hold yet.
 
@@ -134,6 +135,7 @@ def run_trials(
         say: told, in words, what is going on before the first trial.
         keep: told which trials were finished before.
         allow_hash: take weight files with another sha256 than the registry's, and mark the records.
+        registry: all data sets, for weights that are pre-trained first; those of `load_registry()` when None.
 
     Raises:
         BenchError: results of other settings or data are in the way; nothing was run.
@@ -163,7 +165,8 @@ def run_trials(
     if fresh:
         for spec in todo:
             store.set_aside(spec)
-    todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
+    known = load_registry() if registry is None else registry
+    todo = _with_weights(todo, known, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
     queue = TrialQueue(todo, wait=wait)
     if workers > 1 and len(todo) > 1:
         run_in_workers(queue, min(workers, len(todo)), (data_root, runs, device, allow_hash), note)
@@ -174,6 +177,7 @@ def run_trials(
 
 def _with_weights(
     todo: Sequence[TrialSpec],
+    registry: Mapping[str, DatasetSpec],
     data_root: Path,
     device: str,
     note: Tell,
@@ -189,7 +193,7 @@ def _with_weights(
     faults: dict[str, tuple[Status, str]] = {}
     for name in dict.fromkeys(spec.model for spec in todo):
         try:
-            ensure_weights(resolve(name), load_registry(), data_root, device, say, wait=wait)
+            ensure_weights(resolve(name), registry, data_root, device, say, wait=wait)
             _check_hash(name, say, allow_hash=allow_hash)
         except LockHeldError:
             faults[name] = "busy", "another process is pre-training its weights"

@@ -43,7 +43,8 @@ def ensure_weights(
             if card is not None and card.recipe_hash != recipe.hash:
                 raise WeightsError(
                     f"'{path}' was pre-trained by another recipe ({card.recipe_hash[:8]}) than '{entry.recipe}' now "
-                    f"stands for ({recipe.hash[:8]}). Delete it to have it made anew, or use it as {entry.family}:{path}."
+                    f"stands for ({recipe.hash[:8]}). Delete it to have it made anew, or use it as "
+                    f"{entry.family}:{path}."
                 )
             return
         from usfm_bench.pretraining.data import load_images

@@ -341,7 +341,7 @@ def device_of(record: Record) -> str:
 def _seen(report: Report) -> str:
     kinds: dict[bool | None, dict[str, None]] = {}
     for r in report.results:
-        kinds.setdefault(r.first.seen_in_pretraining, {})[r.first.spec.model] = None
+        kinds.setdefault(r.seen_in_pretraining, {})[r.first.spec.model] = None
     words = {False: "no", True: "YES", None: "unknown"}
     return (
         "Test images seen in pre-training: "

@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from usfm_bench.core.errors import unknown
 from usfm_bench.core.registry import Registry
@@ -39,14 +39,15 @@ class Asked:
     """Resize position tables as the published code does."""
 
 
-class Checkpoint(NamedTuple):
+@dataclass(frozen=True)
+class Checkpoint:
     """What a weight file holds, in timm's terms."""
 
     architecture: str
     """timm's name; empty where the settings say it all."""
     state: dict[str, Tensor]
     """Tensors of the encoder, all of them, under timm's names."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = field(default_factory=dict)
     """Of timm's constructor, such as `num_heads`, which shapes do not tell."""
     ignored: Sequence[str] = ()
     """Tensors of the file that are no part of the encoder."""
@@ -111,7 +112,7 @@ class Family(ABC):
             raise unknown("model", name, MODELS, hint="`usfm-bench models list` shows all.")
         return file_entry(self, name, Path(rest))
 
-    def check_architecture(self, architecture: str) -> None:
+    def check_architecture(self, architecture: str) -> None:  # noqa: B027 - not every family has a list
         """Raise a BenchError where the family has no such architecture; the nearest is suggested."""
 
     # ---- files ----

@@ -16,7 +16,6 @@ from usfm_bench.core.registry import Registry
 from usfm_bench.specs.family import FAMILIES, Family, Gives
 from usfm_bench.specs.model_files import NamedModel, named_models
 from usfm_bench.specs.pretraining import PretrainSpec
-from usfm_bench.specs.task import TASKS
 
 _SETTLED_NS = 2_000_000_000
 Adaptation = Literal["full", "frozen"]
@@ -62,6 +61,8 @@ class ModelEntry:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of `TASKS` that it can be used for."""
+        from usfm_bench.specs.task import TASKS  # with numpy, which a list of names can do without
+
         return tuple(name for name, task in TASKS.items() if task.wants in self.gives)
 
     @property
@@ -212,8 +213,8 @@ def checked_weight_file(entry: ModelEntry, *, allow_hash: bool = False) -> Path:
         raise WeightsError(
             f"{path}: sha256 is {file_sha256(path)}, the registry says {entry.sha256}. So it is not the file that "
             f"'{entry.name}' stands for. Delete it and download it again from where `usfm-bench models show "
-            f"{entry.name.partition('@')[0]}` says; or use it as {entry.family}:{path}; or go on with --allow-hash (in Python "
-            "allow_hash=True), which marks the results."
+            f"{entry.name.partition('@')[0]}` says; or use it as {entry.family}:{path}; or go on with --allow-hash "
+            "(in Python allow_hash=True), which marks the results."
         )
     return path
 

@@ -64,12 +64,12 @@ def inspect_usfm(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: it does not cover the encoder; names the keys.
     """
-    _, state, shape, ignored = read_usfm(path)
+    found = read_usfm(path)
     return {
-        **shape,
-        "parameters": sum(value.numel() for value in state.values()),
-        **({"readings of its norm": list(READINGS)} if _has_norm(state, path) else {}),
-        "not part of the encoder": list(ignored),
+        **found.settings,
+        "parameters": sum(value.numel() for value in found.state.values()),
+        **({"readings of its norm": list(READINGS)} if _has_norm(found.state, path) else {}),
+        "not part of the encoder": list(found.ignored),
     }
 
 
