@@ -6,6 +6,8 @@ Neither torch nor timm is imported before they are needed, since planning looks 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -35,18 +37,20 @@ class _AfterTimm(MetaPathFinder):
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "timm":
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
-
-        def load_and_register(module: ModuleType) -> None:
-            load(module)
-            import_module(_ENCODERS)
-
-        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        sys.meta_path.remove(self)  # for as long as the others are asked
+        try:
+            spec = find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = partial(self._load, spec.loader.exec_module)  # type: ignore[method-assign]
         return spec
+
+    def _load(self, load: Callable[[ModuleType], None], module: ModuleType) -> None:
+        load(module)
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            import_module(_ENCODERS)
 
 
 if "timm" in sys.modules:

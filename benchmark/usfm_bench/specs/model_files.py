@@ -19,6 +19,7 @@ from usfm_bench.specs.family import FAMILIES
 from usfm_bench.specs.pretraining import PretrainSpec
 
 Channels = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
 _OF_FILES = ("file", "links", "size", "sha256", "recipe")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -50,7 +51,7 @@ class NamedModel(Settings):
     """Whether the weights saw the benchmark's test images; None: unknown of a file, no of the others."""
     mean: Channels | None = None
     """That images in [0, 1] are normalised with; None: the family's."""
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=3, max_length=3)] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
     """The same."""
     recipe: PretrainSpec | None = None
     """Pre-training by which `run` makes the file where it is missing."""

@@ -1,0 +1,79 @@
+"""Tasks and families of models are told apart in their own rooms alone: no other module knows their names or forms."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from usfm_bench.specs.family import FAMILIES
+from usfm_bench.specs.task import TASKS
+
+PACKAGE = Path(__file__).parents[1] / "benchmark" / "usfm_bench"
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+PREFIXES = ("vit_", "deit", "beit", "eva", "usfm_", "unet-", "swin", "convnext")
+# The same word for something else: a layout of data sets, a pre-training method, a package whose version is recorded,
+# and the default encoder of a pre-training.
+ALSO = {
+    "usfm": ("data/readers/", "data/add/", "pretraining/", "specs/pretraining.py", "cli/pretrain.py"),
+    "timm": ("core/environment.py",),
+    "usfm_tiny_patch16_224": ("specs/pretraining.py", "cli/pretrain.py", "pretraining/"),
+}
+
+
+def outside(*rooms: str) -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text()) for name, path in MODULES.items() if not name.startswith(rooms)}
+
+
+def strings(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Every string but docstrings, which are statements of their own, and names of modules in `import_module(...)`."""
+    own = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in own:
+            yield node
+
+
+def names_a_family(text: str) -> bool:
+    kind, colon, _ = text.partition(":")
+    return text in FAMILIES or bool(colon and kind in FAMILIES) or (text.startswith(PREFIXES) and " " not in text)
+
+
+def found(trees: dict[str, ast.Module], is_one) -> list[str]:
+    return [f"{name}:{node.lineno}" for name, tree in trees.items() for node in ast.walk(tree) if is_one(node)]
+
+
+def test_no_module_outside_the_zoo_names_a_family():
+    named = [
+        f"{module}:{node.lineno}: {node.value!r}"
+        for module, tree in outside("models/zoo/").items()
+        for node in strings(tree)
+        if names_a_family(node.value) and not module.startswith(ALSO.get(node.value, ("?",)))
+    ]
+    assert named == []
+
+
+@pytest.mark.parametrize("room", ["models/zoo/"])
+def test_the_names_that_are_looked_for_are_found_where_they_belong(room):
+    trees = {name: ast.parse(path.read_text()) for name, path in MODULES.items() if name.startswith(room)}
+    assert {node.value for tree in trees.values() for node in strings(tree) if names_a_family(node.value)} >= {
+        *FAMILIES
+    }
+
+
+def test_no_module_outside_the_tasks_names_a_task():
+    trees = outside("tasks/", "models/zoo/")
+    named = [f"{m}:{node.lineno}" for m, tree in trees.items() for node in strings(tree) if node.value in TASKS]
+    assert named == []
+
+
+def test_no_module_outside_the_tasks_tells_them_apart_by_what_they_predict():
+    def is_sign(node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            return "Predictions" in ast.unparse(node.args[1])
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+            # `column == "DSC"` and `"DSC" in rows`
+            return any(isinstance(part, ast.Constant) and part.value == "DSC" for part in parts)
+        return isinstance(node, ast.Attribute) and node.attr == "ndim" and "target" in ast.unparse(node.value)
+
+    assert found(outside("tasks/", "models/zoo/"), is_sign) == []
