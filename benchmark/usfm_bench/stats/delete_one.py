@@ -13,6 +13,7 @@ from usfm_bench.metrics.logits import log_odds_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_AVERAGINGS = ("macro", "weighted", "class", "binary")
 _RATES = ("ACC", "BACC", "SEN", "SPEC", "PREC", "F1")
 
 
@@ -35,10 +36,11 @@ def class_metric(
     if averaging in ("class", "binary") and only is None:
         raise BenchError(f"{metric}: which class? `only` is missing.")
     tables = _confusions(probabilities, labels, groups)  # (1 + G, C, C)
-    if metric not in (*_WHOLE, *_RATES, *_RANKED):
+    known = _AVERAGINGS if metric in (*_RATES, *_RANKED) else ("",)
+    if metric not in (*_WHOLE, *_RATES, *_RANKED) or averaging not in (*known, *([""] if metric in _WHOLE else [])):
         raise BenchError(
-            f"{metric}: has no closed form without each group of cases (stats/delete_one.py); its definition needs "
-            "`compute`, a function of (probabilities, labels)."
+            f"{' '.join([averaging, metric]).strip()}: has no closed form without each group of cases "
+            "(stats/delete_one.py); its definition needs `compute`, a function of (probabilities, labels)."
         )
     if metric in _WHOLE and not averaging:
         return _without_lost_classes(_WHOLE[metric](tables), tables)
