@@ -25,13 +25,13 @@ class UNet(Family):
         """Encoder and decoder."""
         from segmentation_models_pytorch.encoders import get_encoder_names
 
+        from usfm_bench.models import networks
         from usfm_bench.models.hub import from_hub, state_sha256
-        from usfm_bench.models.networks import UNet as Network
 
         if entry.architecture not in (known := get_encoder_names()):
             raise unknown("encoder of a U-Net", entry.architecture, known)
         weights = "imagenet" if entry.weights == "hub" else None
-        network: Network = from_hub(entry, lambda: Network(entry.architecture, weights))
+        network = from_hub(entry, lambda: networks.UNet(entry.architecture, weights))
         if weights:
             network.weight_hash = state_sha256(network.encoder)
         return network
