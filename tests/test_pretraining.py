@@ -27,8 +27,8 @@ from usfm_bench.pretraining.data import load_images
 from usfm_bench.pretraining.loop import learning_rate, pretrain
 from usfm_bench.pretraining.model import MaskedAutoencoder
 from usfm_bench.specs.dataset import OwnSplit, load_registry
-from usfm_bench.specs.model import resolve
-from usfm_bench.specs.pretraining import Options, build_spec, load_recipe
+from usfm_bench.specs.model import load_recipe, resolve
+from usfm_bench.specs.pretraining import Options, build_spec
 from usfm_bench.specs.split import SplitSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,148 +1,81 @@
-"""Engines and corruptions are entries of registries; whoever uses one asks for no name."""
+"""Tasks and families of models are told apart in their own rooms alone: no other module knows their names or forms."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
-from scipy.ndimage import gaussian_filter1d
+from usfm_bench.specs.family import FAMILIES
+from usfm_bench.specs.task import TASKS
 
-from usfm_bench.core.errors import BenchError
-from usfm_bench.data.corruptions import CORRUPTIONS, SEVERITIES, Corruption, blur, corrupt, gain
-from usfm_bench.data.phantom import PhantomSpec, render
-from usfm_bench.execution import run as execution_run
-from usfm_bench.execution.engine import ENGINES, default_engine
-from usfm_bench.execution.outcome import Outcome
-from usfm_bench.execution.run import run_trials
-from usfm_bench.specs.dataset import load_registry
-from usfm_bench.suites.plan import load_suite, plan_suite
-
-IMAGE = render(PhantomSpec(n=4, size=64), 1).image
-
-
-@pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_every_corruption_keeps_shape_and_type_and_repeats_itself(name, severity):
-    before = IMAGE.copy()
-    first, again = (corrupt(IMAGE, name, severity, np.random.default_rng(3)) for _ in range(2))
-    assert first.shape == IMAGE.shape
-    assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(IMAGE, before)
-    corrupt(np.array([[7]], np.uint8), name, severity, np.random.default_rng(0))  # the smallest image
+PACKAGE = Path(__file__).parents[1] / "benchmark" / "usfm_bench"
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+PREFIXES = ("vit_", "deit", "beit", "eva0", "eva_", "usfm_", "unet-", "swin", "convnext")
+# The same word for something else: a layout of data sets, a pre-training method, a package whose version is recorded,
+# and the default encoder of a pre-training.
+ALSO = {
+    "usfm": ("data/readers/", "data/add/", "pretraining/", "specs/pretraining.py", "cli/pretrain.py"),
+    "timm": ("core/environment.py", "models/__init__.py"),
+    "usfm_tiny_patch16_224": ("specs/pretraining.py", "cli/pretrain.py", "pretraining/"),
+}
+# A key of COCO's files, and the module of metrics.
+NO_TASK = {("data/readers/coco.py", "segmentation"), ("metrics/__init__.py", "classification")}
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_every_corruption_grows_with_its_severity_and_says_what_it_is(name):
-    levels = IMAGE.astype(int)
-    changes = [np.abs(corrupt(IMAGE, name, s, np.random.default_rng(3)) - levels).mean() for s in SEVERITIES]
-    assert changes == sorted(changes)
-    assert changes[0] > 0
-    assert all((CORRUPTIONS[name].title, CORRUPTIONS[name].imitates, CORRUPTIONS[name].source))
+def outside(*rooms: str) -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text()) for name, path in MODULES.items() if not name.startswith(rooms)}
 
 
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_blur_is_a_gaussian_along_the_rows_alone(severity):
-    expected = gaussian_filter1d(IMAGE.astype(float), blur.SIGMAS[severity - 1], axis=1, mode="nearest")
-    found = corrupt(IMAGE, "lateral-blur", severity, np.random.default_rng(0))
-    assert np.abs(found - expected).max() <= 1.5  # OpenCV weighs in whole numbers
-    rows = np.repeat(np.arange(0, 250, 10, dtype=np.uint8)[:, None], 30, axis=1)
-    np.testing.assert_array_equal(corrupt(rows, "lateral-blur", severity, np.random.default_rng(0)), rows)
+def strings(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Every string but docstrings, which are statements of their own, and names of modules in `import_module(...)`."""
+    own = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in own:
+            yield node
 
 
-def test_gain_shifts_grey_levels_by_decibels_of_the_dynamic_range():
-    grey = np.full((1, 1), 128, np.uint8)
-    for severity, decibels in zip(SEVERITIES, (3, 6, 9, 12, 15), strict=True):
-        found = {int(corrupt(grey, "gain", severity, np.random.default_rng(seed))[0, 0]) for seed in range(20)}
-        shift = decibels * 255 / 60
-        assert found == {round(128 - shift), round(128 + shift)}
-    assert gain.DYNAMIC_RANGE == 60
-    ends = np.array([[0, 255]], np.uint8)
-    assert {int(v) for seed in range(9) for v in corrupt(ends, "gain", 5, np.random.default_rng(seed)).ravel()} == {
-        *(0, 255),
-        *(64, 191),
-    }
+def names_a_family(text: str) -> bool:
+    kind, colon, _ = text.partition(":")
+    names_one = bool(colon and kind in FAMILIES) or text.startswith(PREFIXES)
+    return text in FAMILIES or (names_one and " " not in text and not text.startswith("usfm_bench."))
 
 
-def test_a_wrong_severity_name_or_result_is_told(monkeypatch):
-    rng = np.random.default_rng(0)
-    with pytest.raises(BenchError, match=r"Unknown corruption 'gian'\. Did you mean 'gain'\?"):
-        corrupt(IMAGE, "gian", 1, rng)
-    for severity in (0, 6, 1.5):
-        with pytest.raises(BenchError, match=f"Severity {severity} of corruption 'gain'"):
-            corrupt(IMAGE, "gain", severity, rng)
-    for wrong in (lambda i, s, r: i.astype(float), lambda i, s, r: i[:5], lambda i, s, r: None):
-        monkeypatch.setitem(CORRUPTIONS._entries, "wrong", Corruption("t", "i", "s", wrong))
-        with pytest.raises(BenchError, match="Corruption 'wrong' gave"):
-            corrupt(IMAGE, "wrong", 1, rng)
+def found(trees: dict[str, ast.Module], is_one) -> list[str]:
+    return [f"{name}:{node.lineno}" for name, tree in trees.items() for node in ast.walk(tree) if is_one(node)]
 
 
-def test_the_engine_is_chosen_as_before_where_none_is_named():
-    assert [default_engine(workers) for workers in (0, 1, 2, 9)] == ["here", "here", "local", "local"]
-    assert {"here", "local"} <= set(ENGINES)
+def test_no_module_outside_the_zoo_names_a_family():
+    named = [
+        f"{module}:{node.lineno}: {node.value!r}"
+        for module, tree in outside("models/zoo/").items()
+        for node in strings(tree)
+        if names_a_family(node.value) and not module.startswith(ALSO.get(node.value, ("?",)))
+    ]
+    assert named == []
 
 
-def test_run_names_no_engine():
-    tree = ast.parse(Path(execution_run.__file__).read_text())
-    assert not {"here", "local"} & {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+def test_the_names_that_are_looked_for_are_found_where_they_belong():
+    trees = [ast.parse(path.read_text()) for name, path in MODULES.items() if name.startswith("models/zoo/")]
+    assert {node.value for tree in trees for node in strings(tree) if names_a_family(node.value)} >= {*FAMILIES, "vit_"}
 
 
-@pytest.fixture
-def run(tmp_path, tiny_registry):
-    def call(**what):
-        trials = plan_suite(
-            load_suite("demo"),
-            load_registry(tiny_registry),
-            datasets=["tiny"],
-            models=["usfm-micro-scratch"],
-            seeds=[0, 1],
-        )
-        return run_trials(
-            trials,
-            **(
-                {"data_root": tmp_path, "runs": tmp_path / "runs", "device": "cpu", "workers": 1, "fresh": False} | what
-            ),
-            tell=lambda event: None,
-            say=lambda text: None,
-            keep=lambda kept: None,
-        )
-
-    return call
+def test_no_module_outside_the_tasks_names_a_task():
+    named = [
+        f"{module}:{node.lineno}"
+        for module, tree in outside("tasks/", "models/zoo/").items()
+        for node in strings(tree)
+        if node.value in TASKS and (module, node.value) not in NO_TASK
+    ]
+    assert named == []
 
 
-def test_an_engine_gets_the_queue_and_the_session(run, monkeypatch, tmp_path):
-    seen = []
+def test_no_module_outside_the_tasks_tells_them_apart_by_what_they_predict():
+    def is_sign(node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            return "Predictions" in ast.unparse(node.args[1])
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+            # `column == "DSC"` and `"DSC" in rows`
+            return any(isinstance(part, ast.Constant) and part.value == "DSC" for part in parts)
+        return isinstance(node, ast.Attribute) and node.attr == "ndim" and "target" in ast.unparse(node.value)
 
-    class Pretends:
-        title = "nowhere"
-
-        def run(self, queue, session, tell):
-            seen.append((len(queue), session.arguments.workers, session.arguments.runs))
-            while (task := queue.next()) is not None:
-                outcome = Outcome(task[0], "done")
-                assert queue.settle(outcome)
-                tell(outcome)
-
-    monkeypatch.setitem(ENGINES._entries, "pretends", Pretends())
-    tally = run(engine="pretends", workers=3)
-    assert seen == [(2, 3, tmp_path / "runs")]
-    assert tally.exit_code == 0
-
-
-def test_what_an_engine_leaves_behind_has_failed(run, monkeypatch):
-    class Forgets:
-        title = "nowhere"
-
-        def run(self, queue, session, tell):
-            tell(Outcome(queue.next()[0], "done"))
-
-    monkeypatch.setitem(ENGINES._entries, "forgets", Forgets())
-    tally = run(engine="forgets")
-    assert [(o.spec.seed, o.status) for o in tally.outcomes] == [(0, "done"), (1, "failed")]
-    assert tally.outcomes[1].message == "engine 'forgets' ended without running it"
-    assert tally.exit_code == 1
-
-
-def test_an_unknown_engine_suggests_the_nearest(run):
-    with pytest.raises(BenchError, match=r"Unknown engine 'locl'\. Did you mean 'local'\?"):
-        run(engine="locl")
+    assert found(outside("tasks/", "models/zoo/"), is_sign) == []

@@ -17,9 +17,10 @@ from timm.layers import resize_rel_pos_bias_table
 from usfm_bench.core.errors import BenchError, WeightsError, WeightsMissingError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.models import build_model, load_backbone
-from usfm_bench.models.backbones import build_usfm
-from usfm_bench.models.position_tables import published_table
-from usfm_bench.models.weights import inspect_checkpoint, read_checkpoint
+from usfm_bench.models.checkpoint import read_checkpoint
+from usfm_bench.models.weights import inspect_checkpoint
+from usfm_bench.models.zoo.usfm_encoder import build_usfm
+from usfm_bench.models.zoo.usfm_tables import published_table
 from usfm_bench.specs.model import resolve
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
@@ -98,7 +99,7 @@ def test_the_architecture_is_read_from_the_files_own_shapes(save):
     small = build_usfm(embed_dim=64, depth=2, num_heads=4, mlp_ratio=2, img_size=96)
     found = inspect_checkpoint(save(small.state_dict() | {"mask_token": torch.zeros(1, 1, 64)}))
     sizes = {"embed_dim": 64, "depth": 2, "num_heads": 4, "mlp_ratio": 2, "grid": 6, "use_rel_pos_bias": False}
-    assert found == sizes | {
+    assert found == {"family": "usfm"} | sizes | {
         "parameters": sum(p.numel() for p in small.parameters()),
         "not part of the encoder": ["mask_token"],
     }

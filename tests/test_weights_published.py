@@ -21,9 +21,9 @@ from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.models import build_model, embed, load_backbone
-from usfm_bench.models.build import is_plain
 from usfm_bench.models.weights import inspect_checkpoint
 from usfm_bench.specs import model as catalog
+from usfm_bench.specs.family import FAMILIES
 from usfm_bench.specs.training import READINGS, TrainingSpec
 
 pytestmark = [
@@ -495,7 +495,7 @@ def test_the_normalisation_of_hub_weights_is_their_own(monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **(k | {"pretrained": False})))
     name = "timm:vit_tiny_patch16_224"
     half = (0.5 * STD + MEAN - 0.5) / 0.5  # what 0.5 / 0.5 makes of a grey level that ImageNet's makes 0.5
-    assert is_plain(catalog.resolve(name))
+    assert FAMILIES[catalog.resolve(name).family].is_plain(catalog.resolve(name).architecture)
     found, seen = [], []
     real = timm.models.VisionTransformer.forward_features
     monkeypatch.setattr(

@@ -10,8 +10,10 @@ import typer
 
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import TextFormat
+from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
+    from usfm_bench.specs.family import Family
     from usfm_bench.specs.model import ModelEntry
 
 app = typer.Typer(help="What --models can name, and what a weight file holds.", no_args_is_help=True)
@@ -24,19 +26,20 @@ def list_models(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Every named model and whether its weights are here."""
-    from usfm_bench.specs.model import MODELS
+    from usfm_bench.specs.family import FAMILIES
+    from usfm_bench.specs.model import ADAPTATIONS, MODELS
 
     entries = [entry for name, entry in MODELS.items() if fnmatch(name, pattern)]
     if form is TextFormat.json:
         print_facts([_facts(entry) for entry in entries], form)
         return
-    width = max((len(entry.name) for entry in entries), default=0)
-    for entry in entries:
-        state = "" if entry.weights == "scratch" else f"; {_state(entry)}"
-        typer.echo(f"{entry.name:<{width}}  {entry.title}{state}")
+    for line in _columns([[entry.name, entry.family, *_words(entry)] for entry in entries]):
+        typer.echo(printable(line))
     if not entries:
         typer.echo(f"No model matches '{pattern}'.", err=True)
-    typer.echo("Also: usfm:PATH (any file in USFM's format), timm:NAME (its weights) and timm:NAME@scratch.", err=True)
+    also = "; ".join(family.usage for family in FAMILIES.values() if family.usage)
+    behind = " or ".join(f"@{adaptation}" for adaptation in ADAPTATIONS)
+    typer.echo(f"Also: {also}. Behind any name: {behind}.", err=True)
 
 
 @app.command("show", epilog="Example: `usfm-bench models show usfm`")
@@ -53,16 +56,34 @@ def show_model(
 def inspect_file(
     file: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.")], form: FormatOption = TextFormat.text
 ) -> None:
-    """What a weight file holds, and whether it covers the USFM encoder."""
+    """What a weight file holds, and whether it covers the encoder of its family."""
     from usfm_bench.models.weights import inspect_checkpoint
 
     print_facts(inspect_checkpoint(file), form)
 
 
+def _words(entry: ModelEntry) -> list[str]:
+    """Title, size and licence where there is a file, and whether it is here."""
+    if entry.weights == "scratch":
+        return [entry.title]
+    facts = [entry.size, entry.licence and f"licence: {entry.licence}", _state(entry)]
+    return [entry.title, "; ".join(fact for fact in facts if fact)]
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+
+
 def _facts(entry: ModelEntry) -> dict[str, Any]:
+    from usfm_bench.specs.family import FAMILIES
+    from usfm_bench.specs.model import load_recipe
+
+    family = FAMILIES[entry.family]
     return {
         "name": entry.name,
         "title": entry.title,
+        "family": entry.family,
         "architecture": entry.architecture or "read from the file",
         "tasks": list(entry.tasks),
         "weights": _state(entry),
@@ -74,7 +95,19 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "licence": entry.licence or None,
         "trained on": entry.trained_on or None,
         "test images seen in pre-training": {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining],
+        "adaptation": entry.adaptation,
+        "patch": family.patch,
+        "native input size": family.image_size,
+        **_normalisation(entry, family),
+        "recipe": load_recipe(entry.recipe).model_dump(mode="json", exclude_defaults=True) if entry.recipe else None,
     }
+
+
+def _normalisation(entry: ModelEntry, family: Family) -> dict[str, list[float] | None]:
+    """Mean and standard deviation of the channels; those of a hub's weights are known once it has given them."""
+    known = entry.weights != "hub"
+    mean, std = (entry.mean or (family.mean if known else None)), (entry.std or (family.std if known else None))
+    return {"mean": mean and list(mean), "std": std and list(std)}
 
 
 def _state(entry: ModelEntry) -> str:

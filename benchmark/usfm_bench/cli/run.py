@@ -24,6 +24,7 @@ from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
     from usfm_bench.execution.run import Tally
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.trial import TrialSpec
 
 EXAMPLES = (
@@ -107,9 +108,10 @@ def run(
 
     if engine is not None:
         ENGINES[engine]  # before anything is read
+    datasets_known = load_registry(registry)
     trials = plan_suite(
         load_suite(suite),
-        load_registry(registry),
+        datasets_known,
         profile=profile,
         models=split_names(models),
         datasets=split_names(datasets),
@@ -119,12 +121,13 @@ def run(
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)
         return
     flags = {"fresh": fresh, "allow_hash": allow_hash, "keep_weights": keep_weights, "wait": not no_wait}
-    code = _run(trials, data_root, runs, device.value, workers, engine, **flags)
+    code = _run(trials, datasets_known, data_root, runs, device.value, workers, engine, **flags)
     raise typer.Exit(code)
 
 
 def _run(
     trials: list[TrialSpec],
+    registry: dict[str, DatasetSpec],
     data_root: Path,
     runs: Path,
     device: str,
@@ -159,6 +162,7 @@ def _run(
                 keep=progress.keep,
                 allow_hash=allow_hash,
                 keep_weights=keep_weights,
+                registry=registry,
             )
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
@@ -170,7 +174,7 @@ def _run(
 def require_training() -> None:
     """Raise a BenchError where torch or another package of the extra [train] is missing."""
     try:
-        import usfm_bench.models  # noqa: F401 - asks whether it can be
+        import usfm_bench.models.build  # noqa: F401 - asks whether it can be
     except ModuleNotFoundError as error:
         raise BenchError(
             f"Training needs '{error.name}', which is not installed: pip install 'usfm-bench[train]'. "

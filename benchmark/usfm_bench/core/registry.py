@@ -28,7 +28,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __init__(self, kind: str, hint: str = "", home: str = "") -> None:
         self._kind = kind
-        self._hint = hint
+        self.hint = hint
         self._home = home
         self._entries: dict[str, T] = {}
         self._complete = not home
@@ -56,7 +56,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         entries = self._all()
         if name not in entries:
-            raise unknown(self._kind, name, entries, hint=self._hint)
+            raise unknown(self._kind, name, entries, hint=self.hint)
         return entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -17,7 +17,7 @@ from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.pretraining.weights import ensure_weights
 from usfm_bench.results.store import Store
-from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 from usfm_bench.specs.model import checked_weight_file, has_registered_hash, resolve
 from usfm_bench.specs.trial import TrialSpec
 
@@ -122,6 +122,7 @@ def run_trials(
     keep: Callable[[Sequence[TrialSpec]], None],
     allow_hash: bool = False,
     keep_weights: bool = True,
+    registry: Mapping[str, DatasetSpec] | None = None,
 ) -> Tally:
     """Run every trial that the store does not hold yet.
 
@@ -139,6 +140,7 @@ def run_trials(
         keep: told which trials were finished before.
         allow_hash: take weight files with another sha256 than the registry's, and mark the records.
         keep_weights: keep the trained weights of each trial.
+        registry: all data sets, for weights that are pre-trained first; those of `load_registry()` when None.
 
     Raises:
         BenchError: results of other settings or data are in the way, or no such engine; nothing was run.
@@ -169,7 +171,8 @@ def run_trials(
     if fresh:
         for spec in todo:
             store.set_aside(spec)
-    todo = _with_weights(todo, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
+    known = load_registry() if registry is None else registry
+    todo = _with_weights(todo, known, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
     name = engine or default_engine(min(workers, len(todo)))
     ENGINES[name].run(TrialQueue(todo, wait=wait), session, note)
     for spec in _left_behind(todo, tally):
@@ -186,6 +189,7 @@ def _left_behind(todo: Sequence[TrialSpec], tally: Tally) -> list[TrialSpec]:
 
 def _with_weights(
     todo: Sequence[TrialSpec],
+    registry: Mapping[str, DatasetSpec],
     data_root: Path,
     device: str,
     note: Tell,
@@ -201,7 +205,7 @@ def _with_weights(
     faults: dict[str, tuple[Status, str]] = {}
     for name in dict.fromkeys(spec.model for spec in todo):
         try:
-            ensure_weights(resolve(name), load_registry(), data_root, device, say, wait=wait)
+            ensure_weights(resolve(name), registry, data_root, device, say, wait=wait)
             _check_hash(name, say, allow_hash=allow_hash)
         except LockHeldError:
             faults[name] = "busy", "another process is pre-training its weights"

@@ -30,7 +30,8 @@ class Definition:
     source: str
     """Paper, or code whose rule it is."""
     compute: Callable[..., float] | None = field(default=None, repr=False, compare=False)
-    """Segmentation: of a `Pair`. Emulated classification: of (probabilities, labels). None: see `stats`."""
+    """Of a `Pair` of masks, or of (N, C) probabilities and (N,) labels; of one class, C is 2 and that class the second.
+    None: `stats.delete_one` has a closed form of it, with which intervals cost less."""
     range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool = True
     grid: str = "native"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from usfm_bench.core.errors import BenchError, WeightsMissingError
+from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
+from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.memory import out_of_memory
-from usfm_bench.models.networks import Classifier, Network, SegViT, UNet, UPerNet
-from usfm_bench.models.weights import empty_encoder, load_encoder
+from usfm_bench.models.networks import Classifier, Network, SegViT, UPerNet
+from usfm_bench.models.weights import check_weights, load
+from usfm_bench.specs.family import FAMILIES, Asked, Backbone
 from usfm_bench.specs.model import ModelEntry, has_registered_hash, resolve, weight_file
 from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import Reading, TrainingSpec
@@ -47,7 +47,7 @@ def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, 
         network.weight_hash = file_sha256(weight_file(entry))
         network.registered_hash = None if has_registered_hash(entry) else entry.sha256
     if entry.frozen:
-        network.freeze_backbone()
+        network.freeze()
     return network
 
 
@@ -61,7 +61,7 @@ def empty_model(
         task: says what stands on the encoder.
         train: says which classes there are.
         recipe: input size and decoder.
-        encoder: of a model from a weight file, `Network.encoder`.
+        encoder: of a model from a weight file, `Network.shape`.
     """
     entry = resolve(name)
     if entry.weights == "hub":
@@ -75,17 +75,23 @@ def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
     Raises:
         BenchError: the model does not fit the task or the input size.
     """
-    entry, recipe = body.entry, body.recipe
+    entry, recipe, family = body.entry, body.recipe, body.family
     name = entry.name
     if task.name not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task.name}.")
+    if family.patch and recipe.image_size % family.patch:
+        raise BenchError(
+            f"Model '{name}': image_size {recipe.image_size} is not a multiple of its patch, {family.patch}."
+        )
     try:
-        return task.network(body, train, recipe)
+        network = task.network(body, train, recipe)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
-        if entry.family != "timm" or out_of_memory(error):
+        if not family.varied or out_of_memory(error):
             raise
         raise BenchError(f"Model '{name}' does not fit {task.name} at {recipe.image_size} px: {error}") from error
+    network.undecayed = family.undecayed
+    return network
 
 
 class ModelBody:
@@ -100,83 +106,64 @@ class ModelBody:
         encoder: dict[str, Any] | None = None,
     ) -> None:
         self.entry, self.recipe, self._allow_hash = entry, recipe, allow_hash
-        self._encoder, self._is_empty = encoder, encoder is not None
-        self._reading: Reading | None = None
+        self._shape = encoder
+        self.family = FAMILIES[entry.family]
 
     def classifier(self, n_outputs: int, objective: nn.Module) -> Network:
         """The model's own pooling and a linear head of `n_outputs`; `objective` takes (B, n_outputs) and targets."""
         size = self.recipe.image_size
         # A head on a fixed encoder gets the features that the encoder was trained to give.
         backbone = self._backbone(otherwise="own-norm" if self.entry.frozen else "published")
-        backbone.reset_classifier(n_outputs)
-        _scale_head(backbone)
-        if self.entry.family == "timm":
+        backbone.model.reset_classifier(n_outputs)
+        network = Classifier(backbone.model, objective)
+        for head in network.heads():
+            # As published: it starts close to zero, so that the first steps do not upset the encoder.
+            for parameter in head.parameters():
+                parameter.data.mul_(0.001)
+        if self.family.varied:
             with torch.no_grad():  # what does not fit is known now, not in the first step
-                backbone.eval()(torch.zeros(1, 3, size, size))
-        return self._described(Classifier(backbone, objective))
+                backbone.model.eval()(torch.zeros(1, 3, size, size))
+        return self._described(network, backbone)
 
     def segmenter(self, n_outputs: int = 1) -> Network:
-        """The decoder that the recipe names on feature maps, `n_outputs` logits a pixel, each for itself."""
-        entry = self.entry
-        if entry.family == "unet":
-            weights = "imagenet" if entry.weights == "hub" else None
-            unet: UNet = from_hub(entry, lambda: UNet(entry.architecture, weights, n_outputs))
-            if weights:
-                unet.weight_hash = _state_sha256(unet.unet.encoder)
-            return unet
-        has_blocks = entry.weights == "file" or entry.family == "usfm" or is_plain(entry)
-        backbone = self._backbone(otherwise="published") if has_blocks else None
-        return self._described(_segmenter(entry, self.recipe, backbone, n_outputs))
+        """The recipe's decoder on feature maps, or the family's own: `n_outputs` logits a pixel, each for itself."""
+        network = self.family.segmenter(self.entry, n_outputs)
+        if network is not None:
+            return network
+        if not self.family.is_plain(self.entry.architecture):
+            return self._hierarchical(n_outputs)
+        backbone = self._backbone(otherwise="published")
+        return self._described(_plain_segmenter(self.recipe, backbone.model, n_outputs), backbone)
 
-    def _backbone(self, *, otherwise: Reading) -> Any:
-        entry, recipe = self.entry, self.recipe
-        if entry.weights != "file":
-            return _backbone(entry, recipe)
-        _check_size(entry, recipe)
-        if self._is_empty:
-            return empty_encoder(self._encoder or {}, recipe.image_size)
-        backbone, self._reading, self._encoder = load_encoder(
-            entry,
-            image_size=recipe.image_size,
-            reading=recipe.reading,
-            otherwise=otherwise,
-            drop_path=_drop_path(entry, recipe),
-            allow_hash=self._allow_hash,
-        )
-        return backbone
+    def _hierarchical(self, n_outputs: int) -> Network:
+        if self._shape is None:
+            check_weights(self.entry, allow_hash=self._allow_hash)
+        maps = self.family.stages(self.entry, self._shape)
+        channels = feature_channels(maps.model, self.recipe.image_size)[-4:]
+        return self._described(UPerNet(_Last(maps.model), nn.Identity(), channels, None, n_outputs), maps)
 
-    def _described(self, network: Network) -> Network:
-        network.reading, network.encoder = self._reading, self._encoder
-        if self.entry.family == "timm" and self.entry.weights == "hub":
-            config = timm.get_pretrained_cfg(self.entry.architecture)
-            network.mean, network.std = config.mean, config.std
-            network.weight_hash = _state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
+    def _backbone(self, *, otherwise: Reading) -> Backbone:
+        recipe = self.recipe
+        drop_path = 0.0 if self.entry.frozen else recipe.drop_path
+        asked = Asked(recipe.image_size, drop_path, recipe.reading, otherwise, shape=self._shape)
+        return load(self.entry, asked, allow_hash=self._allow_hash)
+
+    def _described(self, network: Network, backbone: Backbone) -> Network:
+        network.reading, network.mean, network.std = backbone.reading, backbone.mean, backbone.std
+        network.shape = backbone.shape
+        if self.entry.weights == "hub":
+            network.weight_hash = state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
         return network
 
 
-def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
-    """sha256 over a module's tensors; new weights under the same hub name do not go unnoticed."""
-    digest = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
-        if not without or not any(part.startswith(without) for part in key.split(".")):
-            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _segmenter(entry: ModelEntry, training: TrainingSpec, backbone: Any, n_outputs: int) -> Network:
-    size = training.image_size
-    if backbone is None:
-        features = from_hub(
-            entry, lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", features_only=True)
-        )
-        channels = feature_channels(features, size)[-4:]
-        return UPerNet(_Last(features), nn.Identity(), channels, None, n_outputs)
-    if training.decoder == "segvit":
-        plain = PlainFeatures(backbone, _SEGVIT_BLOCKS)
-        return SegViT(plain, feature_channels(plain, size), backbone, n_outputs)
-    plain = PlainFeatures(backbone, _UPERNET_BLOCKS)
+def _plain_segmenter(recipe: TrainingSpec, model: Any, n_outputs: int) -> Network:
+    size = recipe.image_size
+    if recipe.decoder == "segvit":
+        plain = PlainFeatures(model, _SEGVIT_BLOCKS)
+        return SegViT(plain, feature_channels(plain, size), model, n_outputs)
+    plain = PlainFeatures(model, _UPERNET_BLOCKS)
     pyramid = Pyramid(feature_channels(plain, size)[0])
-    return UPerNet(plain, pyramid, feature_channels(plain, size), backbone, n_outputs)
+    return UPerNet(plain, pyramid, feature_channels(plain, size), model, n_outputs)
 
 
 class _Last(nn.Module):
@@ -188,57 +175,3 @@ class _Last(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.features(images)[-4:])
-
-
-def _check_size(entry: ModelEntry, training: TrainingSpec) -> None:
-    if training.image_size % 16:
-        raise BenchError(f"Model '{entry.name}': image_size {training.image_size} is not a multiple of its patch, 16.")
-
-
-def _drop_path(entry: ModelEntry, training: TrainingSpec) -> float:
-    return 0.0 if entry.frozen else training.drop_path
-
-
-def _backbone(entry: ModelEntry, training: TrainingSpec) -> Any:
-    settings: dict[str, Any] = {"drop_path_rate": _drop_path(entry, training) or None}  # timm drops what is None
-    if entry.family == "usfm":
-        _check_size(entry, training)
-    if entry.family == "usfm" or is_plain(entry):
-        settings["img_size"] = training.image_size
-    return from_hub(
-        entry,
-        lambda: timm.create_model(entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings),
-    )
-
-
-def is_plain(entry: ModelEntry) -> bool:
-    """Whether a timm model is a transformer without stages, which takes `img_size` and has `blocks`."""
-    return entry.architecture.startswith(("vit_", "deit", "beit", "eva", "usfm_"))
-
-
-def _scale_head(backbone: Any) -> None:
-    # As published: the classifier starts close to zero, so that the first steps do not upset the encoder.
-    heads = backbone.get_classifier()
-    for head in heads if isinstance(heads, tuple) else (heads,):
-        for parameter in head.parameters():
-            parameter.data.mul_(0.001)
-
-
-def from_hub(entry: ModelEntry, build: Any) -> Any:
-    """What `build` gives; where it downloads weights, a failure of the hub is an error in words.
-
-    Raises:
-        WeightsMissingError: they could not be downloaded.
-    """
-    if entry.weights != "hub":
-        return build()
-    try:
-        return build()
-    except (AssertionError, TypeError):
-        raise  # not the hub's: the model does not take these settings
-    except Exception as error:  # the hub's client raises many kinds
-        raise WeightsMissingError(
-            f"the pre-trained weights of '{entry.name}' could not be downloaded "
-            f"({type(error).__name__}). Fetch them once where there is a network (the hub's cache keeps them), "
-            "or use the same model from scratch."
-        ) from error

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from usfm_bench.core.errors import BenchError, unknown
 from usfm_bench.data.transforms import Normalise
-from usfm_bench.models.build import from_hub, is_plain
-from usfm_bench.models.weights import find_entry, load_encoder
+from usfm_bench.models.weights import find_entry, load
+from usfm_bench.specs.family import FAMILIES, Asked
 from usfm_bench.specs.model import ModelEntry
 from usfm_bench.specs.training import Reading
 
@@ -105,35 +103,18 @@ def _stamp(entry: ModelEntry) -> tuple[int, ...]:
 @lru_cache(maxsize=1)
 def _loaded(entry: ModelEntry, size: int, reading: Reading | None, allow_hash: bool, _stamp: tuple[int, ...]) -> _Model:
     """The model, kept for the next batch."""
-    if entry.family == "unet":
-        raise BenchError(f"Model '{entry.name}' is a U-Net, which gives masks and no features of an image.")
-    if entry.family == "usfm" and size % 16:
-        raise BenchError(f"Model '{entry.name}': images of {size} px are not a multiple of its patch, 16.")
-    mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-    if entry.weights == "file":
-        settings: dict[str, Any] = {"image_size": size, "reading": reading, "allow_hash": allow_hash}
-        backbone: Any = load_encoder(entry, otherwise="own-norm", **settings).model
-    else:
-        backbone = _created(entry, size)
-        if entry.weights == "hub":
-            config = timm.get_pretrained_cfg(entry.architecture)
-            mean, std = config.mean, config.std
-    return _Model(backbone.eval().requires_grad_(False), Normalise(mean, std))
-
-
-def _created(entry: ModelEntry, size: int) -> Any:
-    settings = {"img_size": size} if entry.family == "usfm" or is_plain(entry) else {}
+    family = FAMILIES[entry.family]
+    if "vector" not in entry.gives:
+        raise BenchError(f"Model '{entry.name}' is a {family.title}, which gives masks and no features of an image.")
+    if family.patch and size % family.patch:
+        raise BenchError(f"Model '{entry.name}': images of {size} px are not a multiple of its patch, {family.patch}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         try:
-            return from_hub(
-                entry,
-                lambda: timm.create_model(
-                    entry.architecture, pretrained=entry.weights == "hub", num_classes=0, **settings
-                ),
-            )
+            backbone = load(entry, Asked(size, reading=reading, otherwise="own-norm"), allow_hash=allow_hash)
         except (AssertionError, TypeError) as error:
             raise BenchError(f"Model '{entry.name}' does not take images of {size} px: {error}") from error
+    return _Model(backbone.model.eval().requires_grad_(False), Normalise(backbone.mean, backbone.std))
 
 
 def _features(entry: ModelEntry, backbone: Any, tokens: Tensor, what: What) -> Tensor:

@@ -46,7 +46,7 @@ def keep_weights(path: Path, network: Network) -> KeptFile:
     Raises:
         BenchError: no space, no permission.
     """
-    facts = {"mean": list(network.mean), "std": list(network.std), "encoder": network.encoder}
+    facts = {"mean": list(network.mean), "std": list(network.std), "encoder": network.shape}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(network).items()}
     content = save(state, {"format": "pt", _FACTS: json.dumps(facts)})
     write_atomic(path, lambda stream: stream.write(content))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from usfm_bench.models.segvit import SegViTDecoder, lesion_log_odds, segvit_loss
+from usfm_bench.specs.family import IMAGENET, Family
 from usfm_bench.specs.training import Reading
 
 _AUXILIARY_WEIGHT, _AUXILIARY_MAP = 0.4, 2
@@ -21,28 +21,48 @@ _AUXILIARY_WEIGHT, _AUXILIARY_MAP = 0.4, 2
 class Network(nn.Module):
     """What training needs of every model."""
 
-    mean: Sequence[float] = IMAGENET_DEFAULT_MEAN
-    std: Sequence[float] = IMAGENET_DEFAULT_STD
+    mean: Sequence[float] = IMAGENET[0]
+    std: Sequence[float] = IMAGENET[1]
     weight_hash: str | None = None
     """sha256 of the weight file that the model started from."""
     registered_hash: str | None = None
     """What the registry says it should be, where the file is another and was allowed."""
     reading: Reading | None = None
     """How the weight file's `norm` is used; None: it has `fc_norm`, or there is no file."""
-    encoder: dict[str, Any] | None = None
+    shape: dict[str, Any] | None = None
     """What a backbone from a weight file is built with, as JSON; None: the model's name says it."""
+    undecayed: Sequence[str] = Family.undecayed
+    """Ends of the names of parameters without weight decay, beside vectors."""
     backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
+    frozen = False
+    """The encoder keeps its weights and its statistics; only what stands on it is trained."""
 
-    def freeze_backbone(self) -> None:
-        """Keep the backbone's weights; only what stands on it is trained."""
-        self.backbone.requires_grad_(False)
-        for parameter in self.head_parameters():
-            parameter.requires_grad_(True)
+    @property
+    def encoder(self) -> nn.Module:
+        """What a checkpoint has weights for."""
+        raise AssertionError("every network says what its encoder is")
 
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the backbone's object that belong to the task: a classifier on top of it."""
-        yield from ()
+    def heads(self) -> Sequence[nn.Module]:
+        """Modules within the encoder that belong to the task: a classifier on top of it."""
+        return ()
+
+    def freeze(self) -> None:
+        """Keep the encoder as it is; only what stands on it is trained."""
+        self.frozen = True
+        self.encoder.requires_grad_(False)
+        for head in self.heads():
+            head.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; a frozen encoder stays in evaluation, or its batch norms would follow the images."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+            for head in self.heads():
+                head.train(mode)
+        return self
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of a batch."""
@@ -55,18 +75,15 @@ class Network(nn.Module):
         """
         groups = []
         if self.backbone is not None and layer_decay < 1 and next(self.backbone.parameters()).requires_grad:
-            skip = {n for n, _ in self.backbone.named_parameters() if _undecayed(n)}
+            skip = {n for n, _ in self.backbone.named_parameters() if n.endswith(tuple(self.undecayed))}
             groups = param_groups_layer_decay(self.backbone, weight_decay, skip, layer_decay=layer_decay)
         taken = {id(p) for group in groups for p in group["params"]}
         rest = [(n, p) for n, p in self.named_parameters() if id(p) not in taken and p.requires_grad]
-        plain = [p for n, p in rest if p.ndim < 2 or _undecayed(n)]
-        decayed = [p for n, p in rest if not (p.ndim < 2 or _undecayed(n))]
+        plain = [p for n, p in rest if p.ndim < 2 or n.endswith(tuple(self.undecayed))]
+        taken |= {id(p) for p in plain}
+        decayed = [p for _, p in rest if id(p) not in taken]
         own = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         return [*groups, *(group for group in own if group["params"])]
-
-
-def _undecayed(name: str) -> bool:
-    return name.endswith(("relative_position_bias_table", "cls_token", "pos_embed"))
 
 
 class Classifier(Network):
@@ -76,9 +93,15 @@ class Classifier(Network):
         super().__init__()
         self.backbone, self.objective = backbone, objective
 
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The linear head."""
-        yield from self.backbone.get_classifier().parameters()
+    @property
+    def encoder(self) -> nn.Module:
+        """The timm model, of which `heads` are the task's."""
+        return self.backbone  # type: ignore[no-any-return]
+
+    def heads(self) -> Sequence[nn.Module]:
+        """The linear head; distilled models have two."""
+        heads = self.backbone.get_classifier()
+        return heads if isinstance(heads, tuple) else (heads,)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, C) logits."""
@@ -99,6 +122,11 @@ class UNet(Network):
         self.backbone = None
         self.unet = smp.Unet(encoder, encoder_weights=weights, classes=n_outputs)
         self.dice = smp.losses.DiceLoss("multilabel", from_logits=True)  # the mean over structures
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Smp's encoder."""
+        return self.unet.encoder  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, K, S, S) logits of lesion, or of each structure."""
@@ -131,6 +159,11 @@ class UPerNet(Network):
             nn.Conv2d(width, n_outputs, 1),
         )
 
+    @property
+    def encoder(self) -> nn.Module:
+        """What gives the maps."""
+        return self.features
+
     def _logits(self, images: Tensor) -> Iterator[Tensor]:
         maps = self.pyramid(self.features(images))
         # The decoder drops the first two maps (strides 1 and 2) and changes the list that it is given.
@@ -157,6 +190,11 @@ class SegViT(Network):
         super().__init__()
         self.features, self.backbone = features, backbone
         self.decoder = SegViTDecoder(channels, n_outputs)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What gives the maps."""
+        return self.features
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, K, S, S) log-odds of lesion against background, or of each structure."""

@@ -10,8 +10,8 @@ import torch
 from usfm_bench.core.errors import BenchError
 from usfm_bench.models.build import ModelBody, build_network
 from usfm_bench.models.kept import stand_in
-from usfm_bench.models.weights import shape_in_file
-from usfm_bench.specs.model import resolve
+from usfm_bench.specs.family import FAMILIES
+from usfm_bench.specs.model import resolve, weight_file
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.trial import TrialSpec
 
@@ -36,7 +36,7 @@ def _weight_bytes(spec: TrialSpec) -> int | None:
     entry, encoder = resolve(spec.model), None
     try:
         if entry.weights == "file" and not entry.architecture:
-            encoder = shape_in_file(entry)
+            encoder = FAMILIES[entry.family].shape(weight_file(entry))
         else:
             entry = replace(entry, weights="scratch")
         body = ModelBody(entry, spec.training, encoder=encoder)

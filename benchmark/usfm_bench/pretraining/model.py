@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import usfm_bench.models  # noqa: F401 - registers the encoders
 from usfm_bench.core.errors import unknown
 from usfm_bench.data.transforms import Normalise
+from usfm_bench.specs.family import FAMILIES
 
 _PATCH = 16
 
@@ -23,7 +24,7 @@ def build_encoder(architecture: str, image_size: int, drop_path: float = 0.0) ->
     Raises:
         BenchError: no such encoder; the nearest is suggested.
     """
-    if architecture not in (known := timm.list_models("usfm_*")):
+    if architecture not in (known := [name for family in FAMILIES.values() for name in family.pretrainable]):
         raise unknown("encoder", architecture, known)
     # With the class token as output, timm's encoder has `norm` of every token, as the published file does.
     settings: dict[str, Any] = {"img_size": image_size, "drop_path_rate": drop_path, "global_pool": "token"}

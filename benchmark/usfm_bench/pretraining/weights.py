@@ -10,8 +10,8 @@ from usfm_bench.core.files import check_writable
 from usfm_bench.core.locks import locked
 from usfm_bench.pretraining.card import read_card
 from usfm_bench.specs.dataset import DatasetSpec
-from usfm_bench.specs.model import ModelEntry
-from usfm_bench.specs.pretraining import Options, load_recipe
+from usfm_bench.specs.model import ModelEntry, load_recipe
+from usfm_bench.specs.pretraining import Options
 
 Say = Callable[[str], None]
 
@@ -43,7 +43,8 @@ def ensure_weights(
             if card is not None and card.recipe_hash != recipe.hash:
                 raise WeightsError(
                     f"'{path}' was pre-trained by another recipe ({card.recipe_hash[:8]}) than '{entry.recipe}' now "
-                    f"stands for ({recipe.hash[:8]}). Delete it to have it made anew, or use it as usfm:{path}."
+                    f"stands for ({recipe.hash[:8]}). Delete it to have it made anew, or use it as "
+                    f"{entry.family}:{path}."
                 )
             return
         from usfm_bench.pretraining.data import load_images

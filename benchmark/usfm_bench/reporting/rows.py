@@ -130,7 +130,7 @@ def fields_of(results: ModelResults, definition: Definition) -> dict[str, Any]:
         "source": "measured",
         "n_seeds": len(results.seeds),
         "synthetic": spec.dataset.synthetic,
-        "seen_in_pretraining": results.first.seen_in_pretraining,
+        "seen_in_pretraining": results.seen_in_pretraining,
         "n_leaked": results.n_leaked,
         "grouped_by": results.first.grouped_by,
     }

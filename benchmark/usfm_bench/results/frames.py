@@ -104,6 +104,12 @@ class ModelResults:
         return set(columns) <= set(self.cases) and bool(self.cases[columns].notna().all(axis=None))
 
     @property
+    def seen_in_pretraining(self) -> bool | None:
+        """Whether the weights saw test images, of any fold; None: unknown of some trial, and of none known."""
+        seen = {record.seen_in_pretraining for record in self.records}
+        return True if True in seen else None if None in seen else False
+
+    @property
     def n_leaked(self) -> int:
         """Test cases with a case of their group in training or validation, over all folds."""
         return sum(record.n_leaked for record in self.records) // len(self.seeds)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
-from usfm_bench.core.errors import WeightsError, WeightsMissingError, unknown
+from usfm_bench.core.errors import BenchError, WeightsError, WeightsMissingError, unknown
 from usfm_bench.core.files import file_sha256
 from usfm_bench.core.registry import Registry
-from usfm_bench.core.resources import load_yaml, resource
-from usfm_bench.specs.task import TASKS
+from usfm_bench.specs.family import FAMILIES, Family, Gives
+from usfm_bench.specs.model_files import NamedModel, named_models
+from usfm_bench.specs.pretraining import PretrainSpec, build_spec
 
-SIZES = ("base", "small", "tiny", "micro")
+Adaptation = Literal["full", "frozen"]
+ADAPTATIONS: tuple[Adaptation, ...] = get_args(Adaptation)
+"""What may stand behind the last @ of a model name."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,15 @@ class ModelEntry:
     """A model that `--models` can name."""
 
     name: str
-    family: Literal["usfm", "timm", "unet"]
+    family: str
+    """A name of `FAMILIES`."""
     architecture: str
-    """timm's name of the backbone, or smp's of the encoder."""
+    """timm's name of the backbone, or smp's of the encoder; empty: read from the file."""
     title: str
-    gives: tuple[Literal["maps", "vector"], ...] = ("maps", "vector")
+    gives: tuple[Gives, ...] = ("maps", "vector")
     """What a task can build on: feature maps, and one vector an image."""
     weights: Literal["file", "hub", "scratch"] = "scratch"
-    """`file`: a file under pretrained/ or given by path. `hub`: timm's or smp's ImageNet weights."""
+    """`file`: a file under pretrained/ or given by path. `hub`: timm's or smp's weights."""
     weight_file: Path | None = None
     source: str = ""
     links: tuple[str, ...] = ()
@@ -41,22 +46,37 @@ class ModelEntry:
     trained_on: str = ""
     seen_in_pretraining: bool | None = False
     """Whether the weights saw the benchmark's test images; None: unknown."""
+    mean: Sequence[float] | None = None
+    """That images in [0, 1] are normalised with; None: the family's, or the hub's."""
+    std: Sequence[float] | None = None
+    """The same."""
     recipe: str | None = None
-    """Pre-training recipe in pretrained/registry.yaml that makes the weights where they are missing."""
-    frozen: bool = False
-    """The encoder keeps its weights; decoder or head alone are trained."""
+    """Entry of the registry with the pre-training that makes the weights where they are missing."""
+    adaptation: Adaptation = "full"
+    """What is trained: everything, or with `frozen` the decoder or head alone."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of `TASKS` that it can be used for."""
+        from usfm_bench.specs.task import TASKS  # with numpy, which a list of names can do without
+
         return tuple(name for name, task in TASKS.items() if task.wants in self.gives)
 
+    @property
+    def frozen(self) -> bool:
+        """The encoder keeps its weights; decoder or head alone are trained."""
+        return self.adaptation == "frozen"
 
-MODELS: Registry[ModelEntry] = Registry("model", hint="`usfm-bench models list` shows all.")
+
+class Models(Registry[ModelEntry]):
+    """The named models: those of the shipped registry, those of plug-ins, and the user's, of which the last counts."""
+
+    def _all(self) -> dict[str, ModelEntry]:
+        shipped, own = ({name: _entry(name, m) for name, m in part.items()} for part in named_models())
+        return shipped | super()._all() | own
 
 
-def _register(entry: ModelEntry) -> None:
-    MODELS.register(entry.name)(entry)
+MODELS = Models("model", hint="`usfm-bench models list` shows all.")
 
 
 def pretrained_folder() -> Path:
@@ -64,85 +84,101 @@ def pretrained_folder() -> Path:
     return Path(os.environ.get("USFM_BENCH_PRETRAINED", "pretrained"))
 
 
-def _register_usfm() -> None:
-    files = load_yaml(resource("pretrained/registry.yaml"))
-    for size in SIZES:
-        short = "usfm" if size == "base" else f"usfm-{size}"
-        architecture = f"usfm_{size}_patch16_224"
-        _register(ModelEntry(f"{short}-scratch", "usfm", architecture, f"USFM encoder ({size}), random weights"))
-        facts: dict[str, Any] = files.get(short, {})
-        _register(
-            ModelEntry(
-                short,
-                "usfm",
-                architecture,
-                f"USFM encoder ({size}), {facts.get('title', 'pre-trained')}",
-                weights="file",
-                weight_file=pretrained_folder() / facts.get("file", f"usfm_{size}.pth"),
-                source=facts.get("source", f"no weights of this size are published; `{short}-scratch` needs none"),
-                links=tuple(facts.get("links", ())),
-                sha256=facts.get("sha256"),
-                recipe=short if "recipe" in facts else None,
-                licence=facts.get("licence", "yours"),
-                size=facts.get("size", ""),
-                trained_on=facts.get("trained_on", ""),
-                seen_in_pretraining=facts.get("seen_in_pretraining"),
-            )
-        )
+def _entry(name: str, named: NamedModel) -> ModelEntry:
+    family, is_file = FAMILIES[named.family], named.weights == "file"
+    words = {"file": "weights of its own", "hub": "its pre-trained weights", "scratch": "random weights"}
+    seen = named.seen_in_pretraining
+    return ModelEntry(
+        name,
+        named.family,
+        named.architecture,
+        named.title or f"{family.title}, {words[named.weights]}",
+        gives=family.gives,
+        weights=named.weights,
+        weight_file=pretrained_folder() / named.file if named.file else None,
+        source=named.source or ("not stated" if is_file else ""),
+        links=named.links,
+        sha256=named.sha256,
+        licence=named.licence or family.licence or ("not stated" if is_file else ""),
+        size=named.size,
+        trained_on=named.trained_on or ("" if named.weights == "scratch" else family.trained_on),
+        seen_in_pretraining=seen if is_file else bool(seen),
+        mean=named.mean,
+        std=named.std,
+        recipe=name if named.recipe else None,
+    )
 
 
-_register_usfm()
-_UNET = {"family": "unet", "architecture": "resnet18", "gives": ("maps",)}
-_register(ModelEntry("unet-resnet18-scratch", title="U-Net, ResNet-18 encoder, random weights", **_UNET))  # type: ignore[arg-type]
-_register(
-    ModelEntry("unet-resnet18-imagenet", title="U-Net, ResNet-18 encoder from ImageNet", weights="hub", **_UNET)  # type: ignore[arg-type]
-)
+def file_entry(family: Family, name: str, path: Path) -> ModelEntry:
+    """The entry of a weight file that is named by its path.
+
+    Raises:
+        BenchError: the path is that of a file with an adaptation behind it that does not exist.
+    """
+    before, at, suffix = str(path).rpartition("@")
+    if at and not path.is_file() and Path(before).is_file():
+        raise _unknown_adaptation(suffix, f"{family.name}:{before}")
+    return ModelEntry(
+        name,
+        family.name,
+        "",
+        f"{family.title}, {path.name}",
+        gives=family.gives,
+        weights="file",
+        weight_file=path,
+        source="given by path",
+        licence="yours",
+        seen_in_pretraining=None,
+    )
+
+
+def load_recipe(name: str) -> PretrainSpec:
+    """The pre-training that the registry of models states for a name.
+
+    Raises:
+        BenchError: no such model, or it has none.
+    """
+    shipped, own = named_models()
+    named = (shipped | own).get(name)
+    if named is None or named.recipe is None:
+        raise BenchError(f"The registry of models states no `recipe` for '{name}'.")
+    return build_spec(named.recipe, name)
 
 
 def resolve(name: str) -> ModelEntry:
-    """The entry of a model name: a registered one, `usfm:PATH`, `timm:NAME` or `timm:NAME@scratch`.
+    """The entry of a model name: one of the registry, or `FAMILY:...` such as `timm:NAME@scratch`.
 
-    With `@frozen` behind a name of USFM's family, its encoder is not trained.
+    Behind it may stand how it is adapted to a task: `@full`, which is the default, or `@frozen`.
 
     Raises:
-        BenchError: no such model; the nearest is suggested.
+        BenchError: no such model, or no such adaptation; the nearest is suggested.
     """
-    bare, frozen, _ = name.partition("@frozen")
-    if frozen and bare + frozen == name:
-        entry = resolve(bare)
-        if entry.family != "usfm":
-            raise unknown("model", name, [*MODELS, "usfm@frozen"], hint="@frozen is for USFM's family.")
-        return replace(entry, name=name, title=f"{entry.title}, frozen", frozen=True)
-    kind, colon, rest = name.partition(":")
-    if colon and kind == "usfm" and rest:
-        path = Path(rest)
-        return ModelEntry(
-            name,
-            "usfm",
-            "",
-            f"USFM format, {path.name}",
-            weights="file",
-            weight_file=path,
-            source="given by path",
-            licence="yours",
-            seen_in_pretraining=None,
-        )
-    if colon and kind == "timm" and rest:
-        architecture, at, suffix = rest.partition("@")
-        if at and suffix != "scratch":
-            raise unknown("model", name, [f"timm:{architecture}@scratch"])
-        _check_timm(architecture)
-        if at:
-            return ModelEntry(name, "timm", architecture, f"timm's {architecture}, random weights")
-        return ModelEntry(
-            name,
-            "timm",
-            architecture,
-            f"timm's {architecture}, its pre-trained weights",
-            weights="hub",
-            source="the hub that timm names",
-        )
+    bare, _, suffix = name.rpartition("@")
+    if not bare or suffix not in ADAPTATIONS:
+        return _resolved(name)
+    if bare.rpartition("@")[2] in ADAPTATIONS:
+        raise BenchError(f"Model '{name}' names two adaptations; keep one of them.")
+    entry = _resolved(bare)
+    if suffix == "full":
+        return entry
+    return replace(entry, name=name, title=f"{entry.title}, {suffix}", adaptation="frozen")
+
+
+def _resolved(name: str) -> ModelEntry:
+    """The entry of a name without an adaptation."""
+    family, _, rest = name.partition(":")
+    if rest and family in FAMILIES:
+        return FAMILIES[family].entry(name, rest)
+    bare, _, suffix = name.rpartition("@")
+    if bare in MODELS:
+        raise _unknown_adaptation(suffix, bare)
+    if rest:
+        raise unknown("model", name, [*MODELS, *(f"{known}:{rest}" for known in FAMILIES)], hint=MODELS.hint)
     return MODELS[name]
+
+
+def _unknown_adaptation(suffix: str, model: str) -> BenchError:
+    return unknown("adaptation", suffix, ADAPTATIONS, hint=f"Of '{model}' there are: {', '.join(ADAPTATIONS)}.")
 
 
 def weight_file(entry: ModelEntry) -> Path:
@@ -174,8 +210,8 @@ def checked_weight_file(entry: ModelEntry, *, allow_hash: bool = False) -> Path:
         raise WeightsError(
             f"{path}: sha256 is {file_sha256(path)}, the registry says {entry.sha256}. So it is not the file that "
             f"'{entry.name}' stands for. Delete it and download it again from where `usfm-bench models show "
-            f"{entry.name.partition('@')[0]}` says; or use it as usfm:{path}; or go on with --allow-hash (in Python "
-            "allow_hash=True), which marks the results."
+            f"{entry.name.partition('@')[0]}` says; or use it as {entry.family}:{path}; or go on with --allow-hash "
+            "(in Python allow_hash=True), which marks the results."
         )
     return path
 
@@ -187,15 +223,3 @@ def has_registered_hash(entry: ModelEntry) -> bool:
         WeightsMissingError: it is not there.
     """
     return entry.sha256 is None or file_sha256(weight_file(entry)) == entry.sha256
-
-
-def _check_timm(architecture: str) -> None:
-    try:
-        import timm
-    except ModuleNotFoundError:
-        return  # an install for reporting: names of finished trials need no check
-    base = architecture.split(".")[0]
-    if not timm.is_model(base):
-        raise unknown("timm model", architecture, timm.list_models(), hint="`timm.list_models()` shows all.")
-    if architecture != base and not timm.is_model_pretrained(architecture):
-        raise unknown("weights of timm", architecture, timm.list_pretrained(f"{base}.*"))

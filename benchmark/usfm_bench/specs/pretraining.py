@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from usfm_bench.core.errors import BenchError, unknown
-from usfm_bench.core.resources import load_yaml, resource
 from usfm_bench.core.settings import Settings, content_hash
 from usfm_bench.core.validation import in_words
 from usfm_bench.specs.method import METHODS
@@ -133,23 +132,17 @@ def build_spec(values: dict[str, Any], where: str) -> PretrainSpec:
     Raises:
         BenchError: every fault of the values, with `where` in front.
     """
+    if faults := recipe_faults(values, where):
+        raise BenchError("\n".join(faults))
+    return settings_of(values).model_validate(values)
+
+
+def recipe_faults(values: dict[str, Any], where: str, joint: str = ": ") -> list[str]:
+    """Every fault of a recipe, each with `where` and `joint` in front of its key."""
     kind = settings_of(values)
-    said = [f"{where}: method: {unknown_method(values.get('method'))}"] if kind is ForeignSpec else []
+    found = [f"{where}{joint}method: {unknown_method(values.get('method'))}"] if kind is ForeignSpec else []
     try:
-        spec = kind.model_validate(values)
+        kind.model_validate(values)
     except ValidationError as error:
-        raise BenchError("\n".join(said + in_words(error, kind, values, where))) from None
-    if said:
-        raise BenchError(*said)
-    return spec
-
-
-def load_recipe(name: str) -> PretrainSpec:
-    """The recipe that pretrained/registry.yaml states for a model name.
-
-    Raises:
-        BenchError: it does not validate.
-    """
-    return build_spec(
-        load_yaml(resource("pretrained/registry.yaml"))[name]["recipe"], f"pretrained/registry.yaml: {name}"
-    )
+        found += in_words(error, kind, values, where, joint)
+    return found

@@ -13,6 +13,7 @@ from usfm_bench.metrics.logits import log_odds_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_AVERAGINGS = ("macro", "weighted", "class", "binary")
 _RATES = ("ACC", "BACC", "SEN", "SPEC", "PREC", "F1")
 
 
@@ -35,12 +36,18 @@ def class_metric(
     if averaging in ("class", "binary") and only is None:
         raise BenchError(f"{metric}: which class? `only` is missing.")
     tables = _confusions(probabilities, labels, groups)  # (1 + G, C, C)
+    known = _AVERAGINGS if metric in (*_RATES, *_RANKED) else ("",)
+    if metric not in (*_WHOLE, *_RATES, *_RANKED) or averaging not in (*known, *([""] if metric in _WHOLE else [])):
+        raise BenchError(
+            f"{' '.join([averaging, metric]).strip()}: has no closed form without each group of cases "
+            "(stats/delete_one.py); its definition needs `compute`, a function of (probabilities, labels)."
+        )
     if metric in _WHOLE and not averaging:
         return _without_lost_classes(_WHOLE[metric](tables), tables)
     if metric in _RATES:
         values = _rate(metric, tables)
     else:
-        one = _auroc if metric == "AUROC" else _average_precision
+        one = _RANKED[metric]
         scores = log_odds_of(probabilities)
         values = np.stack([one(scores[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
     if only is not None:
@@ -169,3 +176,7 @@ def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> 
     kept = groups[true][:, None] != np.arange(size)
     without = _over(np.where(kept, precision, 0.0).sum(axis=0), kept.sum(axis=0))
     return np.concatenate([[full], np.where(negatives > 0, without, np.nan)])
+
+
+_RANKED = {"AUROC": _auroc, "AUPRC": _average_precision}
+"""Metrics of the order of one class's scores."""

@@ -170,6 +170,9 @@ def deleted(
     """
     names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
     if definition.compute is not None:
+        if only is not None:  # one class against the rest, as two columns of which the second is that class
+            one = probabilities[..., only]
+            probabilities, labels = np.stack([1 - one, one], axis=-1), (labels == only).astype(np.int64)
         return np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
     return np.stack(
         [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
@@ -195,7 +198,7 @@ def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[n
 def _recomputed(
     compute: Callable[..., float], probabilities: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> Floats:
-    """(1 + G,) by computing anew without each group: slow, for emulated metrics alone."""
+    """(1 + G,) by computing anew without each group: slow, for metrics without a closed form."""
     kept = [groups != g for g in range(int(groups.max()) + 1)]
     n_classes = len(np.unique(labels))
     left = [

@@ -137,11 +137,9 @@ def plan_suite(
     per_part = _datasets_per_part(suite, registry, datasets)
     trials = []
     for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
-        chosen = [
-            m
-            for m in models or part.models.get(chosen_profile.extends, ())
-            if TASKS[part.task].wants in resolve(m).gives
-        ]
+        entries = [resolve(name) for name in models or part.models.get(chosen_profile.extends, ())]
+        # An entry's own name: `NAME@full` is NAME, and not a second model.
+        chosen = dict.fromkeys(entry.name for entry in entries if TASKS[part.task].wants in entry.gives)
         for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
             trials.append(
                 TrialSpec(

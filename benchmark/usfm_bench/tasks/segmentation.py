@@ -62,6 +62,11 @@ class SegmentationPredictions:
         }
 
 
+def with_masks(predictions: Predictions) -> SegmentationPredictions | None:
+    """The same where they are masks; None where they are another task's."""
+    return predictions if isinstance(predictions, SegmentationPredictions) else None
+
+
 class Segmentation(Task):
     """One structure, the lesion, against everything else (Table 1 of the paper); or each of several structures."""
 

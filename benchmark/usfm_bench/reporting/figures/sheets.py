@@ -19,7 +19,7 @@ from usfm_bench.reporting.figures.group import Group, NamedFigure, defined_cases
 from usfm_bench.reporting.figures.style import GREY, Look, hues_of, legend_below, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
-from usfm_bench.tasks.segmentation import SegmentationPredictions
+from usfm_bench.tasks.segmentation import with_masks
 
 _DASHED = "dashed"
 MOST_MISSED = 12
@@ -104,11 +104,11 @@ def add_masks(cases: Sequence[Shown], trials: Sequence[tuple[int, Path]]) -> lis
     lost = []
     for _, folder in sorted(trials):
         try:
-            kept = load_predictions(folder / "predictions.npz")
+            kept = with_masks(load_predictions(folder / "predictions.npz"))
         except BenchError:
             lost.append("no readable predictions.npz in the trial's folder")
             continue
-        if not isinstance(kept, SegmentationPredictions):
+        if kept is None:
             continue
         for case_id, reference, prediction in zip(kept.case_ids, kept.references, kept.predictions, strict=True):
             if case_id in by_id:

@@ -38,7 +38,7 @@ def by_class(report: Report) -> Iterator[Section]:
 
 
 def _grid(rows: Sequence[Row], label: str, said: dict[tuple[str, str, str], str]) -> Grid:
-    """One line a model and class; `said`: what its cases were predicted as; cases of a structure are those that show it."""
+    """One line a model and class, or structure, of whose cases those count that show it; `said`: see `_predicted`."""
     columns: list[MetricColumn] = list(dict.fromkeys((row.metric, row.unit) for row in rows))
     failures = any(row.n_missed is not None for row in rows)
     names = ["Cases", "Missed", "False alarms"] if failures else ["Cases"]

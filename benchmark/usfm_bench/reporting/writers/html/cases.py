@@ -22,7 +22,7 @@ from usfm_bench.reporting.figures.group import Group, labels_of
 from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
-from usfm_bench.tasks.segmentation import SegmentationPredictions
+from usfm_bench.tasks.segmentation import SegmentationPredictions, with_masks
 
 _CHUNK = 40  # cases in one block of JSON, which is read when one of them is opened
 Scores = tuple["Metric", list[NDArray[np.float64]]]
@@ -213,11 +213,11 @@ def _drawn(group: Group) -> tuple[dict[str, _Drawn], list[str]]:
             if record.spec.seed != results.seeds[0]:
                 continue
             try:
-                kept = load_predictions(folder / "predictions.npz")
+                kept = with_masks(load_predictions(folder / "predictions.npz"))
             except BenchError:
                 lost.append(f"No contours of {record.spec.model}: its predictions.npz is missing or damaged.")
                 continue
-            if isinstance(kept, SegmentationPredictions):
+            if kept is not None:
                 _add(found, k, kept)
     return found, list(dict.fromkeys(lost))
 

@@ -62,7 +62,7 @@ def _source(results: ModelResults, ident: str, folders: Mapping[tuple[str, str, 
         _trial(r, folders[spec.dataset.name, spec.model, r.spec.seed, r.spec.fold], root) for r in results.records
     )
     wall = sum(r.cost.wall_s for r in results.records)
-    seen = {True: "YES", False: "no", None: _UNKNOWN}[first.seen_in_pretraining]
+    seen = {True: "YES", False: "no", None: _UNKNOWN}[results.seen_in_pretraining]
     facts = (
         ("Data", f"v{spec.dataset.version}, {first.data_hash[:_SHORT]}"),
         ("Split", first.split_hash[:_SHORT]),

@@ -10,17 +10,10 @@ from timm.layers import LayerNorm
 from timm.models import register_model as _register_model
 from timm.models.beit import Beit
 
+from usfm_bench.models.zoo.usfm import SIZES
+
 # timm's decorator has no types.
 register_model: Callable[[Callable[..., Beit]], Callable[..., Beit]] = _register_model
-
-
-SIZES = {
-    "usfm_base_patch16_224": (768, 12, 12),
-    "usfm_small_patch16_224": (384, 12, 6),
-    "usfm_tiny_patch16_224": (192, 12, 3),
-    "usfm_micro_patch16_224": (96, 3, 3),
-}
-"""Width, blocks and heads."""
 
 
 def build_usfm(**settings: Any) -> Beit:

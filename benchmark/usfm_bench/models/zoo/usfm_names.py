@@ -11,7 +11,6 @@ from torch import Tensor
 from usfm_bench.core.errors import WeightsError
 from usfm_bench.models.checkpoint import WRAPPINGS, first_of
 
-TABLE = "relative_position_bias_table"
 _PREFIXES = (*(f"{key}." for key in WRAPPINGS), "backbone.", "beit.")
 # In published files but not parameters of the encoder: the pre-training token, an index buffer, a classifier.
 _NOT_ENCODER = ("mask_token", "relative_position_index", "head.weight", "head.bias")

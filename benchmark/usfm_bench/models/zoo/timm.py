@@ -1,0 +1,96 @@
+"""Any model of timm, with the weights that timm names, random ones, or those of a file with timm's own tensor names."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from usfm_bench.core.errors import unknown
+from usfm_bench.specs.family import FAMILIES, Checkpoint, Family
+
+if TYPE_CHECKING:
+    from usfm_bench.specs.model import ModelEntry
+
+_PLAIN = ("vit_", "deit", "beit", "eva", "usfm_")
+_REGISTERED = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
+
+
+class Timm(Family):
+    """Models by timm's names; their heads are replaced."""
+
+    name = "timm"
+    title = "timm's model"
+    usage = "timm:NAME (its weights) and timm:NAME@scratch"
+    varied = True
+    trained_on = "what timm's card of the model says"
+
+    def entry(self, name: str, rest: str) -> ModelEntry:
+        """`timm:NAME` with timm's weights, `timm:NAME@scratch` without."""
+        from usfm_bench.specs.model import ADAPTATIONS, ModelEntry
+
+        architecture, at, suffix = rest.partition("@")
+        if at and suffix != "scratch":
+            own = (f"timm:{architecture}@{known}" for known in ("scratch", *ADAPTATIONS))
+            hint = f"Behind a name of timm may stand @scratch, then one of: @{', @'.join(ADAPTATIONS)}."
+            raise unknown("model", name, own, hint=hint)
+        self.check_architecture(architecture)
+        words = "random weights" if at else "its pre-trained weights"
+        return ModelEntry(
+            name,
+            self.name,
+            architecture,
+            f"timm's {architecture}, {words}",
+            weights="scratch" if at else "hub",
+            source="" if at else "the hub that timm names",
+            trained_on="" if at else self.trained_on,
+        )
+
+    def check_architecture(self, architecture: str) -> None:
+        """A model that timm has, and weights of it where the name goes on with them behind a dot."""
+        if architecture in _names():
+            return
+        try:
+            import timm
+        except ModuleNotFoundError:
+            return  # an install for reporting: names of finished trials need no check
+        base = architecture.split(".")[0]
+        if not timm.is_model(base):
+            raise unknown("timm model", architecture, timm.list_models(), hint="`timm.list_models()` shows all.")
+        if architecture != base and not timm.is_model_pretrained(architecture):
+            raise unknown("weights of timm", architecture, timm.list_pretrained(f"{base}.*"))
+
+    def is_plain(self, architecture: str) -> bool:
+        """Transformers without stages."""
+        return architecture.startswith(_PLAIN)
+
+    def read(self, path: Path, architecture: str = "") -> Checkpoint:
+        """A state dict of timm's model; the classifier is left out."""
+        import timm
+
+        from usfm_bench.models.checkpoint import read_checkpoint
+
+        config = timm.get_pretrained_cfg(architecture)
+        heads = config.classifier if config and config.classifier else ()
+        heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+        state = read_checkpoint(path)
+        return Checkpoint(
+            architecture,
+            {key: value for key, value in state.items() if not (heads and key.startswith(heads))},
+            ignored=sorted(key for key in state if heads and key.startswith(heads)),
+        )
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Names of timm's models, read from its source: to import timm takes seconds, which a plan can do without."""
+    found = find_spec("timm")
+    if found is None or not found.submodule_search_locations:
+        return frozenset()
+    sources = Path(found.submodule_search_locations[0], "models").glob("*.py")
+    return frozenset(name for path in sources for name in _REGISTERED.findall(path.read_text(encoding="utf-8")))
+
+
+FAMILIES.register(Timm.name)(Timm())

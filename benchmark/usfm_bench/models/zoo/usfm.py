@@ -1,0 +1,72 @@
+"""USFM: BEiT with one table of relative positions, in the published size and three smaller ones (openmedlab/USFM)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from usfm_bench.core.errors import unknown
+from usfm_bench.specs.family import FAMILIES, Asked, Backbone, Checkpoint, Family
+
+if TYPE_CHECKING:
+    from usfm_bench.specs.model import ModelEntry
+
+SIZES = {
+    "usfm_base_patch16_224": (768, 12, 12),
+    "usfm_small_patch16_224": (384, 12, 6),
+    "usfm_tiny_patch16_224": (192, 12, 3),
+    "usfm_micro_patch16_224": (96, 3, 3),
+}
+"""Width, blocks and heads."""
+TABLE = "relative_position_bias_table"
+
+
+class Usfm(Family):
+    """Files in the published format, those of transformers' BeitModel, and fine-tuned ones."""
+
+    name = "usfm"
+    title = "USFM encoder"
+    usage = "usfm:PATH (any file in USFM's format)"
+    needs_architecture = False
+    patch = 16
+    image_size = 224
+    pretrainable = tuple(SIZES)
+
+    def check_architecture(self, architecture: str) -> None:
+        """One of four sizes."""
+        if architecture not in SIZES:
+            raise unknown("architecture", architecture, SIZES)
+
+    def recognises(self, names: Iterable[str]) -> bool:
+        """Whether a file has a table of relative positions."""
+        return any(name.endswith(TABLE) for name in names)
+
+    def read(self, path: Path, architecture: str = "") -> Checkpoint:
+        """Width, depth, heads and grid come from the file's own shapes."""
+        from usfm_bench.models.zoo.usfm_weights import read_usfm
+
+        return read_usfm(path, architecture)
+
+    def shape(self, path: Path) -> dict[str, Any]:
+        """Of the published reading of its last norm."""
+        from usfm_bench.models.zoo.usfm_weights import shape_in_file
+
+        return shape_in_file(path)
+
+    def inspect(self, path: Path) -> dict[str, Any]:
+        """With the readings that its last norm leaves."""
+        from usfm_bench.models.zoo.usfm_weights import inspect_usfm
+
+        return inspect_usfm(path)
+
+    def backbone(self, entry: ModelEntry, asked: Asked) -> Backbone:
+        """With tables resized to the input, and the last norm used as asked."""
+        if entry.weights != "file":
+            return super().backbone(entry, asked)
+        from usfm_bench.models.zoo.usfm_weights import empty_usfm, load_usfm
+
+        return load_usfm(self, entry, asked) if asked.shape is None else empty_usfm(self, entry, asked)
+
+
+FAMILIES.register(Usfm.name)(Usfm())
