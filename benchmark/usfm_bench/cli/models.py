@@ -107,7 +107,7 @@ def _normalisation(entry: ModelEntry, family: Family) -> dict[str, list[float] |
     """Mean and standard deviation of the channels; those of a hub's weights are known once it has given them."""
     known = entry.weights != "hub"
     mean, std = (entry.mean or (family.mean if known else None)), (entry.std or (family.std if known else None))
-    return {"mean": mean and list(mean), "std": std and list(std)}
+    return {"mean": list(mean) if mean else None, "std": list(std) if std else None}
 
 
 def _state(entry: ModelEntry) -> str:

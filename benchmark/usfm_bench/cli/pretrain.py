@@ -13,6 +13,8 @@ from usfm_bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import BaseModel
+
     from usfm_bench.cli.settings import LayeredSettings
     from usfm_bench.specs.pretraining import Options, PretrainSpec
 
@@ -140,7 +142,7 @@ def _unknown_options(words: Sequence[str]) -> list[str]:
     from usfm_bench.specs.method import METHODS
     from usfm_bench.specs.pretraining import Options
 
-    kinds = [*(method.settings for method in METHODS.values()), Options]
+    kinds: list[type[BaseModel]] = [*(method.settings for method in METHODS.values()), Options]
     fields = {key: field for kind in kinds for key, field in dotted_fields(kind)}
     keys = {key.rpartition(".")[2].replace("_", "-"): key for key in fields} | _RENAMED
     said, left = [], list(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -71,8 +71,8 @@ class Step:
         calls go on where this one stopped.
         """
         drawn: Any = numbers(self._batch_size, self._generator)
-        rows: T = self._of(drawn) if isinstance(drawn, torch.Tensor) else type(drawn)(*map(self._of, drawn))
-        return rows
+        rows: Any = self._of(drawn) if isinstance(drawn, torch.Tensor) else type(drawn)(*map(self._of, drawn))
+        return cast(T, rows)
 
     def _of(self, drawn: torch.Tensor) -> torch.Tensor:
         return drawn[self._places.to(drawn.device)]

@@ -93,7 +93,8 @@ def _read(path: Path, *_state: int) -> dict[str, NamedModel]:
         return {}
     if not isinstance(content, dict):
         raise BenchError(f"{path}: expected a mapping of model names to entries")
-    entries, faults = {}, []
+    entries: dict[str, NamedModel] = {}
+    faults: list[str] = []
     for name, values in content.items():
         where = f"{path.name}: {name}"
         if not isinstance(name, str) or not _NAME.fullmatch(name):

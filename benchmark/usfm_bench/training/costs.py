@@ -18,7 +18,7 @@ _GIGA = 1e9
 
 
 @torch.inference_mode()
-def network_costs(model: Any, normalise: Normalise, images: Tensor, fabric: Any) -> dict[str, float | int | None]:
+def network_costs(model: Any, normalise: Normalise, images: Tensor, fabric: Any) -> dict[str, Any]:
     """Fields of `results.record.Cost` that are of the network and not of its training. No random number is drawn.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import with_masks
 
-_DASHED = "dashed"
+_DASHED: Final = "dashed"
 MOST_MISSED = 12
 """Missed lesions on one sheet."""
 

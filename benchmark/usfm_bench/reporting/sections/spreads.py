@@ -34,7 +34,7 @@ def spreads(report: Report) -> Iterator[Section]:
 
 def limits(report: Report) -> Iterator[Section]:
     """What would tell more, by table."""
-    lines = {}
+    lines: dict[str, None] = {}
     for table in dict.fromkeys(row.table for row in report.rows):
         where = f"Table {table}: " if table else ""
         lines |= {f"{where}{line}": None for line in advice([s for s in report.spreads if s.table == table])}

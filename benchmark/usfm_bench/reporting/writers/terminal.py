@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -102,7 +103,7 @@ def _table(
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, _GAP, 0, 0), collapse_padding=True)
     for i, width in zip(chosen, widths, strict=True):
-        side = "left" if header[i].replace("\n", " ") in words else "right"
+        side: Literal["left", "right"] = "left" if header[i].replace("\n", " ") in words else "right"
         table.add_column(Text(header[i]), justify=side, overflow="fold", max_width=width - _GAP)
     stacked = any("\n" in line[i] for line in body for i in chosen)
     for line in body:
