@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, stdtrit
+from scipy.special import stdtrit
 
 from usfm_bench.metrics.calibration import brier_scores
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import Components, Freedom, Labels, variance_components
+from usfm_bench.stats.components import Components, Freedom, Labels, sizes_alike, variance_components
 from usfm_bench.stats.delete_one import class_metric
 from usfm_bench.stats.proportions import trials_of, wilson_interval
+from usfm_bench.stats.score import Noise, RateNoise, noise_of, score_ends
 
 Floats = NDArray[np.float64]
-_ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
+Ints = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
@@ -80,16 +81,26 @@ def interval_of(
 
 
 def jackknife_interval(
-    full: Floats, without: Floats, *, level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+    full: Floats,
+    without: Floats,
+    noise: Noise,
+    *,
+    strata: Ints | None = None,
+    sizes: Ints | None = None,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
     """Interval of a bounded metric that is not a mean over cases: delete-one jackknife plus a seed component.
 
     Vc = (G-1)/G * sum over groups of (m without the group - their mean)^2, V = Vc + s^2/S, degrees of freedom by
-    Satterthwaite, t on the logit scale of the metric's range, with m kept off its ends by 1/(2G+2) of the range.
+    Satterthwaite, each class's groups having their own. The ends are `score_ends`, at the place in the metric's range.
 
     Args:
         full: (S,) the metric of each seed.
         without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then.
+        noise: how the metric, placed in 0 to 1, varies with the choice of the cases.
+        strata: (G,) number of the class of each group; None: all alike.
+        sizes: (G,) cases of each group; None: all alike.
         level: nominal coverage.
         bounds: the metric's range.
 
@@ -103,17 +114,27 @@ def jackknife_interval(
     n, n_seeds = len(values), len(full)
     if n < 2 or np.isnan(values).any() or np.isnan(full).any():
         return Interval(low + width * point, None, None)
-    v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
+    squares = (n - 1) / n * (values - values.mean()) ** 2
     v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
-    variance = v_cases + v_seeds
-    if variance <= _ROUNDING**2:
-        return Interval(low + width * point, None, None)
-    freedom = variance**2 / (v_cases**2 / (n - 1) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0))
-    centre = min(max(point, 1 / (2 * n + 2)), 1 - 1 / (2 * n + 2))
-    half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5 / (centre * (1 - centre))
-    ends = min(float(expit(logit(centre) - half)), point), max(float(expit(logit(centre) + half)), point)
+    variance = float(squares.sum()) + v_seeds
+    uncertain = _over_freedom(squares, strata, sizes) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0)
+    quantile = float(stdtrit(variance**2 / uncertain, (1 + level) / 2)) if uncertain else 0.0
+    ends = score_ends(point, variance, quantile, noise, n_seeds, level)
     kind = "seeds+cases" if n_seeds > 1 else "cases"
     return Interval(low + width * point, low + width * ends[0], low + width * ends[1], kind)
+
+
+def _over_freedom(squares: Floats, strata: Ints | None, sizes: Ints | None) -> float:
+    """Sum over classes of the squared variance over its degrees of freedom, from (G,) what each group adds to it."""
+    strata = np.zeros(len(squares), np.int64) if strata is None else strata
+    found = 0.0
+    for k in np.unique(strata):
+        of_class = strata == k
+        freedom = int(of_class.sum()) - 1
+        if sizes is not None:
+            freedom = min(freedom, sizes_alike(sizes[of_class]))
+        found += float(squares[of_class].sum()) ** 2 / max(freedom, 1)
+    return found
 
 
 def classification_interval(
@@ -144,10 +165,56 @@ def classification_interval(
         if trials is not None and trials[0].any():
             return _of_one_seed(*trials, groups, level)
     scores = case_scores(definition, probabilities, labels)
+    if definition.id == "acc@1" and scores is not None:
+        return share_interval(scores, groups=groups, folds=folds, level=level)
     if scores is not None:
         return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
     values = deleted(definition, probabilities, labels, groups=groups, only=only)
-    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level, bounds=definition.range)
+    numbers, first, sizes = numbered(groups, len(labels))
+    noise = noise_of(definition, probabilities, labels, numbers, only)
+    if noise is None:
+        return Interval(float(values[:, 0].mean()), None, None)
+    return jackknife_interval(
+        *(values[:, 0], values[:, 1:].mean(axis=0), noise),
+        strata=labels[first],
+        sizes=sizes,
+        level=level,
+        bounds=definition.range,
+    )
+
+
+def share_interval(
+    right: Floats, *, groups: Labels | None = None, folds: Labels | None = None, level: float = 0.95
+) -> Interval:
+    """Interval of a proportion: the variance and quantile of `crossed_interval`, and the ends of `score_ends`.
+
+    Args:
+        right: (S, C) of 0 and 1.
+        groups: (C,).
+        folds: (C,).
+        level: nominal coverage.
+
+    Returns:
+        None for one case or group alone.
+    """
+    parts = variance_components(right, groups, folds=folds)
+    if parts.n_groups <= parts.n_folds:
+        return Interval(parts.mean, None, None)
+    quantile = 0.0 if parts.none else parts.half_width((1 + level) / 2) / parts.variance**0.5
+    variance = 0.0 if parts.none else parts.variance
+    ends = score_ends(parts.mean, variance, quantile, RateNoise(parts.n_groups), parts.n_seeds, level)
+    return Interval(parts.mean, *ends, "seeds+cases" if parts.n_seeds > 1 else "cases")
+
+
+def numbered(groups: Labels | None, n_cases: int) -> tuple[Ints, Ints, Ints]:
+    """(N,) numbers of the cases' groups, (G,) first case and (G,) size of each; without groups, each case by itself."""
+    if groups is None:
+        each = np.arange(n_cases)
+        return each, each, np.ones(n_cases, np.int64)
+    _, first, numbers, sizes = np.unique(
+        np.asarray(groups), return_index=True, return_inverse=True, return_counts=True
+    )
+    return numbers, first, sizes
 
 
 def deleted(
@@ -167,7 +234,7 @@ def deleted(
         groups: (N,) deleted together; without, each case by itself.
         only: the class of a metric of one class.
     """
-    names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
+    names = numbered(groups, len(labels))[0]
     if definition.compute is not None:
         return np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
     return np.stack(
