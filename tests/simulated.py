@@ -13,7 +13,8 @@ from sklearn import metrics as sk
 
 from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.stats.components import variance_components
-from usfm_bench.stats.intervals import classification_interval, crossed_interval, interval_of
+from usfm_bench.stats.intervals import crossed_interval, interval_of
+from usfm_bench.stats.of_classes import classification_interval
 from usfm_bench.stats.reweighted import at_prevalence, reweighted_interval
 
 Floats = NDArray[np.float64]

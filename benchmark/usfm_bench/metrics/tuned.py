@@ -57,5 +57,12 @@ def _after_temperature(ident: str) -> Definition:
     )
 
 
-SCALED = {ident: _after_temperature(ident) for ident in ("ece.top.15bins@1", "brier@1")}
+_ERROR = "ece.top.15bins@1"
+_FREE = ("ece.top.15bins.chance@1", "ece.top.15bins.debiased@1")
+SCALED = {ident: _after_temperature(ident) for ident in (_ERROR, *_FREE, "brier@1")}
 """Id -> the same after temperature scaling."""
+BESIDE = {
+    _ERROR: (*(DEFINITIONS[i] for i in _FREE), *(SCALED[i] for i in (_ERROR, *_FREE))),
+    "brier@1": (SCALED["brier@1"],),
+}
+"""Id of a primary definition -> those that reports show behind it."""

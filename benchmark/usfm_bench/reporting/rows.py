@@ -14,7 +14,7 @@ from usfm_bench.metrics.classification import PER_CLASS, binary_definition, clas
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions, primary
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import RULES
-from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
+from usfm_bench.metrics.tuned import BESIDE, DECIDED, decided_definition
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
 
@@ -88,8 +88,8 @@ def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iter
 
 
 def usual_classification() -> list[Definition]:
-    """Over all classes, in the order of display: the primary ones, each with itself after temperature scaling."""
-    return [d for first in primary("classification") for d in (first, SCALED.get(first.id)) if d is not None]
+    """Over all classes, in the order of display: the primary ones, each with what stands behind it."""
+    return [d for first in primary("classification") for d in (first, *BESIDE.get(first.id, ()))]
 
 
 def _decided_rows(results: ModelResults, positive: str) -> Iterator[Row]:

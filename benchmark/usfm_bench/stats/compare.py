@@ -164,7 +164,11 @@ def with_cases(parts: Components, n: int) -> Components:
     held = min(parts.seeds, parts.residual) if parts.for_test else 0.0  # the residual's share in the part of the seeds
     seeds = parts.seeds - held + held * share
     return parts._replace(
-        seeds=seeds, cases=parts.cases * share, residual=parts.residual * share, n_groups=n, n_alike=parts.n_alike / share
+        seeds=seeds,
+        cases=parts.cases * share,
+        residual=parts.residual * share,
+        n_groups=n,
+        n_alike=parts.n_alike / share,
     )
 
 

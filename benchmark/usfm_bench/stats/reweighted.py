@@ -16,7 +16,8 @@ from usfm_bench.errors import BenchError, unknown
 from usfm_bench.stats.components import Labels
 from usfm_bench.stats.contributions import Contributions, pseudo_contributions
 from usfm_bench.stats.delete_one import all_and_without
-from usfm_bench.stats.intervals import Interval, jackknife_interval, numbered
+from usfm_bench.stats.intervals import Interval
+from usfm_bench.stats.jackknife import jackknife_interval, numbered
 from usfm_bench.stats.score import RateNoise
 
 Bools = NDArray[np.bool_]

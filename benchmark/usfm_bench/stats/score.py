@@ -102,7 +102,9 @@ def score_ends(
     return noise.ends(point, quantile**2 * max(variance / usual, 1 / n_seeds))
 
 
-def noise_of(definition: Definition, probabilities: Floats, labels: Ints, groups: Ints, only: int | None) -> Noise | None:
+def noise_of(
+    definition: Definition, probabilities: Floats, labels: Ints, groups: Ints, only: int | None
+) -> Noise | None:
     """How a classification metric varies with the choice of the cases.
 
     SEN, F1 and AUPRC of a class vary as a proportion of its cases, SPEC of all others, PREC of those that are called
