@@ -14,6 +14,7 @@ from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.environment import code_version, describe_environment, now
 from usfm_bench.models import build_model
+from usfm_bench.models.build import state_sha256
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
@@ -88,6 +89,7 @@ def run_one(
         data_hash=dataset.content_hash,
         split_hash=sides,
         weight_hash=model.weight_hash,
+        trained_hash=state_sha256(model),
         seen_in_pretraining=seen_in_pretraining(entry, card, dataset, test),
         pretraining_hash=card.recipe_hash if card else None,
         n_train=len(train),

@@ -69,7 +69,7 @@ def _build(
         weights = "imagenet" if entry.weights == "hub" else None
         unet: UNet = _from_hub(entry, lambda: UNet(entry.architecture, weights))
         if weights:
-            unet.weight_hash = _state_sha256(unet.unet.encoder)
+            unet.weight_hash = state_sha256(unet.unet.encoder)
         return unet
     if task == "segmentation":
         network: Network = _segmenter(entry, training)
@@ -85,11 +85,11 @@ def _build(
     if entry.family == "timm" and entry.weights == "hub":
         config = timm.get_pretrained_cfg(entry.architecture)
         network.mean, network.std = config.mean, config.std
-        network.weight_hash = _state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
+        network.weight_hash = state_sha256(network, without=("head", "decoder", "pyramid", "auxiliary"))
     return network
 
 
-def _state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
+def state_sha256(module: nn.Module, without: tuple[str, ...] = ()) -> str:
     """sha256 over a module's tensors; new weights under the same hub name do not go unnoticed."""
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):

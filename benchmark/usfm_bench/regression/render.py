@@ -9,7 +9,7 @@ from usfm_bench.metrics.definitions import Definition
 from usfm_bench.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
-from usfm_bench.regression.findings import ALPHA, Finding
+from usfm_bench.regression.findings import ALPHA, SEED_ALPHA, Finding
 
 _LEFT = frozenset({"Outcome", "Dataset", "Model", "Metric", "Cost"})
 
@@ -89,7 +89,7 @@ def _junit(found: Check, strict: bool) -> str:
     n_failed = n_skipped = 0
     for finding in found.findings:
         case = _case(suite, finding.dataset, finding.model, finding.definition.name)
-        worse = finding.outcome == "regression" or (strict and finding.outcome == "cannot tell")
+        worse = finding.outcome in ("regression", "diverged") or (strict and finding.outcome == "cannot tell")
         if worse or finding.outcome == "cannot tell":
             message = f"{finding.outcome}: {describe(finding)}{changed_since if worse else ''}"
             ET.SubElement(case, "failure" if worse else "skipped", message=message)
@@ -161,7 +161,8 @@ def _remarks(found: Check) -> Iterator[str]:
     yield from found.remarks
     yield (
         f"A regression is a drop beyond the margin by a one-sided test, paired by case; family-wise error "
-        f"{100 * ALPHA:.0f} % over {len(found.findings)} metrics (Holm)."
+        f"{100 * ALPHA:.0f} % over {len(found.findings)} metrics (Holm). Diverged: a seed far below all seeds of the "
+        f"baseline and the better ones of its own run (family-wise error {100 * SEED_ALPHA:g} %)."
     )
 
 
