@@ -83,7 +83,8 @@ def judge(pairs: Sequence[Pair], margin_of: Callable[[Definition], float]) -> li
         for (pair, metric), d in zip(cells, definitions, strict=True)
     ]
     low = [
-        _diverged(drop, pair.entry.seeds, SEED_ALPHA / len(cells)) for (pair, _), drop in zip(cells, drops, strict=True)
+        diverged_seeds(drop, pair.entry.seeds, SEED_ALPHA / len(cells))
+        for (pair, _), drop in zip(cells, drops, strict=True)
     ]
     margins = [margin_of(definition) for definition in definitions]
     p_values = [_p_value(drop, margin) for drop, margin in zip(drops, margins, strict=True)]
@@ -132,24 +133,24 @@ def measure_drop(
     return drop._replace(parts=parts)
 
 
-def _diverged(drop: Drop, seeds: Sequence[int], alpha: float) -> tuple[int, ...]:
+def diverged_seeds(drop: Drop, seeds: Sequence[int], alpha: float) -> tuple[int, ...]:
     """New seeds that are worse than all old ones, and too far from what the others scatter around to be one of them.
 
     A seed is held against all old seeds and the new ones that are better than it, by the t of a further observation,
-    at alpha over the number of seeds. Their scatter is at least what the residual explains: else one lesion more that
-    one seed misses would be far from seeds that agree.
+    at alpha over the number of seeds; what is worse than one that diverged diverged too. Their scatter is at least what
+    the residual explains: else one lesion more that one seed misses would be far from seeds that agree.
     """
     if drop.seeds is None:
         return ()
     old, new = drop.seeds
-    found = []
-    for seed, value in zip(seeds, new, strict=True):
+    highest = -np.inf
+    for value in new:
         others = np.concatenate([old, new[new > value]])
         scatter = max(float(others.std(ddof=1)), drop.noise) * (1 + 1 / len(others)) ** 0.5
         t = float(stdtrit(len(others) - 1, 1 - alpha / len(new)))
         if value < old.min() and others.mean() - value > t * scatter + _ROUNDING:
-            found.append(seed)
-    return tuple(found)
+            highest = max(highest, float(value))
+    return tuple(seed for seed, value in zip(seeds, new, strict=True) if value <= highest)
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -66,7 +66,7 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
             *(f.outcome, f.dataset, f.model, f.definition.name),
             *(_value(f.definition, f.before), _value(f.definition, f.after), _difference(f.definition, f.drop)),
             "" if f.p_value is None else _p(f.p_value),
-            f.reason if f.detectable is None else _difference(f.definition, f.detectable),
+            "; ".join(filter(None, [_difference(f.definition, f.detectable), f.reason])),
         ]
         for f in found.findings
     ]
@@ -184,7 +184,9 @@ def _value(definition: Definition, value: float) -> str:
     return f"{100 * value:.1f} %" if definition.unit == "fraction" else f"{value:.2f} {_unit(definition)}".rstrip()
 
 
-def _difference(definition: Definition, value: float) -> str:
+def _difference(definition: Definition, value: float | None) -> str:
+    if value is None:
+        return ""
     if value != value:
         return "n/a"
     return f"{100 * value:.1f} points" if definition.unit == "fraction" else _value(definition, value)
