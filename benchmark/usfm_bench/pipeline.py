@@ -43,7 +43,7 @@ def run_one(
     clock = time.perf_counter
     started = clock()
     recipe = spec.training
-    split = split_dataset(dataset, spec.split, spec.fold, task=spec.task)
+    split = split_dataset(dataset, spec.split, spec.fold, task=spec.task, seed=spec.seed)
     train, val, test = (dataset.subset(rows) for rows in split)
     fabric = build_fabric(recipe, device, device_index)
     reset_peak_memory(fabric)
@@ -57,7 +57,7 @@ def run_one(
     train_net, val_net = (network_data(side, spec.task, recipe.image_size) for side in (train, val))
     entry = resolve(spec.model)
     card = read_card(entry.weight_file) if entry.weight_file else None
-    sides = split_hash(dataset, split)
+    sides = split_hash(dataset, split_dataset(dataset, spec.split, spec.fold, task=spec.task))  # of all seeds alike
     folder = store.begin(
         spec,
         data_hash=dataset.content_hash,
@@ -97,7 +97,7 @@ def run_one(
         n_test=len(test),
         n_test_groups=len(set(test.groups)),
         n_leaked=twins_of(dataset.groups, split).elsewhere,
-        notes=dataset.notes,
+        notes=(*dataset.notes, *_note_on_lots(spec)),
         classes=dataset.classes,
         definitions=definitions,
         scores=summarise(cases, definitions, dataset.classes),
@@ -112,3 +112,8 @@ def run_one(
         environment=describe_environment() | describe_device(fabric) | {"finished": now()},
     )
     return store.save(record, cases, predictions, fit.history)
+
+
+def _note_on_lots(spec: TrialSpec) -> list[str]:
+    part = spec.dataset.training
+    return ["each seed drew its own part of the training side"] if part and part.lot == "trial" else []

@@ -13,6 +13,8 @@ from usfm_bench.data.spec import DatasetSpec, TrainingSubset
 from usfm_bench.errors import DataError
 
 Rows = NDArray[np.int64]
+Seed = int | tuple[int, int]
+"""Of the split, or of the split and the trial."""
 LEAST, MOST = 0.05, 0.5
 """Between these shares, the number of training cases does not depend on the share of the positive class."""
 
@@ -42,7 +44,12 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
 
 
 def part_of_training(
-    train: Rows, rule: TrainingSubset, strata: Sequence[str], groups: Sequence[str], positive: Sequence[bool], seed: int
+    train: Rows,
+    rule: TrainingSubset,
+    strata: Sequence[str],
+    groups: Sequence[str],
+    positive: Sequence[bool],
+    seed: Seed,
 ) -> Rows:
     """The rows of a training side that a part of it uses, in order.
 
@@ -72,7 +79,7 @@ def part_of_training(
     return np.sort(np.array([*rows[0][:n_positive], *rows[1][: n - n_positive]], np.int64))
 
 
-def _fraction(train: Rows, share: float, strata: Sequence[str], groups: Sequence[str], seed: int) -> Iterable[int]:
+def _fraction(train: Rows, share: float, strata: Sequence[str], groups: Sequence[str], seed: Seed) -> Iterable[int]:
     members = _members(train, groups)
     # A group of several classes counts for the one that it has most of.
     class_of = {group: Counter(strata[i] for i in rows).most_common(1)[0][0] for group, rows in members.items()}
@@ -81,7 +88,7 @@ def _fraction(train: Rows, share: float, strata: Sequence[str], groups: Sequence
         yield from _first(_by_group(rows, groups, seed), share * len(rows))
 
 
-def _by_group(rows: Rows, groups: Sequence[str], seed: int) -> list[list[int]]:
+def _by_group(rows: Rows, groups: Sequence[str], seed: Seed) -> list[list[int]]:
     """The rows of each group, groups in an order drawn by lot that does not depend on the order of reading."""
     members = _members(rows, groups)
     names = sorted(members)
