@@ -260,8 +260,10 @@ def caption(report: Report, most: int | None = None) -> list[str]:
         )
     if any(row.standing == "tied" for row in report.rows):
         lines.append(
-            "best: the best mean on a data set; tied: not told apart from it (paired, Holm over the table, 5 %). "
-            "Judged by " + ", ".join(dict.fromkeys(row.metric for row in report.rows if row.standing)) + "."
+            "best: the best mean on a data set; tied: may be the best as well (each paired with the others, Bonferroni "
+            "over the table, 5 %). Judged by "
+            + ", ".join(dict.fromkeys(row.metric for row in report.rows if row.standing))
+            + "."
         )
     lines += tuning_caption(report.rows)
     if any(row.metric in _WITH_SD and row.sd_cases is not None for row in report.rows):

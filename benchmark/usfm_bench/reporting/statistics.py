@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from usfm_bench.pipe_table import Grid, bullet, marked, pipe_table
-from usfm_bench.reporting.comparisons import Compared
+from usfm_bench.reporting.comparisons import Compared, groups_not_told_apart
 from usfm_bench.reporting.rankings import TableRanking
 from usfm_bench.reporting.report import LEAKS, Report, leaking
 from usfm_bench.reporting.spreads import Spread
@@ -23,7 +23,7 @@ def statistics_markdown(report: Report, table: str | None) -> list[str]:
     leaks = leaking(report)
     compared = [c for c in report.comparisons if c.table == table]
     if compared:
-        lines += ["Comparisons, each paired on the same seeds and cases:", "", *_lines(*comparisons(compared), leaks)]
+        lines += ["Comparisons, each paired on the same cases:", "", *_lines(*comparisons(compared), leaks)]
     for ranking in report.rankings:
         if ranking.table == table:
             lines += [f"{ranking_title(ranking)}:", "", *_lines(*ranked(ranking), leaks)]
@@ -41,14 +41,28 @@ def _lines(grid: Grid, notes: Sequence[str], leaks: Collection[str]) -> list[str
 def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     """One line a pair, and notes."""
     shown, hidden = _chosen(compared)
-    header = ["Dataset", "Metric", "A", "B", "A - B", "p", "p (Holm)", "Effect size", "P(A better)", "P(claim false)"]
+    header = [
+        "Dataset",
+        "Metric",
+        "A",
+        "B",
+        "A - B",
+        "p",
+        "p (Holm)",
+        "p (best)",
+        "Effect size",
+        "P(A better)",
+        "P(claim false)",
+    ]
     header += ["Would find", "Seeds needed", "Cases needed"]
     tested = [c for c in shown if c.p_value is not None]
     family = max((c.family for c in compared), default=0)
     notes = [
         f"Holm: over all {family} comparisons of this table, of every pair of models on every data set by "
-        f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p and P(A better) are uncorrected. P(claim "
-        "false): that A is not better, all differences having been equally likely before. Would find: the true "
+        f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p (best): of B being the best model there, "
+        "one-sided, by Bonferroni over the other models, data sets and metrics (Hsu's comparison with the best). p is "
+        "uncorrected. P(A better): shrunk by how little the models of that data set differ beyond chance; P(claim "
+        "false) is the rest. Would find: the true "
         "difference that this design finds with 80 % power, "
         "uncorrected; seeds, or cases (or groups of them), needed for that at the observed difference.",
     ]
@@ -56,6 +70,9 @@ def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
         notes.append(
             "With one seed p and the probabilities are for these trained networks alone, not for other trainings."
         )
+    for (dataset, metric), of_models in groups_not_told_apart(compared).items():
+        groups = "; ".join(f"{model} {shown}" for model, shown in of_models.items())
+        notes.append(f"{dataset}, {metric}: models that share a letter are not told apart (Holm): {groups}.")
     if hidden:
         notes.append(f"{hidden} pairs without the best model of a data set are not shown; JSON has them all.")
     notes += [
@@ -63,7 +80,7 @@ def comparisons(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     ]
     body = [
         [
-            *(c.dataset, c.metric, c.a, c.b, _difference(c), _p(c.p_value), _p(c.p_holm)),
+            *(c.dataset, c.metric, c.a, c.b, _difference(c), _p(c.p_value), _p(c.p_holm), _p(c.p_best)),
             "" if c.effect_size is None else f"{c.effect_size:.2f}",
             *(_probability(c.probability_better), _probability(c.false_claim), _points(c.detectable, c.unit)),
             *(_NONE if c.n_seeds == 1 else _needed(c.seeds_needed), _needed(c.cases_needed)),
@@ -113,6 +130,11 @@ def _ranking_notes(of: TableRanking) -> Iterator[str]:
         yield (
             f"Friedman, p {_p(ranking.friedman_p)}; mean ranks that differ by less than "
             f"{ranking.critical_difference:.2f} are not told apart (Nemenyi, 5 %)."
+        )
+    elif ranking.friedman_p is not None:
+        yield (
+            f"Friedman, p {_p(ranking.friedman_p)}. There is no critical difference: {len(of.ranking.datasets)} data "
+            "sets are too few for Nemenyi's test to tell any two of so many models apart."
         )
     else:
         yield "Friedman's test needs three models with every data set, and two data sets."

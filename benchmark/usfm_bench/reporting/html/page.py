@@ -148,7 +148,7 @@ def _block(
         tables.append(table_of(section.grid, ident_of, section.title, caption, notes=section.notes, links=links))
     if compared := [c for c in report.comparisons if c.table == table]:
         grid, notes = comparisons(compared)
-        caption = "Pairs of models, on the same seeds and cases."
+        caption = "Pairs of models, on the same cases."
         tables.append(table_of(marked(grid, leaks, LEAKS), f"{ident}-pairs", "Comparisons", caption, notes=notes))
     rankings = [each for each in report.rankings if each.table == table]
     for i, each in enumerate(rankings):
