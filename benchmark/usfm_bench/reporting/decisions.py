@@ -50,6 +50,11 @@ def tuning_caption(rows: Sequence[Row]) -> list[str]:
             "ECE_T, BRIER_T: after temperature scaling, by one temperature a trial, fitted on its validation cases; it "
             "changes no predicted class. Intervals as of ECE and BRIER."
         )
+    if "ECE" in names:
+        lines.append(
+            "ECE is biased upwards: so few cases have ECE_CHANCE even where probabilities mean what they say. Read "
+            "ECE_DEBIASED, which is without it and has the interval; ECE itself is for comparison with other papers."
+        )
     if any("@" in name for name in names):
         lines.append(
             f"{DECISIONS}: a case is called positive where the class's probability is at least the threshold. Each "

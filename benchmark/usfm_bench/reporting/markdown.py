@@ -238,8 +238,8 @@ def caption(report: Report, most: int | None = None) -> list[str]:
         f"Measured with profile {report.profile}, {seeds_in_words(seeds)} a model; mean [95 % interval] for training "
         "seeds and test cases drawn anew, given this training split. Means over cases (all of segmentation; ACC and "
         "BRIER of classification): crossed variance components. All other metrics of classification: grouped "
-        "jackknife. Groups of near-duplicates or patients are kept together. [n/a]: there is no interval, as with one "
-        "case, one group or no spread.",
+        "jackknife, and of rates score ends. Groups of near-duplicates or patients are kept together. [n/a]: there is "
+        "no interval, as with one case or group, or a mean without spread.",
     ]
     if seeds[0] == 1:
         lines.append(

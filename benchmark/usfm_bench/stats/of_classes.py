@@ -106,8 +106,10 @@ def calibration_interval(
         return Interval(point, None, None)
     half = quantile * variance**0.5
     low, high = max(0.0, error - half), max(error, chance) + half
+    # Where a bin errs by much more than chance, chance adds almost nothing: the upper end takes off its share alone.
+    upper = without_chance(high, chance * (chance / high) ** 0.5)
     kind = "seeds+cases" if len(probabilities) > 1 else "cases"
-    return Interval(point, without_chance(low, chance), min(1.0, without_chance(high, chance)), kind)
+    return Interval(point, without_chance(low, chance), min(1.0, upper), kind)
 
 
 def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:

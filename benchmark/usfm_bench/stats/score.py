@@ -13,12 +13,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import gammaincinv, ndtri
 
 from usfm_bench.metrics.definitions import Definition
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_FEW = 3.0
 _NONE = 1e-12  # of a spread relative to the range: rounding
 
 
@@ -28,8 +29,8 @@ class Noise(Protocol):
     def variance(self, truth: float) -> float:
         """At a truth."""
 
-    def ends(self, point: float, times: float) -> tuple[float, float]:
-        """The least and the largest truth t with (t - point)^2 <= times * variance(t)."""
+    def ends(self, point: float, times: float, alpha: float) -> tuple[float, float]:
+        """The least and the largest truth t with (t - point)^2 <= times * variance(t), at 1 - alpha."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,21 @@ class RateNoise:
         """Of a proportion: t (1 - t) / size."""
         return truth * (1 - truth) / self.size
 
-    def ends(self, point: float, times: float) -> tuple[float, float]:
-        """In closed form, as Wilson has them."""
+    def ends(self, point: float, times: float, alpha: float) -> tuple[float, float]:
+        """In closed form, as Wilson has them, but for one to three failures, or successes.
+
+        Of so few Wilson's far end is too near: of 60 cases and a truth of 99.8 % it covers 88 %. It is that of Poisson
+        then: Brown, Cai and DasGupta (2001), doi:10.1214/ss/1009213286, their modified Wilson interval.
+        """
         ratio = times / self.size
         centre = (point + ratio / 2) / (1 + ratio)
         half = (point * (1 - point) * ratio + ratio**2 / 4) ** 0.5 / (1 + ratio)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        cases = float(ndtri(1 - alpha / 2)) ** 2 / ratio
+        far = [float(gammaincinv(cases * rate, alpha)) / cases for rate in (point, 1 - point)]
+        few = [0 < cases * rate <= _FEW and rate < 0.5 for rate in (point, 1 - point)]
+        low = min(centre - half, far[0]) if few[0] else centre - half
+        high = max(centre + half, 1 - far[1]) if few[1] else centre + half
+        return max(0.0, low), min(1.0, high)
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class AreaNoise:
         positive, negative = truth / (2 - truth) - truth**2, 2 * truth**2 / (1 + truth) - truth**2
         return sum(w**2 * (apart + (m - 1) * positive + (n - 1) * negative) / (m * n) for m, n, w in self.areas)
 
-    def ends(self, point: float, times: float) -> tuple[float, float]:
+    def ends(self, point: float, times: float, alpha: float) -> tuple[float, float]:
         """By bisection and secants."""
         from scipy.optimize import brentq
 
@@ -98,8 +108,8 @@ def score_ends(
     """
     usual = noise.variance(point)
     if variance <= _NONE**2 or usual <= _NONE**2:
-        return noise.ends(point, float(ndtri((1 + level) / 2)) ** 2)
-    return noise.ends(point, quantile**2 * max(variance / usual, 1 / n_seeds))
+        return noise.ends(point, float(ndtri((1 + level) / 2)) ** 2, 1 - level)
+    return noise.ends(point, quantile**2 * max(variance / usual, 1 / n_seeds), 1 - level)
 
 
 def noise_of(
