@@ -76,7 +76,7 @@ def _over_freedom(squares: Floats, strata: Ints | None, sizes: Ints | None) -> f
     found = 0.0
     for k in np.unique(strata):
         of_class = strata == k
-        freedom = int(of_class.sum()) - 1
+        freedom = float(of_class.sum()) - 1
         if sizes is not None:
             freedom = min(freedom, sizes_alike(sizes[of_class]))
         found += float(squares[of_class].sum()) ** 2 / max(freedom, 1)
