@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from sklearn import metrics as sk
 
+from simulated_edges import edge_tables
 from usfm_bench.metrics.definitions import DEFINITIONS
 from usfm_bench.stats.components import variance_components
-from usfm_bench.stats.intervals import classification_interval, crossed_interval, interval_of
+from usfm_bench.stats.intervals import crossed_interval, interval_of
+from usfm_bench.stats.of_classes import classification_interval
 from usfm_bench.stats.reweighted import at_prevalence, reweighted_interval
 
 Floats = NDArray[np.float64]
@@ -309,6 +311,8 @@ def tables(draws: int = 10_000, rate_draws: int = 1500) -> Iterator[str]:
         yield f"| {seeds} x {cases} | {' | '.join(shares)} |"
     yield ""
     yield from shift_table(draws // 10)
+    yield ""
+    yield from edge_tables(draws // 10)
 
 
 def shift_table(draws: int) -> Iterator[str]:

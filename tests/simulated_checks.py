@@ -29,13 +29,23 @@ class Suite(NamedTuple):
     classes: Floats
     """(C, 3)."""
 
-    def run(self, rng: np.random.Generator, drop: dict[str, float] | None = None) -> list[dict[str, Contributions]]:
-        """Headline metrics of three models; `drop`: by how much the first one is worse."""
+    def run(
+        self, rng: np.random.Generator, drop: dict[str, float] | None = None, left: float = 1.0
+    ) -> list[dict[str, Contributions]]:
+        """Headline metrics of three models.
+
+        Args:
+            rng: of the networks.
+            drop: by how much the first model is worse.
+            left: share of its Dice that is left to the first model's last seed, whose training diverged.
+        """
         drop = drop or {}
         found = []
         for k, hard in enumerate(self.hard):
             quality = rng.normal(0, 0.02, (self.seeds, 1)) + rng.normal(0, 0.08, (self.seeds, _CASES))
             dice = 0.75 + hard + quality - (drop.get("DSC", 0.0) if k == 0 else 0.0)
+            if k == 0:
+                dice[-1] *= left
             missed = (rng.random((self.seeds, _CASES)) < 0.5) & (hard < np.quantile(hard, 0.1))
             distance = np.where(missed, 700.0, np.exp(2.5 - 3 * hard - 3 * quality))
             distance = distance + (drop.get("HD95", 0.0) if k == 0 else 0.0)
@@ -58,7 +68,12 @@ def draw_suite(seeds: int, rng: np.random.Generator) -> Suite:
     return Suite(seeds, hard, rng.permutation(_CASES) % 3, rng.normal(0, 0.9, (_CASES, 3)))
 
 
-def findings(suite: Suite, old: list[dict[str, Contributions]], new: list[dict[str, Contributions]]) -> list[Finding]:
+def findings(
+    suite: Suite,
+    old: list[dict[str, Contributions]],
+    new: list[dict[str, Contributions]],
+    same_networks: bool = False,
+) -> list[Finding]:
     """What `check` says of a re-run."""
     pairs = []
     for k, (before, after) in enumerate(zip(old, new, strict=True)):
@@ -68,7 +83,7 @@ def findings(suite: Suite, old: list[dict[str, Contributions]], new: list[dict[s
             seeds=tuple(range(suite.seeds)),
             metrics=tuple(metric_scores(i, c) for i, c in before.items()),
         )
-        pairs.append(Pair(entry, None, Scores(entry.seeds, (), dict(after))))
+        pairs.append(Pair(entry, None, Scores(entry.seeds, (), dict(after)), same_networks))
     return judge(pairs, lambda definition: 0.0)
 
 
@@ -77,8 +92,31 @@ def errors(seeds: int, reruns: int, rng: np.random.Generator) -> float:
     wrong = 0
     for _ in range(reruns):
         suite = draw_suite(seeds, rng)
-        wrong += any(f.outcome == "regression" for f in findings(suite, suite.run(rng), suite.run(rng)))
+        wrong += any(f.outcome in ("regression", "diverged") for f in findings(suite, suite.run(rng), suite.run(rng)))
     return wrong / reruns
+
+
+def divergences(seeds: int, reruns: int, left: float, rng: np.random.Generator) -> float:
+    """Share of re-runs in which a seed that lost most of its Dice is named, and no other."""
+    found = 0
+    for _ in range(reruns):
+        suite = draw_suite(seeds, rng)
+        first = findings(suite, suite.run(rng), suite.run(rng, left=left))[0]
+        found += (first.outcome, first.reason) == ("diverged", f"seed {seeds - 1} diverged")
+    return found / reruns
+
+
+def inference_changes(seeds: int, reruns: int, loss: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Share of re-runs in which a loss of each case, by the same networks, is found: by paired seeds, and without."""
+    found = np.zeros(2)
+    for _ in range(reruns):
+        suite = draw_suite(seeds, rng)
+        old = suite.run(rng)
+        changed = old[0]["dsc.native@1"]
+        values = changed.values - loss + rng.normal(0, 0.02, changed.values.shape)
+        new = [{**old[0], "dsc.native@1": changed._replace(values=values)}, *old[1:]]
+        found += [findings(suite, old, new, paired)[0].outcome == "regression" for paired in (True, False)]
+    return float(found[0] / reruns), float(found[1] / reruns)
 
 
 def power(seeds: int, reruns: int, rng: np.random.Generator, times: float = 2.0) -> dict[str, float]:

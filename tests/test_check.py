@@ -20,11 +20,11 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.regression.baseline import load_baseline
 from usfm_bench.regression.check import check as compare_with
-from usfm_bench.regression.findings import measure_drop
+from usfm_bench.regression.findings import diverged_seeds, measure_drop
 from usfm_bench.results.store import Store
 from usfm_bench.stats import Contributions, class_contributions, variance_components
 from usfm_bench.stats.compare import p_beyond
-from usfm_bench.stats.intervals import deleted
+from usfm_bench.stats.jackknife import deleted
 
 UNET, MICRO = "unet-resnet18-scratch", "usfm-micro-scratch"
 LESION = f"tiny-lesion / {UNET}"
@@ -107,7 +107,7 @@ def outcomes(text):
     """(model on data set, metric) -> outcome, from the text."""
     found = {}
     for line in text.splitlines()[1:]:
-        for outcome in ("unchanged", "no regression", "cannot tell", "regression"):
+        for outcome in ("unchanged", "no regression", "cannot tell", "diverged", "regression"):
             if line.startswith(outcome + " "):
                 where, metric = line[len(outcome) :].split(": ")[0].strip().split("  ")
                 found[where, metric] = outcome
@@ -130,6 +130,67 @@ def test_a_drop_is_a_regression_of_that_metric_alone(check, runs):
     assert outcomes(out)[LESION, "DSC"] == "regression"
     assert list(outcomes(out).values()).count("unchanged") == 3
     assert re.search(r"points worse; p 0\.0\d\d by Holm", out)
+
+
+def test_a_seed_that_diverged_is_named_and_fails(check, runs):
+    change_scores(runs, "DSC", lambda values, seed: values * (0.1 if seed == 2 else 1 + 1e-6))
+    code, out, _ = check()
+    assert (code, outcomes(out)[LESION, "DSC"]) == (1, "diverged")
+    assert "seed 2 diverged" in out
+    assert "1 diverged" in out.splitlines()[0]
+    suite = ET.fromstring(check("--format", "junit")[1])
+    assert suite.get("failures") == "1"
+    assert "seed 2 diverged" in check("--format", "markdown")[1]
+
+
+def test_equal_trained_weights_pair_the_seeds(bench, original, runs, tmp_path):
+    def trained(record):
+        record["trained_hash"] = f"{record['spec']['seed']:064}"
+
+    change_records(runs, trained)
+    arguments = ("--runs", runs, "--out", tmp_path / "b.json")
+    assert bench("baseline", "--suite", "demo", *arguments)[0] == 0
+    change_scores(runs, "DSC", noise(0.005, shift=-0.02))
+    code, out, _ = bench("check", "--baseline", tmp_path / "b.json", "--runs", runs)
+    assert (code, outcomes(out)[LESION, "DSC"]) == (1, "regression")
+    assert "the trained weights are the same, so that seeds are paired" in out
+    # The same drop by other networks is not more than chance.
+    change_records(runs, lambda record: record.update(trained_hash=64 * "f"))
+    code, out, _ = bench("check", "--baseline", tmp_path / "b.json", "--runs", runs)
+    assert (code, outcomes(out)[LESION, "DSC"]) == (0, "cannot tell")
+
+
+def means_of_seeds(means, scatter=0.001):
+    """(S, 20) scores of seeds with these means."""
+    cases = np.linspace(-0.1, 0.1, 20)
+    rest = np.random.default_rng(0).normal(0, scatter, (len(means), 20))
+    scores = np.array(means)[:, None] + cases + rest - rest.mean(axis=1, keepdims=True)
+    return Contributions(scores, np.arange(20), np.zeros(20, int))
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ([0.70, 0.71, 0.50], (2,)),
+        ([0.50, 0.71, 0.49], (0, 2)),
+        ([0.70, 0.71, 0.68], ()),
+        ([0.70, 0.71, 0.95], ()),  # better than all is no harm
+    ],
+)
+def test_a_seed_diverged_where_it_is_far_below_the_others(new, expected):
+    drop = measure_drop(means_of_seeds([0.70, 0.72, 0.71]), means_of_seeds(new), higher_is_better=True)
+    assert diverged_seeds(drop, (0, 1, 2), 0.005) == expected
+
+
+def test_one_missed_lesion_more_is_no_divergence():
+    old, new = (means_of_seeds([12.0, 12.1, 12.2], 0.5) for _ in range(2))
+    new.values[2, 3] = 700.0
+    assert diverged_seeds(measure_drop(old, new, higher_is_better=False), (0, 1, 2), 0.005) == ()
+
+
+def test_one_seed_has_no_other_to_be_far_from():
+    drop = measure_drop(means_of_seeds([0.7]), means_of_seeds([0.1]), higher_is_better=True)
+    assert diverged_seeds(drop, (0,), 0.005) == ()
 
 
 def test_a_distance_that_grows_is_a_regression(check, runs):

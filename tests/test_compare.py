@@ -79,7 +79,16 @@ def test_a_difference_of_nothing_has_no_p_value():
     a, _ = draw()
     found = compare(a, a)
     assert found.difference == (0.0, None, None, "none")
-    assert found[1:] == (None,) * 7
+    assert found[1:] == (None,) * 8
+
+
+def test_a_difference_that_is_the_same_everywhere_has_no_effect_size():
+    # The differences scatter by rounding alone: dividing by that gave -3.7e15.
+    a, _ = draw()
+    found = compare(a, a + 0.1 + np.array([[0.0], [0.01], [-0.01]]))
+    assert found.difference.point == pytest.approx(-0.1)
+    assert found.p_value is not None
+    assert found.effect_size is None
 
 
 def test_other_seeds_or_cases_are_an_error():

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.special import expit
 from sklearn import metrics as sk
+from statsmodels.stats.proportion import proportion_confint
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS, find_definitions
@@ -15,6 +16,7 @@ from usfm_bench.metrics.classification import score_classification
 from usfm_bench.specs.task import TASKS
 from usfm_bench.stats import case_scores, classification_interval, crossed_interval, jackknife_interval
 from usfm_bench.stats.delete_one import class_metric
+from usfm_bench.stats.score import AreaNoise, RateNoise
 
 FEW = settings(max_examples=60, deadline=None)
 PRIMARY = TASKS["classification"].primary()
@@ -175,47 +177,102 @@ def test_the_95_percent_crossed_interval_covers_about_95_percent(seeds, cases):
     assert 0.935 <= covered <= 0.968
 
 
-def by_jackknife(full, without, level=0.95):
-    """Centre and half width on the logit scale, by the formulas of docs/method.md."""
-    s, c = len(full), len(without)
+def by_jackknife(full, without, level):
+    """Variance, quantile and point, without numpy's help for the formula."""
+    c, s = len(without), len(full)
     v_cases = (c - 1) / c * sum((value - np.mean(without)) ** 2 for value in without)
     v_seeds = np.var(full, ddof=1) / s if s > 1 else 0.0
     v = v_cases + v_seeds
     freedom = v**2 / (v_cases**2 / (c - 1) + (v_seeds**2 / (s - 1) if s > 1 else 0))
-    m = np.clip(np.mean(full), 1 / (2 * c + 2), 1 - 1 / (2 * c + 2))
-    return np.log(m / (1 - m)), t_quantile(level, freedom) * v**0.5 / (m * (1 - m))
+    return v, t_quantile(level, freedom), np.mean(full)
 
 
 def test_the_jackknife_interval_by_hand():
-    # Vc = 2/3 * (0.1^2 + 0^2 + 0.1^2) with 2 degrees of freedom; t is 4.302653.
-    low, point, high = 0.8, np.log(0.8 / 0.2), 4.302653 * (0.04 / 3) ** 0.5 / (0.8 * 0.2)
-    interval = jackknife_interval(np.array([low]), np.array([0.7, 0.8, 0.9]))
-    assert interval.point == 0.8
-    assert interval[1:3] == pytest.approx([1 / (1 + np.exp(-(point + sign * high))) for sign in (-1, 1)])
-    assert interval.kind == "cases"
+    # Vc = 2/3 * (0.1^2 + 0^2 + 0.1^2) with 2 degrees of freedom, whose t is 4.302653: as Wilson's interval of
+    # n = 0.8 * 0.2 / Vc cases with t for z.
+    ratio = 4.302653**2 / (0.8 * 0.2 / (0.04 / 3))
+    centre = (0.8 + ratio / 2) / (1 + ratio)
+    half = (0.8 * 0.2 * ratio + ratio**2 / 4) ** 0.5 / (1 + ratio)
+    interval = jackknife_interval(np.array([0.8]), np.array([0.7, 0.8, 0.9]), RateNoise(20))
+    # 1.3 failures of so many cases: the upper end is Poisson's.
+    cases = 1.959964**2 / ratio
+    upper = 1 - stats.gamma.ppf(0.05, 0.2 * cases) / cases
+    assert upper > centre + half
+    assert interval == (0.8, pytest.approx(centre - half), pytest.approx(upper), "cases")
 
 
-@pytest.mark.parametrize("full", [[0.7, 0.9], [0.6, 0.65, 0.9], [0.99, 1.0], [0.0, 0.02], [1.0] * 3])
+NOISES = [RateNoise(12), AreaNoise(((5.0, 40.0, 1.0),)), AreaNoise(((5.0, 40.0, 0.5), (20.0, 25.0, 0.5)))]
+
+
+@pytest.mark.parametrize("full", [[0.7, 0.9], [0.6, 0.65, 0.9], [0.99, 1.0], [0.0, 0.02]])
 @pytest.mark.parametrize("level", [0.5, 0.95])
-def test_the_jackknife_interval_equals_the_formula(full, level):
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_ends_of_a_jackknife_interval_are_a_quantile_of_their_own_spread_away(full, level, noise):
     without = np.mean(full) - np.array([0.01, 0.0, -0.002, 0.03])
-    interval = jackknife_interval(np.array(full), without, level=level)
-    centre, half = by_jackknife(full, without, level)
-    expected = 1 / (1 + np.exp(-centre + half)), 1 / (1 + np.exp(-centre - half))
-    assert interval[1:3] == pytest.approx((min(expected[0], np.mean(full)), max(expected[1], np.mean(full))))
+    interval = jackknife_interval(np.array(full), without, noise, level=level)
+    variance, quantile, point = by_jackknife(full, without, level)
+    times = max(variance / noise.variance(point), 1 / len(full))
+    few = isinstance(noise, RateNoise)  # of few failures the far end is Poisson's
+    for end, at_an_end in zip(interval[1:3], (few and point < 0.5, few and point > 0.5), strict=True):
+        away = quantile * (times * noise.variance(end)) ** 0.5
+        assert abs(end - point) == pytest.approx(away, abs=1e-6) or (at_an_end and abs(end - point) > away)
+    assert interval.low < point < interval.high
     assert interval.kind == "seeds+cases"
 
 
+def test_seeds_can_agree_by_luck_but_no_better_than_if_they_erred_apart():
+    agreed = jackknife_interval(np.full(3, 0.9), 0.9 + 1e-5 * np.array([-1, 0, 1, 0]), RateNoise(10))
+    # The least multiple is 1/3: as Wilson's interval of 30 cases, with t for z (2 and 3 degrees of freedom and more).
+    assert agreed.high - agreed.low > np.diff(proportion_confint(27, 30, method="wilson"))[0]
+
+
+def test_an_area_of_one_positive_and_one_negative_varies_as_one_proportion():
+    area, rate = AreaNoise(((1.0, 1.0, 1.0),)), RateNoise(1)
+    for point in (0.0, 0.3, 0.9, 1.0):
+        assert area.variance(point) == pytest.approx(rate.variance(point))
+    assert area.ends(0.5, 0.1, 0.05) == pytest.approx(RateNoise(1).ends(0.5, 0.1, 0.05), abs=1e-6)
+
+
+def test_the_noise_of_an_area_is_that_of_hanley_and_mcneil():
+    # 10 positives, 20 negatives, area 0.8: Q1 = 0.8 / 1.2, Q2 = 2 * 0.64 / 1.8.
+    expected = (0.16 + 9 * (0.8 / 1.2 - 0.64) + 19 * (1.28 / 1.8 - 0.64)) / 200
+    assert AreaNoise(((10.0, 20.0, 1.0),)).variance(0.8) == pytest.approx(expected)
+
+
+def test_each_class_has_degrees_of_freedom_of_its_own():
+    without = 0.9 + np.array([0.02, -0.02, 0.02, -0.02] + [0.0] * 50)
+    full, strata = np.array([0.9]), np.array([1] * 4 + [0] * 50)
+    alike, apart = (jackknife_interval(full, without, RateNoise(400), strata=s) for s in (None, strata))
+    assert apart.high - apart.low > alike.high - alike.low  # t of 3 degrees of freedom, not of 53
+    variance = by_jackknife(full, without, 0.95)[0]
+    ends = RateNoise(400).ends(0.9, t_quantile(0.95, 3) ** 2 * variance / RateNoise(400).variance(0.9), 0.05)
+    assert apart[1:3] == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("truth", [0.95, 0.99, 0.998, 0.9995])
+@pytest.mark.parametrize("n", [20, 60, 156])
+def test_a_rate_near_1_is_held_by_the_interval_of_one_or_no_failure(truth, n):
+    probability = stats.binom.pmf(np.arange(n + 1), n, truth)
+    ends = [RateNoise(n).ends(k / n, 1.959964**2, 0.05) for k in range(n + 1)]
+    held = [low <= truth <= high for low, high in ends]
+    assert probability[held].sum() >= 0.925
+
+
 def test_a_group_that_holds_a_whole_class_leaves_no_interval():
-    interval = jackknife_interval(np.array([0.7, 0.8]), np.array([0.7, np.nan, 0.75, 0.8]))
+    interval = jackknife_interval(np.array([0.7, 0.8]), np.array([0.7, np.nan, 0.75, 0.8]), RateNoise(3))
     assert interval == (pytest.approx(0.75), None, None, "none")
 
 
-@pytest.mark.parametrize("value", [0.1, 0.7, 0.9, 1.0])
-@pytest.mark.parametrize(("seeds", "groups"), [(1, 7), (3, 50), (3, 1)])
-def test_a_metric_without_spread_has_no_interval(value, seeds, groups):
-    interval = jackknife_interval(np.full(seeds, value), np.full(groups, value))
-    assert interval == (pytest.approx(value), None, None, "none")
+@pytest.mark.parametrize("value", [0.3, 0.7, 1.0])
+@pytest.mark.parametrize(("seeds", "groups"), [(1, 7), (3, 50)])
+def test_a_metric_without_spread_has_wilsons_interval_of_the_cases(value, seeds, groups):
+    interval = jackknife_interval(np.full(seeds, value), np.full(groups, value), RateNoise(20))
+    assert interval.point == pytest.approx(value)
+    assert interval[1:3] == pytest.approx(proportion_confint(20 * value, 20, method="wilson"))
+
+
+def test_one_group_has_no_interval():
+    assert jackknife_interval(np.full(3, 0.9), np.full(1, 0.9), RateNoise(1)).low is None
 
 
 def hundredths(n):
@@ -223,11 +280,11 @@ def hundredths(n):
 
 
 @FEW
-@given(hundredths(st.integers(1, 5)), hundredths(st.integers(2, 9)))
-def test_the_jackknife_interval_holds_its_point_and_stays_inside_0_and_1(full, without):
-    interval = jackknife_interval(full, without)
-    assume(interval.low is not None)
-    assert 0 <= interval.low <= interval.point <= interval.high <= 1
+@given(hundredths(st.integers(1, 5)), hundredths(st.integers(2, 9)), st.sampled_from(NOISES))
+def test_the_jackknife_interval_holds_its_point_and_stays_inside_0_and_1(full, without, noise):
+    interval = jackknife_interval(full, without, noise)
+    assert 0 <= interval.low <= interval.point + 1e-9
+    assert interval.point - 1e-9 <= interval.high <= 1
     assert interval.low < interval.high
 
 
@@ -237,29 +294,45 @@ signed = st.integers(-100, 100).map(lambda i: i / 100)
 @FEW
 @given(arrays(float, st.integers(1, 5), elements=signed), arrays(float, st.integers(2, 9), elements=signed))
 def test_the_interval_of_a_metric_from_minus_1_to_1_is_that_of_its_place_in_the_range(full, without):
-    interval = jackknife_interval(full, without, bounds=(-1, 1))
-    placed = jackknife_interval((full + 1) / 2, (without + 1) / 2)
+    interval = jackknife_interval(full, without, RateNoise(9), bounds=(-1, 1))
+    placed = jackknife_interval((full + 1) / 2, (without + 1) / 2, RateNoise(9))
     assert_same(interval, placed._replace(**{n: 2 * v - 1 for n, v in placed._asdict().items() if type(v) is float}))
 
 
-@pytest.mark.parametrize(
-    ("full", "without"), [([-0.2, 0.1], [-0.3, 0.1, 0.2]), ([-1.0], [-1.0, -0.9]), ([1.0], [0.8, 1])]
-)
-def test_the_interval_of_a_metric_from_minus_1_to_1_holds_its_point_and_stays_inside(full, without):
-    interval = jackknife_interval(np.array(full), np.array(without), bounds=(-1, 1))
-    assert interval.point == pytest.approx(np.mean(full))
-    assert -1 <= interval.low <= interval.point <= interval.high <= 1
-    assert interval.low < interval.high
-
-
 by_definition = pytest.mark.parametrize("definition", PRIMARY, ids=[d.name for d in PRIMARY])
+OF_FOUR = {"SEN", "PREC", "F1", "BACC", "AUPRC"}  # three classes of four cases: 12 in all
+OF_ALL = {"ACC", "MCC", "KAPPA"}
 
 
 @by_definition
-def test_a_perfect_score_has_no_interval_of_no_width(definition):
+def test_a_perfect_score_has_the_interval_of_its_cases(definition):
     probabilities = np.tile(np.eye(3)[np.arange(12) % 3], (3, 1, 1))
-    perfect = 1.0 if definition.higher_is_better else 0.0
-    assert classification_interval(definition, probabilities, np.arange(12) % 3) == (perfect, None, None, "none")
+    interval = classification_interval(definition, probabilities, np.arange(12) % 3)
+    assert interval.point == (1.0 if definition.higher_is_better else 0.0)
+    if definition.name in OF_FOUR | OF_ALL:
+        low = proportion_confint(12, 12, method="wilson")[0]
+        assert interval[1:3] == pytest.approx((definition.range[0] + np.ptp(definition.range) * low, 1.0))
+    elif definition.higher_is_better:
+        assert 0.5 < interval.low < interval.high == 1
+    else:  # no spread of distances from the truth
+        assert interval[1:] == (None, None, "none")
+
+
+@pytest.mark.parametrize(
+    ("metric", "size"), [("sen.class", 5), ("spec.class", 55), ("f1.class", 5), ("prec.class", 5), ("acc.class", 60)]
+)
+def test_a_perfect_rate_of_a_rare_class_has_the_interval_of_its_cases(metric, size):
+    labels = (np.arange(60) < 5).astype(int)
+    [definition] = find_definitions([metric])
+    found = classification_interval(definition, np.tile(np.eye(2)[labels], (3, 1, 1)), labels, only=1)
+    assert found[1:3] == pytest.approx(proportion_confint(size, size, method="wilson"))
+
+
+def test_groups_are_counted_for_the_interval_of_a_perfect_rate():
+    labels, groups = (np.arange(60) < 10).astype(int), np.arange(60) // 2
+    [definition] = find_definitions(["sen.class"])
+    found = classification_interval(definition, np.tile(np.eye(2)[labels], (3, 1, 1)), labels, groups=groups, only=1)
+    assert found[1:3] == pytest.approx(proportion_confint(5, 5, method="wilson"))
 
 
 def draw_case(seed, n, n_classes, n_groups, steps=10):
@@ -439,6 +512,9 @@ def test_the_point_of_an_interval_is_the_mean_over_seeds_of_the_metric(definitio
         np.mean([score_classification(p, labels, "abc")[definition.name] for p in probabilities])
     )
     low, high = definition.range
+    if definition.name == "ECE":  # biased upwards: the error without chance has the interval
+        assert interval[1:] == (None, None, "none")
+        return
     assert low < interval.low < interval.point < interval.high < high
     assert interval.kind == "seeds+cases"
 
@@ -492,9 +568,14 @@ def test_accuracy_is_a_mean_over_cases():
     scores = case_scores(DEFINITIONS["acc@1"], probabilities, labels)
     np.testing.assert_array_equal(scores, probabilities.argmax(axis=2) == labels)
     groups = [f"g{i // 2}" for i in range(40)]
-    assert classification_interval(DEFINITIONS["acc@1"], probabilities, labels, groups=groups) == crossed_interval(
-        scores, groups=groups, bounds=(0, 1)
-    )
+    found = classification_interval(DEFINITIONS["acc@1"], probabilities, labels, groups=groups)
+    crossed = crossed_interval(scores, groups=groups)
+    assert found.point == crossed.point
+    # The same variance and quantile; as Wilson's, it leans to the middle and is a little narrower.
+    for end in found[1:3]:
+        spread = (end * (1 - end) / (found.point * (1 - found.point))) ** 0.5
+        assert abs(end - found.point) == pytest.approx(half_width(crossed) * spread)
+    assert found.high - found.low < 2 * half_width(crossed)
 
 
 @pytest.mark.parametrize("groups", [None, [f"g{i // 2}" for i in range(40)]])
@@ -525,7 +606,10 @@ def test_an_emulated_metric_is_computed_anew_without_each_group():
     )
     full = np.array([sk.balanced_accuracy_score(labels, p.argmax(axis=1)) for p in probabilities])
     emulated = classification_interval(DEFINITIONS["usfm-repo/cls.acc@1"], probabilities, labels, groups=groups)
-    assert_same(emulated, jackknife_interval(full, without))
+    noise, first = RateNoise(9 / (1 / 14 + 1 / 14 + 1 / 14)), labels[::3]
+    sizes = np.unique(groups, return_counts=True)[1]
+    assert emulated.point == pytest.approx(full.mean())
+    assert_same(emulated, jackknife_interval(full, without, noise, strata=first, sizes=sizes))
     assert_same(emulated, classification_interval(DEFINITIONS["bacc@1"], probabilities, labels, groups=groups))
 
 

@@ -374,8 +374,18 @@ def test_names_are_inside_the_picture_and_do_not_meet(n_models):
 
 
 def test_the_diagram_says_that_friedman_finds_nothing():
-    figure = diagram(ranking(scored({d: {"a": 0.9, "b": 0.8, "c": 0.7} for d in "xy"}), draws=5), "DSC")
+    of_a = {"x": 0.9, "y": 0.75, "z": 0.6}
+    table = {name: {"a": score, "b": 0.8, "c": 0.7} for name, score in of_a.items()}
+    figure = diagram(ranking(scored(table), draws=5), "DSC")
     assert "finds no difference" in " ".join(texts(figure)[-1].split())
+
+
+def test_too_few_data_sets_for_any_difference_have_no_critical_difference():
+    models = {name: 0.9 - i / 100 for i, name in enumerate("abcdefgh")}
+    found = ranking(scored(dict.fromkeys("xy", models)), draws=5)
+    assert critical_difference(8, 2) > 7  # more than mean ranks of 8 models can differ
+    assert found.friedman_p is not None
+    assert (found.critical_difference, found.nemenyi) == (None, None)
 
 
 def test_a_diagram_without_friedman_is_an_error():

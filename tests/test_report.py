@@ -10,6 +10,7 @@ from invented import invent_store
 from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.published import published_rows
+from usfm_bench.reporting.report import thin
 from usfm_bench.reporting.rows import Row, usual
 from usfm_bench.reporting.sections.base import sections
 from usfm_bench.reporting.writers.html.tables import table_of
@@ -215,12 +216,20 @@ def test_trials_with_other_test_cases_never_share_a_row(make_store):
         build_report(store, "demo")
 
 
-def test_few_cases_of_a_class_and_a_high_auroc_are_warned_of(make_store, monkeypatch):
-    monkeypatch.setattr("usfm_bench.reporting.report._HIGH", 0.8)
-    report = build_report(make_store(datasets=["tiny-clinical"], models=["usfm-micro-scratch"]), "demo")
-    high = [r for r in report.rows if r.metric == "AUROC" and r.label and r.mean > 0.8 and r.n_groups <= 20]
-    warned = [note for note in report.notes if "may cover as little as 87 %" in note]
-    assert len(high) == len(warned) > 0
+def test_few_patients_of_several_images_are_warned_of():
+    def noted(n_groups, n_cases):
+        row = Row(
+            **{"table": None, "dataset": "d", "model": "m", "metric": "DSC", "source": "measured", "mean": 0.5},
+            n_groups=n_groups,
+            n_cases=n_cases,
+        )
+        return thin([row])
+
+    assert noted(8, 60) == [
+        "d: 8 groups (patients or near-duplicates) in 60 test cases: of so few, and of unequal size, 95 % intervals "
+        "may cover as little as 86 %"
+    ]
+    assert noted(8, 8) == noted(40, 60) == noted(1, 6) == []
 
 
 def test_few_missed_lesions_are_warned_of_unless_they_are_left_out(make_store):

@@ -80,7 +80,7 @@ def test_the_best_model_is_marked_and_who_is_not_told_apart_from_it(make_store):
     assert standing[best.model] == "best"
     for c in report.comparisons:
         if c.metric == "DSC" and c.a == best.model:
-            assert (standing[c.b] == "tied") == (c.p_holm > 0.05)
+            assert (standing[c.b] == "tied") == (c.p_best > 0.05)
     assert {r.standing for r in report.rows if r.metric not in {"DSC", "HD95", "ACC", "F1"}} == {None}
 
 

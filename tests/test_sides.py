@@ -15,7 +15,7 @@ from usfm_bench.data.sample import Case, Sample
 from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.splits import Split, shared_groups, split_dataset, split_folds, twins_of
 from usfm_bench.data.subsample import thin_out
-from usfm_bench.specs.dataset import DatasetSpec, OwnSplit, Subsample, find_dataset, load_registry
+from usfm_bench.specs.dataset import DatasetSpec, OwnSplit, Subsample, TrainingSubset, find_dataset, load_registry
 from usfm_bench.specs.split import SplitSpec
 from usfm_bench.suites.plan import load_suite, suite_names
 
@@ -306,6 +306,30 @@ def test_prevalences_have_one_number_of_images_and_one_test_set(thyroid):
             positives[fold] = yes
 
 
+@pytest.mark.parametrize("part", ["10%", "yes=10%"])
+def test_each_seed_draws_a_lot_of_its_own_and_lots_of_one_seed_lie_within_one_another(thyroid, part):
+    def drawn(name, seed):
+        spec = find_dataset(f"thyroid@{name}", {"thyroid": thyroid.spec})
+        [found] = split_folds(thyroid.under(spec), HOLDOUT, task="classification", seed=seed)
+        return found
+
+    lots = [drawn(part, seed) for seed in (0, 1, 2, 0)]
+    assert lots[0].train.tolist() == lots[3].train.tolist()
+    assert len({tuple(lot.train.tolist()) for lot in lots}) == 3
+    assert len({tuple(lot.test.tolist()) for lot in lots}) == 1
+    larger = drawn(part.replace("10", "30"), 1).train
+    positive = {i for i in lots[1].train.tolist() if thyroid.samples[i].case.label == "yes"}
+    assert positive <= set(larger.tolist())
+
+
+def test_trials_of_versions_before_keep_the_one_lot_of_their_split(thyroid):
+    old = thyroid.spec.model_copy(update={"training": TrainingSubset.model_validate({"fraction": 0.1})})
+    of_seeds = [split_folds(thyroid.under(old), HOLDOUT, task="classification", seed=s)[0] for s in (0, 1, None)]
+    lots = {tuple(split.train.tolist()) for split in of_seeds}
+    assert len(lots) == 1
+    assert old.model_dump()["training"] == {"fraction": 0.1, "prevalence": None}
+
+
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
@@ -325,7 +349,7 @@ def test_a_part_that_does_not_exist_is_refused(thyroid, name, fault):
 def test_a_part_has_a_settled_name_and_is_a_setting_of_its_own(thyroid):
     spec = find_dataset("thyroid@yes=5.0%", {"thyroid": thyroid.spec})
     assert spec.name == "thyroid@yes=5%"
-    assert spec.model_dump()["training"] == {"fraction": None, "prevalence": 0.05}
+    assert spec.model_dump()["training"] == {"fraction": None, "prevalence": 0.05, "lot": "trial"}
     assert "training" not in thyroid.spec.model_dump()
     with pytest.raises(BenchError, match="names no `positive` class"):
         find_dataset("busi@malignant=10%", REGISTRY)

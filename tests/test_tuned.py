@@ -281,7 +281,9 @@ def test_trials_of_an_earlier_version_have_no_such_rows_until_they_are_run_again
     assert update_trial(folder, record)
     old = build_report(runs, "demo")
     lost = {row.metric for row in new.rows} - {row.metric for row in old.rows}
-    assert lost == {"ECE_T", "BRIER_T"} | {m for row in new.rows if "@" in (m := row.metric)}
+    assert lost == {"ECE_T", "ECE_CHANCE_T", "ECE_DEBIASED_T", "BRIER_T"} | {
+        m for row in new.rows if "@" in (m := row.metric)
+    }
     assert [note for note in old.notes if "no thresholds: a trial of an earlier version" in note]
     assert "Decisions by thresholds" not in render([old], "markdown", ["all"])
     save_predictions(path, kept)

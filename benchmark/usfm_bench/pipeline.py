@@ -17,6 +17,7 @@ from usfm_bench.data.splits import split_dataset, split_hash, twins_of
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.metrics.operating import Tuned
 from usfm_bench.models import build_model
+from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import WEIGHTS, keep_weights
 from usfm_bench.models.networks import Network
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
@@ -92,7 +93,8 @@ class Sides:
     @cached_property
     def split(self) -> Any:
         """Positions of the cases on each side."""
-        return split_dataset(self.whole, self.spec.split, self.spec.fold, task=self.spec.task)
+        spec = self.spec
+        return split_dataset(self.whole, spec.split, spec.fold, task=spec.task, seed=spec.seed)
 
     @cached_property
     def train(self) -> Dataset:
@@ -117,7 +119,9 @@ class Sides:
     @cached_property
     def hashes(self) -> dict[str, Any]:
         """Of the data and of the sides, as the record has them."""
-        return {"data_hash": self.whole.content_hash, "split_hash": split_hash(self.whole, self.split)}
+        spec = self.spec
+        of_all_seeds = split_dataset(self.whole, spec.split, spec.fold, task=spec.task)
+        return {"data_hash": self.whole.content_hash, "split_hash": split_hash(self.whole, of_all_seeds)}
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,7 @@ def assemble(
         **sides.hashes,
         weight_hash=network.weight_hash,
         registered_hash=network.registered_hash,
+        trained_hash=state_sha256(network),
         reading=network.reading,
         weights=weights,
         seen_in_pretraining=seen_in_pretraining(entry, card, dataset, sides.test),
@@ -241,7 +246,7 @@ def assemble(
         n_leaked=twins_of(dataset.groups, sides.split).elsewhere,
         grouped_by=dataset.grouped_by,
         groups=dataset.groups_in_words,
-        notes=dataset.notes,
+        notes=(*dataset.notes, *_note_on_lots(spec)),
         classes=dataset.classes,
         definitions=scored.definitions,
         scores=scored.scores,
@@ -264,3 +269,8 @@ def _cost(fit: Progress, network: Network, sides: Sides, fabric: Any, *, wall_s:
         peak_memory_mb=peak_memory_mb(fabric),
         **network_costs(network, _normalise(network, fabric), sides.val_net.images, fabric),
     )
+
+
+def _note_on_lots(spec: TrialSpec) -> list[str]:
+    part = spec.dataset.training
+    return ["each seed drew its own part of the training side"] if part and part.lot == "trial" else []

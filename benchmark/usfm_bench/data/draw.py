@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 
 
-def by_lot(keys: Iterable[str], seed: int, purpose: str) -> list[str]:
+def by_lot(keys: Iterable[str], seed: int | tuple[int, int], purpose: str) -> list[str]:
     """Keys in an order drawn by lot: the same key has the same lot, whatever else there is."""
     return sorted(keys, key=lambda key: hashlib.sha256(f"{purpose}\n{seed}\n{key}".encode()).digest())
 

@@ -31,15 +31,21 @@ class Split(NamedTuple):
     test: Rows
 
 
-def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: str) -> Split:
+def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: str, seed: int | None = None) -> Split:
     """One fold of `split_folds`; 0 for a holdout."""
-    return split_folds(dataset, split, task=task)[fold]
+    return split_folds(dataset, split, task=task, seed=seed)[fold]
 
 
-def split_folds(dataset: Dataset, split: SplitSpec, *, task: str) -> list[Split]:
+def split_folds(dataset: Dataset, split: SplitSpec, *, task: str, seed: int | None = None) -> list[Split]:
     """Divide a data set by its classes, or by presence of a lesion where it has none; all folds.
 
     The sides that its cases prescribe come first. Of the training side, only the part is used that the name asks for.
+
+    Args:
+        dataset: cases, groups, and what part of the training side is used.
+        split: kind and seed.
+        task: what the data set is used for.
+        seed: of the trial, which draws the lot of the part; None: that of the split draws one.
 
     Raises:
         DataError: a class has too few groups to be on every side, or the sides prescribed are no holdout.
@@ -53,7 +59,7 @@ def split_folds(dataset: Dataset, split: SplitSpec, *, task: str) -> list[Split]
         else:
             key = split.model_dump_json()
             folds = dataset.drawn.get(key) or dataset.drawn.setdefault(key, _drawn(dataset, strata, split))
-        return [fold._replace(train=_part(dataset, fold.train, strata, split)) for fold in folds]
+        return [fold._replace(train=_part(dataset, fold.train, strata, split, seed)) for fold in folds]
     except DataError as error:
         raise DataError(
             "\n".join(f"Dataset '{dataset.spec.name}': {line}" for line in str(error).split("\n"))
@@ -92,7 +98,7 @@ def _prescribed(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> Sp
     return Split(**sides)
 
 
-def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec) -> Rows:
+def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec, seed: int | None) -> Rows:
     rule = dataset.spec.training
     if rule is None:
         return train
@@ -104,7 +110,7 @@ def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec
         [strata[i] for i in by_id],
         [dataset.group_keys[i] for i in by_id],
         positive,
-        split.seed,
+        split.seed if seed is None or rule.lot == "split" else (split.seed, seed),
     )
     return np.sort(by_id[found])
 

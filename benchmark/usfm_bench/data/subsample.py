@@ -13,6 +13,8 @@ from usfm_bench.data.groups import group_keys
 from usfm_bench.data.sample import Sample
 from usfm_bench.specs.dataset import DatasetSpec, TrainingSubset
 
+Seed = int | tuple[int, int]
+"""Of the split, or of the split and the trial."""
 LEAST, MOST = 0.05, 0.5
 """Between these shares, the number of training cases does not depend on the share of the positive class."""
 
@@ -42,7 +44,12 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
 
 
 def part_of_training(
-    train: Rows, rule: TrainingSubset, strata: Sequence[str], keys: Sequence[str], positive: Sequence[bool], seed: int
+    train: Rows,
+    rule: TrainingSubset,
+    strata: Sequence[str],
+    keys: Sequence[str],
+    positive: Sequence[bool],
+    seed: Seed,
 ) -> Rows:
     """The rows of a training side that a part of it uses, in order.
 
@@ -72,7 +79,7 @@ def part_of_training(
     return np.sort(np.array([*rows[0][:n_positive], *rows[1][: n - n_positive]], np.int64))
 
 
-def _fraction(train: Rows, share: float, strata: Sequence[str], keys: Sequence[str], seed: int) -> Iterable[int]:
+def _fraction(train: Rows, share: float, strata: Sequence[str], keys: Sequence[str], seed: Seed) -> Iterable[int]:
     members = members_of(train, keys)
     # A group of several classes counts for the one that it has most of.
     class_of = {group: Counter(strata[i] for i in rows).most_common(1)[0][0] for group, rows in members.items()}
@@ -81,7 +88,7 @@ def _fraction(train: Rows, share: float, strata: Sequence[str], keys: Sequence[s
         yield from _first(_by_group(rows, keys, seed, "part"), share * len(rows))
 
 
-def _by_group(rows: Rows, keys: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+def _by_group(rows: Rows, keys: Sequence[str], seed: Seed, purpose: str) -> list[list[int]]:
     """The rows of each group, groups in an order drawn by lot."""
     members = members_of(rows, keys)
     return [members[key] for key in by_lot(members, seed, purpose)]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 BINS = 15  # as Guo et al. (2017)
+_NORMAL_FROM = 25.0
 
 
 def brier_scores(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
@@ -38,3 +39,39 @@ def confidence_bins(probabilities: Floats) -> NDArray[np.int64]:
 def confidence_gaps(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     """(N,) probability of the predicted class, less 1 where it is right."""
     return np.asarray(probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels))
+
+
+def chance_calibration_error(probabilities: Floats) -> float:
+    """The ECE to expect of (N, C) probabilities that mean what they say, since so few cases have any ECE by chance.
+
+    Each predicted class is right with its own probability: the number of right ones in a bin is Poisson binomial. Bins
+    with a variance of 25 or more are taken as normal, which is off by less than 1 %.
+
+    >>> round(chance_calibration_error(np.array([[0.9, 0.1], [0.4, 0.6]])), 4)  # (2 * 0.9 * 0.1 + 2 * 0.6 * 0.4) / 2
+    0.33
+    """
+    confidences, bins = probabilities.max(axis=1), confidence_bins(probabilities)
+    gaps = [_expected_gap(confidences[bins == k]) for k in np.unique(bins)]
+    return float(sum(gaps) / len(probabilities))
+
+
+def _expected_gap(confidences: Floats) -> float:
+    """Mean distance of the number of right ones from the sum of (M,) probabilities of being right."""
+    variance = float((confidences * (1 - confidences)).sum())
+    if variance >= _NORMAL_FROM:
+        return float((2 * variance / np.pi) ** 0.5)
+    right = np.zeros(len(confidences) + 1)  # probability of each number
+    right[0] = 1.0
+    for confidence in confidences:
+        right[1:] = right[1:] * (1 - confidence) + right[:-1] * confidence
+        right[0] *= 1 - confidence
+    return float((right * np.abs(np.arange(len(right)) - confidences.sum())).sum())
+
+
+def without_chance(error: float, chance: float) -> float:
+    """ECE without what chance adds to it: sqrt(ECE^2 - chance^2), 0 where chance is more.
+
+    >>> round(without_chance(0.10, 0.08), 3)
+    0.06
+    """
+    return float(max(0.0, error**2 - chance**2) ** 0.5)

@@ -271,6 +271,20 @@ ECE = _define(
     higher_is_better=False,
     primary=True,
 )
+ECE_CHANCE = _define(
+    "ECE_CHANCE",
+    "ece.top.15bins.chance@1",
+    "the ECE to expect of so many cases with these probabilities if they mean what they say; mean over seeds",
+    "Poisson binomial number of right predictions in each of the 15 bins",
+    higher_is_better=False,
+)
+ECE_DEBIASED = _define(
+    "ECE_DEBIASED",
+    "ece.top.15bins.debiased@1",
+    "square root of max(0, ECE^2 - ECE_CHANCE^2), of the means over seeds",
+    "chance taken off squares as in Kumar et al. (2019), arXiv:1909.10155",
+    higher_is_better=False,
+)
 BRIER = _define(
     "BRIER",
     "brier@1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.metrics.classification import BRIER, ECE, binary_definition
+from usfm_bench.metrics.classification import BRIER, ECE, ECE_CHANCE, ECE_DEBIASED, binary_definition
 from usfm_bench.metrics.definitions import FAMILIES, Definition, define
 from usfm_bench.metrics.operating import RULES, VERSION
 
@@ -56,5 +56,11 @@ def _after_temperature(base: Definition) -> Definition:
     )
 
 
-SCALED = {base.id: _after_temperature(base) for base in (ECE, BRIER)}
+_FREE = (ECE_CHANCE, ECE_DEBIASED)
+SCALED = {base.id: _after_temperature(base) for base in (ECE, *_FREE, BRIER)}
 """Id -> the same after temperature scaling."""
+BESIDE = {
+    ECE.id: (*_FREE, *(SCALED[base.id] for base in (ECE, *_FREE))),
+    BRIER.id: (SCALED[BRIER.id],),
+}
+"""Id of a primary definition -> those that reports show behind it."""

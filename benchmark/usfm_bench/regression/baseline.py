@@ -78,6 +78,8 @@ class Entry(Settings):
     seeds: tuple[int, ...]
     cases: tuple[str, ...]
     """Digests of the scored cases' ids, which may be file names of private data, in the order of the ids."""
+    trained: dict[int, str] = Field(default_factory=dict)
+    """Seed -> digest of its trained weights; without those of records that do not know it."""
     metrics: tuple[MetricScores, ...]
     bits: dict[str, str]
     """Definition id -> digest of the scores of all seeds and cases, for `check --exact`."""
@@ -191,6 +193,7 @@ def _entry(trials: Trials, scores: Scores, bits: dict[str, str]) -> Entry:
         weight_hash=record.weight_hash,
         seeds=scores.seeds,
         cases=digests(scores.case_ids),
+        trained=trained_of(trials),
         metrics=tuple(metric_scores(ident, of_cases) for ident, of_cases in scores.metrics.items()),
         bits=bits,
         cost=cost_of(trials),
@@ -225,6 +228,16 @@ def settings_of(record: Record) -> dict[str, Any]:
 def splits_of(trials: Trials) -> dict[int, str]:
     """Fold -> hash of the case ids on each side."""
     return {record.spec.fold: record.split_hash for record in trials.records}
+
+
+def trained_of(trials: Trials) -> dict[int, str]:
+    """Seed -> digest of its networks' trained weights, where every record knows them."""
+    found = {}
+    for seed, parts in trials.by_seed.items():
+        hashes = {record.spec.fold: record.trained_hash for _, record in parts}
+        if None not in hashes.values():
+            found[seed] = hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:16]
+    return found
 
 
 def environment_of(record: Record) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Check:
     """What of the runs was not looked at, in words."""
 
     def failed(self, *, strict: bool = False) -> bool:
-        """A regression, a cost beyond its limit, another bit; `strict`: or a metric of which nothing can be told."""
-        bad = {"regression", "cannot tell"} if strict else {"regression"}
+        """A regression, a seed that diverged, a cost beyond its limit, another bit; `strict`: or "cannot tell"."""
+        bad = {"regression", "diverged"} | ({"cannot tell"} if strict else set())
         worse = any(finding.outcome in bad for finding in self.findings)
         return worse or any(cost.exceeded for cost in self.costs) or any((self.bits or {}).values())
 
@@ -100,7 +100,7 @@ def _other_bits(pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:
     from usfm_bench.regression.bits import recomputed_bits
 
     found, faults = {}, []
-    for entry, trials, _ in pairs:
+    for entry, trials, *_ in pairs:
         now = recomputed_bits(trials)
         if changed := sorted(now.keys() ^ entry.bits.keys()):
             faults.append(f"{entry.label}: defined on one side only: {', '.join(changed)}. Write a new baseline.")

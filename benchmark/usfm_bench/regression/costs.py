@@ -48,7 +48,7 @@ def compare_costs(pairs: Sequence[Pair], limits: CostLimits) -> list[CostFinding
         BenchError: a cost with a limit is not known.
     """
     found = []
-    for entry, trials, _ in pairs:
+    for entry, trials, *_ in pairs:
         old, new = entry.cost, cost_of(trials)
         for name, before, after, limit in (
             ("wall time, s", old.wall_s, new.wall_s, limits.slowdown),

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from usfm_bench.metrics.definitions import Definition, find_definitions
 from usfm_bench.regression.match import Pair
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
-from usfm_bench.stats.components import Components, difference_components
+from usfm_bench.stats.components import Components, difference_components, variance_components
 from usfm_bench.stats.contributions import Contributions
 
+Floats = NDArray[np.float64]
 ALPHA = 0.05
 """Family-wise error: the probability of calling anything a regression when nothing became worse."""
-Outcome = Literal["unchanged", "no regression", "cannot tell", "regression"]
+SEED_ALPHA = 0.025
+"""Family-wise error of calling any seed diverged when nothing became worse."""
+Outcome = Literal["unchanged", "no regression", "cannot tell", "diverged", "regression"]
 _ROUNDING = 1e-9  # another machine may add in another order
 
 
@@ -39,7 +44,7 @@ class Finding:
     detectable: float | None
     """Smallest true drop beyond the margin that this design finds with 80 % power, by Holm's strictest step."""
     reason: str
-    """Why there is no test; empty where there is one."""
+    """Why there is no test, how it was made, or which seed diverged; else empty."""
 
 
 class Drop(NamedTuple):
@@ -53,6 +58,10 @@ class Drop(NamedTuple):
     same: bool
     """All scores are equal, to rounding."""
     reason: str = ""
+    seeds: tuple[Floats, Floats] | None = None
+    """(S,) of the old and of the new run, the more the better; None where nothing is known of them."""
+    noise: float = 0.0
+    """Standard deviation of one seed's mean by the residual alone."""
 
 
 def judge(pairs: Sequence[Pair], margin_of: Callable[[Definition], float]) -> list[Finding]:
@@ -62,35 +71,46 @@ def judge(pairs: Sequence[Pair], margin_of: Callable[[Definition], float]) -> li
     "no regression" by the opposite test, each at 5 %. Neither: "cannot tell". What is unchanged, or has no test, counts
     in the family all the same.
     """
-    cells = [(entry, scores, metric) for entry, _, scores in pairs for metric in entry.metrics]
-    definitions = [find_definitions([metric.definition])[0] for _, _, metric in cells]
+    cells = [(pair, metric) for pair in pairs for metric in pair.entry.metrics]
+    definitions = [find_definitions([metric.definition])[0] for _, metric in cells]
     drops = [
-        measure_drop(metric.contributions, scores.metrics[d.id], higher_is_better=d.higher_is_better)
-        for (_, scores, metric), d in zip(cells, definitions, strict=True)
+        measure_drop(
+            metric.contributions,
+            pair.scores.metrics[d.id],
+            higher_is_better=d.higher_is_better,
+            paired=pair.same_networks,
+        )
+        for (pair, metric), d in zip(cells, definitions, strict=True)
+    ]
+    low = [
+        diverged_seeds(drop, pair.entry.seeds, SEED_ALPHA / len(cells))
+        for (pair, _), drop in zip(cells, drops, strict=True)
     ]
     margins = [margin_of(definition) for definition in definitions]
     p_values = [_p_value(drop, margin) for drop, margin in zip(drops, margins, strict=True)]
-    each = zip(cells, definitions, drops, margins, p_values, holm(p_values), strict=True)
+    each = zip(cells, definitions, drops, margins, p_values, holm(p_values), low, strict=True)
     return [
         Finding(
-            dataset=entry.dataset,
-            model=entry.model,
+            dataset=pair.entry.dataset,
+            model=pair.entry.model,
             definition=definition,
-            outcome=_outcome(drop, p, adjusted),
+            outcome=_outcome(drop, p, adjusted, seeds),
             before=drop.before,
             after=drop.after,
             drop=drop.drop,
             margin=margin,
             p_value=None if drop.parts is None else adjusted,
             detectable=_detectable(drop, ALPHA / len(cells)),
-            reason=drop.reason,
+            reason=f"{_listed(seeds)} diverged" if seeds else drop.reason,
         )
-        for (entry, _, _), definition, drop, margin, p, adjusted in each
+        for (pair, _), definition, drop, margin, p, adjusted, seeds in each
     ]
 
 
-def measure_drop(old: Contributions | None, new: Contributions | None, *, higher_is_better: bool) -> Drop:
-    """From the old scores to the new ones, of the same seeds and cases."""
+def measure_drop(
+    old: Contributions | None, new: Contributions | None, *, higher_is_better: bool, paired: bool = False
+) -> Drop:
+    """From the old scores to the new ones, of the same seeds and cases; `paired`: by the same trained networks."""
     if old is None or new is None:
         return Drop(np.nan, np.nan, np.nan, None, False, "the metric is undefined without one of the groups of cases")
     sign = 1 if higher_is_better else -1
@@ -98,25 +118,58 @@ def measure_drop(old: Contributions | None, new: Contributions | None, *, higher
     drop = Drop(before, after, sign * (before - after), None, same=False)
     if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
         return drop._replace(drop=0.0, same=True)
-    if len(old.values) < 2:
+    if paired:
+        parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds)
+        drop = drop._replace(reason="the trained weights are the same, so that seeds are paired")
+    elif len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
-    parts = difference_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
+    else:
+        parts = difference_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
+        residual = variance_components(new.values, new.groups, folds=new.folds).residual
+        means = sign * old.values.mean(axis=1), sign * new.values.mean(axis=1)
+        drop = drop._replace(seeds=means, noise=(residual * len(new.values)) ** 0.5)
     if parts.n_groups <= parts.n_folds:
         return drop._replace(reason="too few cases, or groups of them")
     return drop._replace(parts=parts)
+
+
+def diverged_seeds(drop: Drop, seeds: Sequence[int], alpha: float) -> tuple[int, ...]:
+    """New seeds that are worse than all old ones, and too far from what the others scatter around to be one of them.
+
+    A seed is held against all old seeds and the new ones that are better than it, by the t of a further observation,
+    at alpha over the number of seeds; what is worse than one that diverged diverged too. Their scatter is at least what
+    the residual explains: else one lesion more that one seed misses would be far from seeds that agree.
+    """
+    if drop.seeds is None:
+        return ()
+    old, new = drop.seeds
+    highest = -np.inf
+    for value in new:
+        others = np.concatenate([old, new[new > value]])
+        scatter = max(float(others.std(ddof=1)), drop.noise) * (1 + 1 / len(others)) ** 0.5
+        t = float(stdtrit(len(others) - 1, 1 - alpha / len(new)))
+        if value < old.min() and others.mean() - value > t * scatter + _ROUNDING:
+            highest = max(highest, float(value))
+    return tuple(seed for seed, value in zip(seeds, new, strict=True) if value <= highest)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _p_value(drop: Drop, margin: float) -> float:
     return 1.0 if drop.parts is None else p_beyond(drop.parts, margin)
 
 
-def _outcome(drop: Drop, p: float, adjusted: float) -> Outcome:
+def _outcome(drop: Drop, p: float, adjusted: float, diverged: Sequence[int]) -> Outcome:
     if drop.same:
         return "unchanged"
     if drop.parts is None:
         return "cannot tell"
     if adjusted <= ALPHA:
         return "regression"
+    if diverged:
+        return "diverged"
     return "no regression" if 1 - p <= ALPHA else "cannot tell"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.settings import differing_fields
-from usfm_bench.regression.baseline import Baseline, Entry, digests, environment_of, settings_of, splits_of
+from usfm_bench.regression.baseline import Baseline, Entry, digests, environment_of, settings_of, splits_of, trained_of
 from usfm_bench.regression.scores import Read, Scores, read_scores
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, Trials, by_model, gather_trials
@@ -22,6 +22,8 @@ class Pair(NamedTuple):
     entry: Entry
     trials: Trials
     scores: Scores
+    same_networks: bool = False
+    """The trained weights of every seed are the baseline's; only what was done with them can differ."""
 
 
 def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Pair], list[str]]:
@@ -43,7 +45,7 @@ def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Pair], lis
     if faults:
         raise BenchError("\n".join(["The runs cannot be compared with the baseline:", *faults]))
     remarks = [f"not in the baseline, not checked: {dataset} / {model}" for _, _, dataset, model in sorted(finished)]
-    for entry, trials, _ in pairs:
+    for entry, trials, *_ in pairs:
         remarks += [f"{entry.label}: {note}" for note in trials.notes]
     return pairs, remarks
 
@@ -69,7 +71,7 @@ def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Pair:
     chosen = Trials({seed: found.by_seed[seed] for seed in entry.seeds}, notes)
     scores = read_scores(chosen, read)
     _check_cases(entry, scores)
-    return Pair(entry, chosen, scores)
+    return Pair(entry, chosen, scores, bool(entry.trained) and trained_of(chosen) == entry.trained)
 
 
 def _faults(entry: Entry, trials: Trials) -> list[str]:
@@ -115,7 +117,7 @@ def _alike(old: Contributions, new: Contributions) -> bool:
 def changes(pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:
     """Every change that may be the cause -> where; settings before weights before versions and device."""
     found: dict[str, list[str]] = {}
-    for entry, trials, _ in pairs:
+    for entry, trials, *_ in pairs:
         record = trials.first
         lines = differing_fields(entry.settings, settings_of(record))
         if entry.weight_hash != record.weight_hash:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from usfm_bench.core.pipe_table import bullet, escaped, pipe_table, printable, printable_lines
-from usfm_bench.core.words import counted, difference, p_value, percent, with_unit
+from usfm_bench.core.words import counted, difference, exact_percent, p_value, percent, with_unit
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.regression.check import Check
 from usfm_bench.regression.costs import CostFinding
-from usfm_bench.regression.findings import ALPHA, Finding
+from usfm_bench.regression.findings import ALPHA, SEED_ALPHA, Finding
 
 _LEFT = frozenset({"Outcome", "Dataset", "Model", "Metric", "Cost"})
 
@@ -67,7 +67,7 @@ def _markdown(found: Check, strict: bool) -> Iterator[str]:
             *(f.outcome, f.dataset, f.model, f.definition.name),
             *(_value(f.definition, f.before), _value(f.definition, f.after), _difference(f.definition, f.drop)),
             "" if f.p_value is None else p_value(f.p_value),
-            f.reason if f.detectable is None else _difference(f.definition, f.detectable),
+            "; ".join(filter(None, [_difference(f.definition, f.detectable), f.reason])),
         ]
         for f in found.findings
     ]
@@ -90,7 +90,7 @@ def _junit(found: Check, strict: bool) -> str:
     n_failed = n_skipped = 0
     for finding in found.findings:
         case = _case(suite, finding.dataset, finding.model, finding.definition.name)
-        worse = finding.outcome == "regression" or (strict and finding.outcome == "cannot tell")
+        worse = finding.outcome in ("regression", "diverged") or (strict and finding.outcome == "cannot tell")
         if worse or finding.outcome == "cannot tell":
             message = f"{finding.outcome}: {describe(finding)}{changed_since if worse else ''}"
             ET.SubElement(case, "failure" if worse else "skipped", message=message)
@@ -162,7 +162,8 @@ def _remarks(found: Check) -> Iterator[str]:
     yield from found.remarks
     yield (
         f"A regression is a drop beyond the margin by a one-sided test, paired by case; family-wise error "
-        f"{percent(ALPHA)} over {len(found.findings)} metrics (Holm)."
+        f"{percent(ALPHA)} over {len(found.findings)} metrics (Holm). Diverged: a seed far below all seeds of the "
+        f"baseline and the better ones of its own run (family-wise error {exact_percent(SEED_ALPHA)})."
     )
 
 
@@ -182,8 +183,8 @@ def _value(definition: Definition, value: float) -> str:
     return with_unit(value, definition.unit, digits=_digits(definition))
 
 
-def _difference(definition: Definition, value: float) -> str:
-    return difference(value, definition.unit, digits=_digits(definition))
+def _difference(definition: Definition, value: float | None) -> str:
+    return "" if value is None else difference(value, definition.unit, digits=_digits(definition))
 
 
 def _digits(definition: Definition) -> int:

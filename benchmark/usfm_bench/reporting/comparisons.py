@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
@@ -11,6 +12,7 @@ import numpy as np
 
 from usfm_bench.reporting.rows import Row
 from usfm_bench.stats import compare, holm
+from usfm_bench.stats.families import letters, p_best, shrunken_probabilities
 from usfm_bench.stats.headline import Headline
 
 _ALPHA = 0.05
@@ -28,7 +30,7 @@ class Compared:
     a: str
     b: str
     n_seeds: int
-    """That both have; pairs are of the same seed and case."""
+    """That both have; pairs are of the same case, while seed 0 of one model has nothing to do with that of another."""
     n_cases: int
     """Cases, or groups where the metric is no mean over cases, that both have."""
     difference: float | None = None
@@ -39,12 +41,19 @@ class Compared:
     p_value: float | None = None
     p_holm: float | None = None
     """By Holm over the table's `family`."""
+    p_best: float | None = None
+    """Of "b is the best here", by this pair: one-sided, by Bonferroni over all other models and all `places`."""
+    places: int = 0
+    """Data sets and headline metrics of this table by which models are compared."""
     family: int = 0
     """Number of comparisons of this table: all pairs of models, data sets and headline metrics."""
     effect_size: float | None = None
+    error: float | None = None
+    """Standard error of the difference."""
     probability_better: float | None = None
+    """That a is better, shrunk by how little the models differ on this data set beyond chance."""
     false_claim: float | None = None
-    """Probability that "a is better than b" is false."""
+    """Probability that "a is better than b" is false: the rest."""
     detectable: float | None = None
     """Smallest true difference found with 80 % power, at 5 % uncorrected."""
     seeds_needed: int | None = None
@@ -62,14 +71,54 @@ def compare_models(headlines: Sequence[Headline]) -> list[Compared]:
         pairs = list(of_table)
         tested = [pair for pair in pairs if pair.p_value is not None]
         adjusted = iter(holm([pair.p_value for pair in tested if pair.p_value is not None]))
-        corrected += [
+        pairs = [
             replace(p, family=len(tested), p_holm=next(adjusted) if p.p_value is not None else None) for p in pairs
         ]
+        corrected += _with_families(pairs)
     return corrected
 
 
+def _with_families(pairs: Sequence[Compared]) -> list[Compared]:
+    """The pairs of a table with what depends on the other models of their data set and metric."""
+    places: dict[tuple[str, str], list[Compared]] = {}
+    for pair in pairs:
+        if pair.p_value is not None:
+            places.setdefault((pair.dataset, pair.definition), []).append(pair)
+    found = {id(pair): changed for place in places.values() for pair, changed in _with_family(place, len(places))}
+    return [found.get(id(pair), pair) for pair in pairs]
+
+
+def _with_family(place: Sequence[Compared], n_places: int) -> Iterator[tuple[Compared, Compared]]:
+    n_models = len({model for pair in place for model in (pair.a, pair.b)})
+    known = [(p.difference or 0.0, p.error or 0.0, p.p_value or 0.0) for p in place]
+    for pair, better in zip(place, shrunken_probabilities(*zip(*known, strict=True)), strict=True):
+        yield (
+            pair,
+            replace(
+                pair,
+                p_best=p_best(pair.p_value or 0.0, n_models, n_places),
+                places=n_places,
+                probability_better=better,
+                false_claim=1 - better,
+            ),
+        )
+
+
+def groups_not_told_apart(compared: Sequence[Compared]) -> dict[tuple[str, str], dict[str, str]]:
+    """Data set and metric -> model -> letters, of three models or more: those that share one are not told apart."""
+    found = {}
+    for place in dict.fromkeys((c.dataset, c.metric) for c in compared):
+        pairs = [c for c in compared if (c.dataset, c.metric) == place and c.p_holm is not None]
+        wins = Counter(c.a for c in pairs)
+        models = sorted({model for c in pairs for model in (c.a, c.b)}, key=lambda model: -wins[model])
+        if len(models) > 2:
+            apart = {frozenset((c.a, c.b)) for c in pairs if c.p_holm is not None and c.p_holm <= _ALPHA}
+            found[place] = letters(models, apart)
+    return found
+
+
 def with_standing(rows: Sequence[Row], compared: Sequence[Compared]) -> list[Row]:
-    """Rows that say which model is best on a data set by a headline metric, and which is not told apart from it."""
+    """Rows that say which model has the best mean on a data set by a headline metric, and which may be the best."""
     standing: dict[tuple[str | None, str, str, str], Literal["best", "tied"]] = {}
     places = dict.fromkeys((c.table, c.dataset, c.definition) for c in compared if c.difference is not None)
     for place in places:
@@ -77,8 +126,8 @@ def with_standing(rows: Sequence[Row], compared: Sequence[Compared]) -> list[Row
         best = {c.a for c in pairs} - {c.b for c in pairs}
         if len(best) == 1:
             standing |= {(*place, name): "best" for name in best}
-            told = {c.b for c in pairs if c.a in best and c.p_holm is not None and c.p_holm <= _ALPHA}
-            standing |= {(*place, c.b): "tied" for c in pairs if c.a in best and c.b not in told}
+            beaten = {c.b for c in pairs if c.p_best is not None and c.p_best <= _ALPHA}
+            standing |= {(*place, c.b): "tied" for c in pairs if c.a in best and c.b not in beaten}
     return [
         replace(row, standing=standing.get((row.table, row.dataset, row.definition or "", row.model)))
         if row.source == "measured" and row.label is None
@@ -140,6 +189,7 @@ def _compared(one: Headline, other: Headline) -> Compared:
         effect_size=found.effect_size,
         probability_better=found.probability_better,
         false_claim=found.false_claim,
+        error=found.error,
         detectable=found.detectable,
         seeds_needed=found.seeds_needed,
         cases_needed=found.cases_needed,

@@ -14,7 +14,7 @@ from usfm_bench.metrics.classification import PER_CLASS, binary_definition, clas
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.metrics.operating import RULES
-from usfm_bench.metrics.tuned import DECIDED, SCALED, decided_definition
+from usfm_bench.metrics.tuned import BESIDE, DECIDED, decided_definition
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.specs.task import Task
 from usfm_bench.stats import Interval, case_scores, classification_interval, crossed_interval
@@ -92,8 +92,8 @@ def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iter
 
 
 def usual(task: Task) -> list[Definition]:
-    """The primary definitions in the order of display, each with itself after temperature scaling."""
-    return [d for first in task.primary() for d in (first, SCALED.get(first.id)) if d is not None]
+    """The primary definitions in the order of display, each with what stands behind it."""
+    return [d for first in task.primary() for d in (first, *BESIDE.get(first.id, ()))]
 
 
 def _decided_rows(results: ModelResults, positive: str) -> Iterator[Row]:

@@ -64,6 +64,8 @@ class Record(Settings):
     """Of `weights.safetensors`, the chosen checkpoint; None: not kept, as in earlier versions."""
     seen_in_pretraining: bool | None
     """Whether the weights saw test images before; None: unknown."""
+    trained_hash: str | None = None
+    """sha256 of the trained weights that were tested; None in records of earlier versions."""
     pretraining_hash: str | None = None
     """Hash of the recipe that the weights were pre-trained by, where a card beside them says so."""
     n_train: int

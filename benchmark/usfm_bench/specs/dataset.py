@@ -56,6 +56,9 @@ class TrainingSubset(Settings):
     """Share of the training cases, by whole groups; a smaller share is a subset of a larger one."""
     prevalence: float | None = Field(default=None, ge=0.05, le=0.5)
     """Share of the positive class among a number of training cases that is the same for every share."""
+    lot: Literal["split", "trial"] = Field(default="split", exclude_if=lambda lot: lot == "split")
+    """`trial`: each trial's seed draws a lot of its own, so that the spread over seeds holds that of the lots. `split`:
+    the split seed drew one for all, as versions before did; intervals are then too narrow (docs/method.md)."""
 
 
 def _unset(value: object) -> bool:
@@ -263,7 +266,7 @@ def _with_part(spec: DatasetSpec, part: str) -> DatasetSpec:
         )
     share = float(match["percent"]) / 100
     try:
-        subset = TrainingSubset(prevalence=share) if label else TrainingSubset(fraction=share)
+        subset = TrainingSubset(**{"prevalence" if label else "fraction": share}, lot="trial")
     except ValidationError as error:
         raise BenchError(f"{spec.name}@{part}: the share {said(error.errors()[0])}.") from None
     shown = f"{label}={100 * share:g}%" if label else f"{100 * share:g}%"

@@ -1,4 +1,4 @@
-"""Is one model better than another? Paired on the same cases, over the same seeds."""
+"""Is one model better than another? Paired on the same cases; seeds are not pairs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Resized = Callable[[int], Components]
 _POWER, _SMALLEST, _MOST = 0.8, 1e-12, 100_000
 _AT_THE_MARGIN = 1e-6
+_ROUNDING = 1e-12  # of a spread of zero, relative to the scores
 _Z_POWER = float(ndtri(_POWER))
 
 
@@ -29,11 +30,14 @@ class Comparison(NamedTuple):
     p_value: float | None
     """Two-sided, of no difference; the level at which the interval just touches 0."""
     effect_size: float | None
-    """Mean difference over its standard deviation between cases (Cohen's d of paired means over seeds)."""
+    """Mean difference over its standard deviation between cases (Cohen's d of paired means over seeds).
+
+    None where every case differs by the same: there is no standard deviation to divide by, but for rounding.
+    """
     probability_better: float | None
-    """That `a` is better, all differences having been equally likely before: 1 - p/2 or p/2."""
+    """1 - p/2 or p/2: that `a` is better if all differences were equally likely before, which networks never are."""
     false_claim: float | None
-    """Probability that the one with the better mean is not better, and a claim that it is would be false."""
+    """p/2: the same, that the one with the better mean is not better; see docs/method.md for how far off it is."""
     detectable: float | None
     """Smallest true difference that this design would find at the level with 80 % power."""
     seeds_needed: int | None
@@ -43,6 +47,8 @@ class Comparison(NamedTuple):
     """
     cases_needed: int | None
     """Cases (groups) likewise, with these seeds."""
+    error: float | None = None
+    """Standard error of the difference."""
 
 
 def compare(
@@ -78,15 +84,17 @@ def compare(
     tail = p_value / 2
     better = 1 - tail if (parts.mean > 0) == higher_is_better else tail
     spread = float(scores.mean(axis=0).std(ddof=1))
+    rounding = _ROUNDING * float(max(np.abs(a).max(), np.abs(b).max()))
     return Comparison(
         difference=interval,
         p_value=p_value,
-        effect_size=parts.mean / spread if spread else None,
+        effect_size=parts.mean / spread if spread > rounding else None,
         probability_better=better,
         false_claim=tail,
         detectable=detectable_difference(parts, level),
         seeds_needed=_needed(parts, level, lambda n: with_seeds(parts, n)) if parts.n_seeds > 1 else None,
         cases_needed=_needed(parts, level, lambda n: with_cases(parts, n)),
+        error=parts.variance**0.5,
     )
 
 
@@ -164,7 +172,13 @@ def with_cases(parts: Components, n: int) -> Components:
     share = parts.n_groups / n
     held = min(parts.seeds, parts.residual) if parts.for_test else 0.0  # the residual's share in the part of the seeds
     seeds = parts.seeds - held + held * share
-    return parts._replace(seeds=seeds, cases=parts.cases * share, residual=parts.residual * share, n_groups=n)
+    return parts._replace(
+        seeds=seeds,
+        cases=parts.cases * share,
+        residual=parts.residual * share,
+        n_groups=n,
+        n_alike=parts.n_alike / share,
+    )
 
 
 def _needed(parts: Components, level: float, resized: Resized) -> int | None:

@@ -37,6 +37,8 @@ class Components(NamedTuple):
     """The residual's share is in the part of the seeds, and in `difference_components` there alone."""
     n_sets: int = 1
     """Sets of seeds that the seeds' part is from: 2 where two models' networks vary by themselves."""
+    n_alike: float = np.inf
+    """Groups of one size that would tell as much of the variance between groups; at least `n_groups` where all are."""
 
     @property
     def variance(self) -> float:
@@ -44,8 +46,8 @@ class Components(NamedTuple):
         return self.seeds + self.cases
 
     @property
-    def _freedoms(self) -> tuple[int, int]:
-        return self.n_sets * self.n_folds * (self.n_seeds - 1), self.n_groups - self.n_folds
+    def _freedoms(self) -> tuple[int, float]:
+        return self.n_sets * self.n_folds * (self.n_seeds - 1), min(self.n_groups - self.n_folds, self.n_alike)
 
     @property
     def freedom(self) -> float:
@@ -109,7 +111,8 @@ def variance_components(
         between = _between_seeds(sums, n_cases)
         seeds = (between if for_test else max(0.0, between - noise)) / n_seeds
     none = seeds + cases <= (_ROUNDING * float(np.abs(scores).max())) ** 2
-    return Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
+    parts = Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
+    return parts if groups is None else parts._replace(n_alike=groups_alike(groups))
 
 
 def difference_components(
@@ -138,6 +141,27 @@ def difference_components(
     rounding = _ROUNDING * float(np.abs(a).max())
     none = parts.n_groups <= parts.n_folds or seeds + cases <= rounding**2 or bool((np.abs(a - b) <= rounding).all())
     return parts._replace(seeds=seeds, cases=cases, n_sets=2, none=none)
+
+
+def groups_alike(groups: Labels) -> float:
+    """How many groups of one size would tell as much of the variance between groups: (sum n^2)^2 / sum n^4.
+
+    A group's total varies with its size, so a variance from groups of 1 to 12 cases hangs on the largest few. Without
+    this, intervals over 10 patients of 1 to 12 images hold the truth 3 to 5 points less often (docs/method.md).
+
+    >>> groups_alike(["a", "a", "b", "b", "c", "c"]), groups_alike(["a"] * 12 + ["b", "c"])
+    (3.0, 1.02...)
+
+    Args:
+        groups: (C,).
+    """
+    return sizes_alike(np.unique(np.asarray(groups), return_counts=True)[1])
+
+
+def sizes_alike(sizes: NDArray[np.int64]) -> float:
+    """As `groups_alike`, from (G,) sizes."""
+    squares = sizes.astype(np.float64) ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum())
 
 
 def _between_seeds(sums: Floats, n_cases: int) -> float:

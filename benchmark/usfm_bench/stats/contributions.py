@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.intervals import case_scores, deleted
+from usfm_bench.stats.jackknife import deleted
+from usfm_bench.stats.of_classes import case_scores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, stdtrit
 
 from usfm_bench.core.labels import Labels
-from usfm_bench.metrics.calibration import brier_scores
-from usfm_bench.metrics.definitions import Definition
 from usfm_bench.stats.components import Components, Freedom, variance_components
-from usfm_bench.stats.delete_one import class_metric
-from usfm_bench.stats.proportions import trials_of, wilson_interval
+from usfm_bench.stats.score import RateNoise, score_ends
 
 Floats = NDArray[np.float64]
-_ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
 
 class Interval(NamedTuple):
@@ -80,129 +74,24 @@ def interval_of(
     return Interval(parts.mean, max(low, parts.mean - half), min(high, parts.mean + half), kind)
 
 
-def jackknife_interval(
-    full: Floats, without: Floats, *, level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+def share_interval(
+    right: Floats, *, groups: Labels | None = None, folds: Labels | None = None, level: float = 0.95
 ) -> Interval:
-    """Interval of a bounded metric that is not a mean over cases: delete-one jackknife plus a seed component.
-
-    Vc = (G-1)/G * sum over groups of (m without the group - their mean)^2, V = Vc + s^2/S, degrees of freedom by
-    Satterthwaite, t on the logit scale of the metric's range, with m kept off its ends by 1/(2G+2) of the range.
+    """Interval of a proportion: the variance and quantile of `crossed_interval`, and the ends of `score_ends`.
 
     Args:
-        full: (S,) the metric of each seed.
-        without: (G,) mean over seeds of the metric without each group; NaN where it is undefined then.
+        right: (S, C) of 0 and 1.
+        groups: (C,).
+        folds: (C,).
         level: nominal coverage.
-        bounds: the metric's range.
 
     Returns:
-        No interval where a class lies in one group alone: without it the metric is undefined, and leaving that group
-        out of the variance would cover far less than is claimed.
+        None for one case or group alone.
     """
-    low, width = bounds[0], bounds[1] - bounds[0]
-    full, values = (full - low) / width, (without - low) / width
-    point = float(full.mean())
-    n, n_seeds = len(values), len(full)
-    if n < 2 or np.isnan(values).any() or np.isnan(full).any():
-        return Interval(low + width * point, None, None)
-    v_cases = (n - 1) / n * float(((values - values.mean()) ** 2).sum())
-    v_seeds = float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
-    variance = v_cases + v_seeds
-    if variance <= _ROUNDING**2:
-        return Interval(low + width * point, None, None)
-    freedom = variance**2 / (v_cases**2 / (n - 1) + (v_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0))
-    centre = min(max(point, 1 / (2 * n + 2)), 1 - 1 / (2 * n + 2))
-    half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5 / (centre * (1 - centre))
-    ends = min(float(expit(logit(centre) - half)), point), max(float(expit(logit(centre) + half)), point)
-    kind = "seeds+cases" if n_seeds > 1 else "cases"
-    return Interval(low + width * point, low + width * ends[0], low + width * ends[1], kind)
-
-
-def classification_interval(
-    definition: Definition,
-    probabilities: Floats,
-    labels: NDArray[np.int64],
-    *,
-    groups: Labels | None = None,
-    folds: Labels | None = None,
-    only: int | None = None,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
-
-    Proportions (ACC; SEN, SPEC, PREC and ACC of one class) of a single seed: Wilson's.
-
-    Args:
-        definition: of the metric.
-        probabilities: (S, N, C).
-        labels: (N,).
-        groups: (N,) deleted together.
-        folds: (N,) as in `crossed_interval`.
-        only: the class of a metric of one class, one against the rest.
-        level: nominal coverage.
-    """
-    if len(probabilities) == 1:
-        trials = trials_of(definition, probabilities[0].argmax(axis=1), labels, only)
-        if trials is not None and trials[0].any():
-            return _of_one_seed(*trials, groups, level)
-    scores = case_scores(definition, probabilities, labels)
-    if scores is not None:
-        return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
-    values = deleted(definition, probabilities, labels, groups=groups, only=only)
-    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level, bounds=definition.range)
-
-
-def deleted(
-    definition: Definition,
-    probabilities: Floats,
-    labels: NDArray[np.int64],
-    *,
-    groups: Labels | None = None,
-    only: int | None = None,
-) -> Floats:
-    """(S, 1 + G) a classification metric of all cases, then without each group; NaN where it is undefined.
-
-    Args:
-        definition: of the metric.
-        probabilities: (S, N, C).
-        labels: (N,).
-        groups: (N,) deleted together; without, each case by itself.
-        only: the class of a metric of one class.
-    """
-    names = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(len(labels))
-    if definition.compute is not None:
-        if only is not None:  # one class against the rest, as two columns of which the second is that class
-            one = probabilities[..., only]
-            probabilities, labels = np.stack([1 - one, one], axis=-1), (labels == only).astype(np.int64)
-        return np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
-    return np.stack(
-        [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
-    )
-
-
-def _of_one_seed(over: NDArray[np.bool_], success: NDArray[np.bool_], groups: Labels | None, level: float) -> Interval:
-    """Wilson's interval of the share of `success` in the cases `over`."""
-    ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over], level=level)
-    point = float(success[over].mean())
-    return Interval(point, *ends, "cases") if ends else Interval(point, None, None)
-
-
-def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:
-    """(S, N) scores of each case where the metric is their mean; None where it is not."""
-    if definition.id == "acc@1":
-        return np.asarray(probabilities.argmax(axis=2) == labels, dtype=np.float64)
-    if definition.name == "BRIER":
-        return np.stack([brier_scores(p, labels) for p in probabilities])
-    return None
-
-
-def _recomputed(
-    compute: Callable[..., float], probabilities: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64]
-) -> Floats:
-    """(1 + G,) by computing anew without each group: slow, for metrics without a closed form."""
-    kept = [groups != g for g in range(int(groups.max()) + 1)]
-    n_classes = len(np.unique(labels))
-    left = [
-        compute(probabilities[rows], labels[rows]) if len(np.unique(labels[rows])) == n_classes else np.nan
-        for rows in kept
-    ]
-    return np.array([compute(probabilities, labels), *left])
+    parts = variance_components(right, groups, folds=folds)
+    if parts.n_groups <= parts.n_folds:
+        return Interval(parts.mean, None, None)
+    quantile = 0.0 if parts.none else parts.half_width((1 + level) / 2) / parts.variance**0.5
+    variance = 0.0 if parts.none else parts.variance
+    ends = score_ends(parts.mean, variance, quantile, RateNoise(parts.n_groups), parts.n_seeds, level)
+    return Interval(parts.mean, *ends, "seeds+cases" if parts.n_seeds > 1 else "cases")

@@ -8,7 +8,7 @@ from scipy.special import ndtri, stdtrit
 
 from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.stats.components import variance_components
+from usfm_bench.stats.components import groups_alike, variance_components
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,8 @@ def wilson_interval(
             return None
         variance = variance_components(successes[None].astype(np.float64), groups).cases
         alike = p * (1 - p) / variance if variance else float(n_groups)
-        n = min(n, alike * float(z / stdtrit(n_groups - 1, (1 + level) / 2)) ** 2)
+        freedom = min(n_groups - 1, groups_alike(groups))
+        n = min(n, alike * float(z / stdtrit(freedom, (1 + level) / 2)) ** 2)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
     return max(0.0, centre - half), min(1.0, centre + half)

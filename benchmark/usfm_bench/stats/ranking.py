@@ -89,7 +89,7 @@ class Ranking:
     friedman_p: float | None
     """By permutation; None below 3 complete models or 2 data sets, as are the next two."""
     critical_difference: float | None
-    """Of mean ranks, Nemenyi at 5 %."""
+    """Of mean ranks, Nemenyi at 5 %; None, too, where it is more than mean ranks can differ."""
     nemenyi: Floats | None = field(compare=False)
     """(M, M) p values between the complete models, in the order of `models`."""
 
@@ -124,13 +124,16 @@ def rank_models(
             places = _places(table, model, complete, higher_is_better)
             ranked.append(Ranked(model, None, None, None, None, None, None, None, lacks, places))
     testable = len(complete) > 2 and len(table) > 1
+    limit = critical_difference(len(complete), len(table)) if testable else np.inf
+    # The largest difference of mean ranks that there can be is that of the first and the last on every data set.
+    reachable = limit <= len(complete) - 1
     return Ranking(
         models=tuple(ranked),
         datasets=tuple(table),
         n_draws=draws if drawn else 0,
         friedman_p=_friedman(ranks[np.argsort(list(table))], rng) if testable else None,
-        critical_difference=critical_difference(len(complete), len(table)) if testable else None,
-        nemenyi=_nemenyi(ranks) if testable else None,
+        critical_difference=limit if reachable else None,
+        nemenyi=_nemenyi(ranks) if reachable else None,
     )
 
 

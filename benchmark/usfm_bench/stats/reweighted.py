@@ -16,7 +16,9 @@ from usfm_bench.core.errors import BenchError, unknown
 from usfm_bench.core.labels import Labels
 from usfm_bench.stats.contributions import Contributions, pseudo_contributions
 from usfm_bench.stats.delete_one import all_and_without
-from usfm_bench.stats.intervals import Interval, jackknife_interval
+from usfm_bench.stats.intervals import Interval
+from usfm_bench.stats.jackknife import jackknife_interval, numbered
+from usfm_bench.stats.score import RateNoise
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -134,7 +136,33 @@ def reweighted_interval(
         The point is NaN where a class has no case; no interval where one has all its cases in one group.
     """
     values = at_prevalence(metric, *rates(decisions, labels, groups), prevalence)
-    return jackknife_interval(values[:, 0], values[:, 1:].mean(axis=0), level=level)
+    numbers, first, sizes = numbered(groups, len(labels))
+    size = _size(metric, decisions, labels, numbers, prevalence)
+    if size is None:
+        return Interval(float(values[:, 0].mean()), None, None)
+    return jackknife_interval(
+        *(values[:, 0], values[:, 1:].mean(axis=0), RateNoise(size)),
+        strata=labels[first].astype(np.int64),
+        sizes=sizes,
+        level=level,
+    )
+
+
+def _size(metric: str, decisions: Bools, labels: Bools, groups: Ints, prevalence: float) -> float | None:
+    """Cases, or groups, that the metric varies as a proportion of; None where a class has none, or none is called."""
+
+    def counted(cases: Bools) -> int:
+        return int(np.count_nonzero(np.bincount(groups[cases])))
+
+    positive, negative = counted(labels), counted(~labels)
+    if not positive or not negative:
+        return None
+    if metric == "PREC":
+        called = float(np.mean([counted(said) for said in decisions]))
+        return max(called, 1.0) if called else None
+    if metric == "ACC":
+        return 1 / (prevalence**2 / positive + (1 - prevalence) ** 2 / negative)
+    return positive if metric == "F1" else 4 / (1 / positive + 1 / negative)
 
 
 def reweighted_contributions(

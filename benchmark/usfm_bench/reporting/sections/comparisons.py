@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import NONE, difference, difference_unit, number, p_value, probability, with_interval
-from usfm_bench.reporting.comparisons import Compared
+from usfm_bench.reporting.comparisons import Compared, groups_not_told_apart
 from usfm_bench.reporting.report import Report
 from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
 
@@ -19,10 +19,10 @@ def comparisons(report: Report) -> Iterator[Section]:
     for table in dict.fromkeys(c.table for c in report.comparisons):
         grid, notes = _pairs([c for c in report.comparisons if c.table == table])
         yield Section(
-            title="Comparisons, each paired on the same seeds and cases",
+            title="Comparisons, each paired on the same cases",
             grid=grid,
             notes=tuple(notes),
-            caption="Pairs of models, on the same seeds and cases.",
+            caption="Pairs of models, on the same cases.",
             table=table,
             ident="pairs",
         )
@@ -31,21 +31,25 @@ def comparisons(report: Report) -> Iterator[Section]:
 def _pairs(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     """One line a pair, and notes."""
     shown, hidden = _chosen(compared)
-    header = ["Dataset", "Metric", "A", "B", "A - B", "p", "p (Holm)", "Effect size", "P(A better)", "P(claim false)"]
-    header += ["Would find", "Seeds needed", "Cases needed"]
+    header = ["Dataset", "Metric", "A", "B", "A - B", "p", "p (Holm)", "p (best)", "Effect size", "P(A better)"]
+    header += ["P(claim false)", "Would find", "Seeds needed", "Cases needed"]
     tested = [c for c in shown if c.p_value is not None]
     family = max((c.family for c in compared), default=0)
     notes = [
         f"Holm: over all {family} comparisons of this table, of every pair of models on every data set by "
-        f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p and P(A better) are uncorrected. P(claim "
-        "false): that A is not better, all differences having been equally likely before. Would find: the true "
-        "difference that this design finds with 80 % power, "
-        "uncorrected; seeds, or cases (or groups of them), needed for that at the observed difference.",
+        f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p (best): of B being the best model there, "
+        "one-sided, by Bonferroni over the other models, data sets and metrics (Hsu's comparison with the best). p is "
+        "uncorrected. P(A better): shrunk by how little the models of that data set differ beyond chance; P(claim "
+        "false) is the rest. Would find: the true difference that this design finds with 80 % power, uncorrected; "
+        "seeds, or cases (or groups of them), needed for that at the observed difference.",
     ]
     if any(c.n_seeds == 1 for c in shown):
         notes.append(
             "With one seed p and the probabilities are for these trained networks alone, not for other trainings."
         )
+    for (dataset, metric), of_models in groups_not_told_apart(compared).items():
+        groups = "; ".join(f"{model} {letters}" for model, letters in of_models.items())
+        notes.append(f"{dataset}, {metric}: models that share a letter are not told apart (Holm): {groups}.")
     if hidden:
         notes.append(f"{hidden} pairs without the best model of a data set are not shown; JSON has them all.")
     notes += [
@@ -53,7 +57,7 @@ def _pairs(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     ]
     body = [
         [
-            *(c.dataset, c.metric, c.a, c.b, _difference(c), p_value(c.p_value), p_value(c.p_holm)),
+            *(c.dataset, c.metric, c.a, c.b, _difference(c), p_value(c.p_value), p_value(c.p_holm), p_value(c.p_best)),
             number(c.effect_size, "score"),
             *(probability(c.probability_better), probability(c.false_claim)),
             difference(c.detectable, c.unit, digits=1),

@@ -47,7 +47,8 @@ def _lines(report: Report) -> Iterator[str]:
     if any(row.standing == "tied" for row in report.rows):
         judges = in_a_row(list(dict.fromkeys(row.metric for row in report.rows if row.standing)))
         yield (
-            "best: the best mean on a data set; tied: not told apart from it (paired, Holm over the table, 5 %). "
+            "best: the best mean on a data set; tied: may be the best as well (each paired with the others, Bonferroni "
+            "over the table, 5 %). "
             f"Judged by {judges}."
         )
     yield from _reported(report)

@@ -60,6 +60,11 @@ def _notes(of: TableRanking) -> Iterator[str]:
             f"Friedman, p {p_value(ranking.friedman_p)}; mean ranks that differ by less than "
             f"{number(ranking.critical_difference, digits=2)} are not told apart (Nemenyi, 5 %)."
         )
+    elif ranking.friedman_p is not None:
+        yield (
+            f"Friedman, p {p_value(ranking.friedman_p)}. There is no critical difference: {len(ranking.datasets)} data "
+            "sets are too few for Nemenyi's test to tell any two of so many models apart."
+        )
     else:
         yield "Friedman's test needs three models with every data set."
     yield from of.left_out

@@ -20,8 +20,8 @@ def reading_lines(report: Report) -> Iterator[str]:
     yield (
         f"Measured with profile {report.profile}, {counted([len(r.seeds) for r in report.results], 'seed')} a model. "
         "Means over cases (all of segmentation; ACC and BRIER of classification): crossed variance components. All "
-        "other metrics of classification: grouped jackknife. Groups of near-duplicates or patients are kept together. "
-        "There is no interval where there is one case, one group or no spread."
+        "other metrics of classification: grouped jackknife, and of rates score ends. Groups of near-duplicates or "
+        "patients are kept together. There is no interval where there is one case or group, or a mean without spread."
     )
     if any("missed" in r.cases for r in report.results):
         yield "Segmentation: mean over images with a lesion, at native size."
@@ -41,6 +41,11 @@ def reading_lines(report: Report) -> Iterator[str]:
 def _tuning(rows: Sequence[Row]) -> Iterator[str]:
     """How to read numbers after a choice on validation cases."""
     names = {row.metric for row in rows}
+    if "ECE" in names:
+        yield (
+            "ECE is biased upwards: so few cases have ECE_CHANCE even where probabilities mean what they say. Read "
+            "ECE_DEBIASED, which is without it and has the interval; ECE itself is for comparison with other papers."
+        )
     if "ECE_T" in names:
         yield (
             "ECE_T, BRIER_T: after temperature scaling, by one temperature a trial, fitted on its validation cases; it "

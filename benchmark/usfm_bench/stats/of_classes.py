@@ -1,0 +1,121 @@
+"""Intervals of classification metrics, each by what it is: a mean over cases, a rate, an area, a calibration error."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.core.labels import Labels
+from usfm_bench.metrics.calibration import brier_scores, chance_calibration_error, without_chance
+from usfm_bench.metrics.definitions import DEFINITIONS, Definition
+from usfm_bench.stats.intervals import Interval, crossed_interval, share_interval
+from usfm_bench.stats.jackknife import deleted, jackknife_interval, jackknife_spread, numbered
+from usfm_bench.stats.proportions import trials_of, wilson_interval
+from usfm_bench.stats.score import noise_of
+
+Floats = NDArray[np.float64]
+ERROR, CHANCE, DEBIASED = "ece.top.15bins@1", "ece.top.15bins.chance@1", "ece.top.15bins.debiased@1"
+_ROUNDING = 1e-12  # what is left of a spread of zero
+
+
+def classification_interval(
+    definition: Definition,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    *,
+    groups: Labels | None = None,
+    folds: Labels | None = None,
+    only: int | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
+
+    Proportions (ACC; SEN, SPEC, PREC and ACC of one class) of a single seed: Wilson's.
+
+    Args:
+        definition: of the metric.
+        probabilities: (S, N, C).
+        labels: (N,).
+        groups: (N,) deleted together.
+        folds: (N,) as in `crossed_interval`.
+        only: the class of a metric of one class, one against the rest.
+        level: nominal coverage.
+    """
+    if len(probabilities) == 1:
+        trials = trials_of(definition, probabilities[0].argmax(axis=1), labels, only)
+        if trials is not None and trials[0].any():
+            return _of_one_seed(*trials, groups, level)
+    scores = case_scores(definition, probabilities, labels)
+    if definition.id == "acc@1" and scores is not None:
+        return share_interval(scores, groups=groups, folds=folds, level=level)
+    if scores is not None:
+        return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
+    if definition.id in (CHANCE, DEBIASED):
+        return calibration_interval(definition, probabilities, labels, groups=groups, level=level)
+    values = deleted(definition, probabilities, labels, groups=groups, only=only)
+    numbers, first, sizes = numbered(groups, len(labels))
+    noise = noise_of(definition, probabilities, labels, numbers, only)
+    if noise is None:
+        return Interval(float(values[:, 0].mean()), None, None)
+    return jackknife_interval(
+        *(values[:, 0], values[:, 1:].mean(axis=0), noise),
+        strata=labels[first],
+        sizes=sizes,
+        level=level,
+        bounds=definition.range,
+    )
+
+
+def _of_one_seed(over: NDArray[np.bool_], success: NDArray[np.bool_], groups: Labels | None, level: float) -> Interval:
+    """Wilson's interval of the share of `success` in the cases `over`."""
+    ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over], level=level)
+    point = float(success[over].mean())
+    return Interval(point, *ends, "cases") if ends else Interval(point, None, None)
+
+
+def calibration_interval(
+    definition: Definition,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    *,
+    groups: Labels | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of the calibration error without chance; the chance error itself has none.
+
+    The mean ECE of so many cases is about sqrt(truth^2 + chance^2), so the ends of the interval of that mean, by the
+    jackknife, are brought to the truth by `without_chance`. The upper one stands above the chance error at least.
+
+    Args:
+        definition: of the chance error, or of the error without it.
+        probabilities: (S, N, C).
+        labels: (N,).
+        groups: (N,) deleted together.
+        level: nominal coverage.
+    """
+    chance = float(np.mean([chance_calibration_error(p) for p in probabilities]))
+    if definition.id == CHANCE:
+        return Interval(chance, None, None)
+    values = deleted(DEFINITIONS[ERROR], probabilities, labels, groups=groups)
+    error, sizes = float(values[:, 0].mean()), numbered(groups, len(labels))[2]
+    point = without_chance(error, chance)
+    if len(sizes) < 2:
+        return Interval(point, None, None)
+    variance, quantile = jackknife_spread(values[:, 0], values[:, 1:].mean(axis=0), None, sizes, level)
+    if variance <= _ROUNDING**2:
+        return Interval(point, None, None)
+    half = quantile * variance**0.5
+    low, high = max(0.0, error - half), max(error, chance) + half
+    # Where a bin errs by much more than chance, chance adds almost nothing: the upper end takes off its share alone.
+    upper = without_chance(high, chance * (chance / high) ** 0.5)
+    kind = "seeds+cases" if len(probabilities) > 1 else "cases"
+    return Interval(point, without_chance(low, chance), min(1.0, upper), kind)
+
+
+def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:
+    """(S, N) scores of each case where the metric is their mean; None where it is not."""
+    if definition.id == "acc@1":
+        return np.asarray(probabilities.argmax(axis=2) == labels, dtype=np.float64)
+    if definition.name == "BRIER":
+        return np.stack([brier_scores(p, labels) for p in probabilities])
+    return None
