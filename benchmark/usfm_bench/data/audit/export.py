@@ -104,7 +104,7 @@ def shrink(sample: Sample, size: int) -> Small:
 
 def _digits(masks: Masks, size: tuple[int, int]) -> tuple[bytes, bool]:
     """A PNG whose level has the binary digit k where structure k is, and whether one of the structures vanished."""
-    digits = np.left_shift(1, np.arange(len(masks)), dtype=np.uint8 if len(masks) <= 8 else np.uint16)
+    digits = np.array([1 << k for k in range(len(masks))], np.uint8 if len(masks) <= 8 else np.uint16)
     levels = (masks * digits[:, None, None]).sum(axis=0, dtype=digits.dtype)
     small = cv2.resize(levels, size, interpolation=cv2.INTER_NEAREST_EXACT)
     lost = any(mask.any() and not (small & digit).any() for mask, digit in zip(masks, digits, strict=True))
