@@ -305,7 +305,7 @@ def test_a_data_set_without_a_class_that_the_model_knows_is_refused(evaluate, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--on", "othe"], "Unknown dataset 'othe'. Did you mean 'other'?"),
+        (["--on", "other2"], "Unknown dataset 'other2'. Did you mean 'other'?"),
         (["--models", "timm:test_resnt@scratch"], f"Did you mean '{MODEL}'?"),
         (["--on", "tiny@10%"], "'tiny@10%' is a part of a training side"),
         (["--on", "other-lesion", "--models", MODEL, "--profile", "none"], "no finished trial of profile 'none'"),
