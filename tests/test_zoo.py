@@ -168,7 +168,7 @@ def test_a_users_file_adds_models_and_replaces_shipped_ones(here, monkeypatch):
 def test_all_faults_of_a_users_file_are_told_at_once(here):
     Path("models.yaml").write_text(
         """
-a: {famly: usfm, file: a.pth}
+a: {familyx: usfm, file: a.pth}
 b: {family: usfmm, file: b.pth, sha256: 12}
 c: {family: usfm, sha256: XYZ, seen_in_pretraining: maybe, mean: [0.5, 0.5]}
 d: {family: timm, architecture: resnet19, file: d.pth, weights: fil}
@@ -185,7 +185,7 @@ l: {family: usfm, file: l.pth, std: [0, 1, 1]}
         resolve("usfm-tiny")
     lines = str(error.value).splitlines()
     expected = (
-        "models.yaml: a.famly: unknown key. Did you mean 'family'?",
+        "models.yaml: a.familyx: unknown key. Did you mean 'family'?",
         "models.yaml: a.family: is missing",
         "models.yaml: b.family: unknown model family 'usfmm'. Did you mean 'usfm'?",
         "models.yaml: b.sha256: expected text",
