@@ -25,7 +25,7 @@ from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 
 BATCH = 2
-TWO_CLASSES = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64))
+TWO_CLASSES = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64), structures=())
 LIBRARY = ctypes.CDLL(None)
 
 

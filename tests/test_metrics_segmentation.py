@@ -736,7 +736,7 @@ def test_scoring_names_every_faulty_case_and_what_is_wrong_with_it():
 
 
 def test_scoring_names_ten_faulty_cases_and_counts_the_others():
-    with pytest.raises(BenchError, match=r"'9'[^']*\nand 3 more cases$"):
+    with pytest.raises(BenchError, match=r"'9'[^']*\nand 3 more$"):
         score_segmentation([LESION] * 13, [LESION.T] * 13)
 
 

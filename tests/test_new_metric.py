@@ -10,8 +10,9 @@ from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.reporting import build_report, render
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.specs.task import TASKS
+from usfm_bench.stats import classification_interval
 from usfm_bench.stats.delete_one import class_metric
-from usfm_bench.stats.intervals import classification_interval, deleted
+from usfm_bench.stats.jackknife import deleted
 
 
 def g_mean(probabilities, labels):

@@ -20,7 +20,7 @@ from usfm_bench.data.readers.mask_values import foreground
 from usfm_bench.data.resize import resample, resize_image, resize_mask, shrink
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.specs.dataset import DatasetSpec
-from usfm_bench.training.predict import to_native
+from usfm_bench.tasks.segmentation import to_native
 
 SHAPE = (24, 32)
 UPRIGHT = {

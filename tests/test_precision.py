@@ -53,7 +53,7 @@ def toy(task):
 def network(kind, **settings):
     task, name, own = NETWORKS[kind]
     spec = recipe(**own | settings)
-    train = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64))
+    train = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64), structures=())
     model = build_model(name, TASKS[task], train, spec)
     return model, spec, toy(task)
 

@@ -270,7 +270,7 @@ def test_weights_under_another_files_card_are_of_unknown_origin(train, registry,
     assert leak_of(other, registry, tmp_path) is None
 
 
-@pytest.mark.parametrize("place", ["file/x.pth", "file"])
+@pytest.mark.parametrize("place", ["file/x.pth", "x.pth"])
 def test_an_output_that_cannot_be_written_is_said_before_training(train, tmp_path, place):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BenchError, match="cannot be written"):

@@ -189,7 +189,7 @@ def test_a_card_of_a_method_that_is_not_installed_still_says_what_was_seen(train
 
 def test_a_recipe_of_before_keeps_its_hash():
     # Of the committed recipe of usfm-micro and of a default one, when all settings lay in one class.
-    from usfm_bench.specs.pretraining import load_recipe
+    from usfm_bench.specs.model import load_recipe
 
     assert load_recipe("usfm-micro").hash == "8314b4e4feb469460d8530a82167cbe1282534774d52c46124979812c86e1b9b"
     assert (

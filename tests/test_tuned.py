@@ -255,7 +255,7 @@ def test_thresholds_part_cases_whose_probabilities_are_all_one():
     assert tuned.thresholds == {"f1": 60, "spec90": np.nextafter(50, 60), "spec95": np.nextafter(50, 60)}
     assert tuned.probability("f1") == 1
     said = ClassificationPredictions(tuple("abcde"), logits, labels, ("no", "yes"))
-    cases = score_cases(said, who_of(said), tuned=tuned)
+    cases = score_cases(TASK, said, who_of(said), tuned=tuned)
     assert cases["at_spec90"].tolist() == [True, True, False, False, False]
 
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_safetensors_load_like_pickles(save, state):
 def test_a_path_is_a_model_name_too(save, state):
     path = save(state)
     recipe = TrainingSpec(image_size=224, epochs=1, batch_size=1, lr=1e-3, decoder="segvit")
-    model = build_model(f"usfm:{path}", TASKS["segmentation"], None, recipe)
+    model = build_model(f"usfm:{path}", TASKS["segmentation"], SimpleNamespace(structures=()), recipe)
     assert_holds(model.backbone, state)
     assert model.weight_hash == file_sha256(path)
 

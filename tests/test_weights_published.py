@@ -9,6 +9,7 @@ import struct
 from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from usfm_bench.models import build_model, embed, load_backbone
 from usfm_bench.models.weights import inspect_checkpoint
 from usfm_bench.specs import model as catalog
 from usfm_bench.specs.family import FAMILIES
+from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import READINGS, TrainingSpec
 
 pytestmark = [
@@ -154,15 +156,16 @@ def test_norm_and_fc_norm_together_and_unknown_readings_are_named(save, state):
 @pytest.mark.parametrize(("suffix", "head"), [("", "published"), ("@frozen", "own-norm")])
 def test_a_network_says_how_the_norm_was_read(save, state, tokens, task, suffix, head):
     name = f"usfm:{save(state)}{suffix}"
-    build = partial(build_model, name, task, n_classes=2)
-    network = build(training=TrainingSpec(**RECIPE, decoder="segvit"))
+    train = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64), structures=())
+    build = partial(build_model, name, TASKS[task], train)
+    network = build(TrainingSpec(**RECIPE, decoder="segvit"))
     assert network.reading == (head if task == "classification" else "published")
     if task == "classification":
         with torch.inference_mode():
             backbone = network.eval().backbone
             found = backbone.forward_head(backbone.forward_features(NORMALISED), pre_logits=True)
         close(found, pooled_of(state, tokens[-1], head))
-        assert build(training=TrainingSpec(**RECIPE, reading="renamed")).reading == "renamed"
+        assert build(TrainingSpec(**RECIPE, reading="renamed")).reading == "renamed"
 
 
 def test_a_recipe_without_a_reading_keeps_its_hash():

@@ -47,7 +47,9 @@ def build(name, task, size=64, **settings):
     recipe = TrainingSpec(
         **{"image_size": size, "epochs": 1, "batch_size": 2, "lr": 1e-3, "decoder": "upernet"} | settings
     )
-    return build_model(name, TASKS[task], SimpleNamespace(classes=("a", "b"), class_counts=np.array([2, 1])), recipe)
+    return build_model(
+        name, TASKS[task], SimpleNamespace(classes=("a", "b"), class_counts=np.array([2, 1]), structures=()), recipe
+    )
 
 
 def batch(task, size=64):
