@@ -473,7 +473,7 @@ def test_a_report_has_the_mean_in_its_tables_and_a_row_a_structure(store):
     assert {c.definition for c in report.comparisons} == {"dsc.native.mean@1", "hd95.pooled.native.px.mean@1"}
     assert len({(row.model, row.metric, row.unit) for row in whole}) == len(whole)
     text = render([report], "markdown")
-    assert "By structure:" in render([report], "markdown", ["classes"])
+    assert "By structure." in render([report], "markdown", ["classes"])
     assert "a case's value is the mean over the structures that its reference has (lesion, shadow)" in text
     labels = [row["label"] for row in json.loads(render([report], "json"))["class_rows"]]
     assert set(labels) == {"lesion", "shadow"}

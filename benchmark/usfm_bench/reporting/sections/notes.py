@@ -91,7 +91,7 @@ def _seen(report: Report) -> str:
     """Which models saw test images before; one word where all are alike."""
     models: dict[bool | None, dict[str, None]] = {}
     for r in report.results:
-        models.setdefault(r.first.seen_in_pretraining, {})[r.first.spec.model] = None
+        models.setdefault(r.seen_in_pretraining, {})[r.first.spec.model] = None
     words = {False: "no", True: "YES", None: "unknown"}
     told = "; ".join(f"{words[seen]} for {', '.join(names)}" for seen, names in models.items())
     return f"Test images seen in pre-training: {told}."
