@@ -18,6 +18,6 @@ if "$bench" run --suite demo; then echo "run should have asked for the extra [tr
 "$work/venv/bin/python" - <<'PY'
 import importlib.util
 assert importlib.util.find_spec("torch") is None, "the base install brings torch"
-import usfm_bench.reporting, usfm_bench.reporting.html, usfm_bench.reporting.figures, usfm_bench.regression.check, usfm_bench.results.store, usfm_bench.tasks.scoring, usfm_bench.stats
+import usfm_bench.reporting, usfm_bench.reporting.writers.html, usfm_bench.reporting.figures, usfm_bench.regression.check, usfm_bench.results.store, usfm_bench.tasks.scoring, usfm_bench.stats
 PY
 echo "The wheel works without torch."
