@@ -6,6 +6,7 @@ import tarfile
 import textwrap
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,12 @@ from usfm_bench.data.audit.export import export_dataset
 from usfm_bench.data.audit.verify import verify_dataset
 from usfm_bench.data.cache import image_cache
 from usfm_bench.data.dataset import find_cases, open_dataset, open_reader
+from usfm_bench.data.new_images import find_new_images
 from usfm_bench.data.readers.mask_values import Structures, read_mask
+from usfm_bench.data.sample import binary_digits
+from usfm_bench.execution.evaluation_jobs import plan_jobs
+from usfm_bench.execution.prediction import predict_files
+from usfm_bench.execution.trained import open_trained
 from usfm_bench.metrics.definitions import excluding, find_definitions, known_definitions, of_one_mask
 from usfm_bench.metrics.segmentation import score_segmentation
 from usfm_bench.metrics.structures import COUNTS, of_structure, over_structures, score_structures
@@ -439,8 +445,35 @@ def test_a_network_trains_on_structures_and_its_trial_is_reported_and_guarded(tm
     assert record.spec.hash == read_record(store.folder(spec) / "record.json").spec_hash
     kept = load_predictions(store.folder(spec) / "predictions.npz")
     assert kept.grid_predictions.shape == (record.n_test, 2, 32, 32)
+    check_new_images(store.folder(spec), kept, open_dataset(spec.dataset, tmp_path), tmp_path)
+    others = [name for name in ("phantom-lesion", "tiny-structures") if name in specs]
+    with pytest.raises(
+        BenchError, match="'phantom-lesion' shows one structure, these trials were trained on lesion, s"
+    ):
+        plan_jobs([(store.folder(spec), record)], others, [], specs)
     baseline, _ = make_baseline(store, "demo", "smoke")
     assert [m.definition for m in baseline.entries[0].metrics] == ["dsc.native.mean@1", "hd95.pooled.native.px.mean@1"]
+
+
+def check_new_images(folder, kept, data, tmp_path):
+    """`predict` gives the masks that the trial's own test cases got, as levels."""
+    case = kept.case_ids[0]
+    image = next(sample.image for sample in data.samples if sample.case.case_id == case)
+    cv2.imwrite(str(tmp_path / "new.png"), image)
+    files, out = find_new_images([tmp_path / "new.png"], tmp_path / "out").files, tmp_path / "out"
+    out.mkdir()
+    assert [ended.fault for ended in predict_files(open_trained(folder, "cpu"), files, out, lambda _: None)] == [None]
+    lesion, shadow = kept.predictions[0]
+    levels = cv2.imread(str(out / "new.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(levels, lesion + 2 * shadow.astype(np.uint8))
+
+
+def test_masks_that_overlap_are_told_by_binary_digits():
+    masks = np.zeros((9, 2, 2), bool)
+    masks[0, 0], masks[1, :, 0], masks[8, 1, 1] = True, True, True
+    levels = binary_digits(masks)
+    assert (levels.dtype, levels.tolist()) == (np.uint16, [[3, 1], [2, 256]])
+    assert (binary_digits(masks[:8]).dtype, binary_digits(masks[:8]).tolist()) == (np.uint8, [[3, 1], [2, 0]])
 
 
 def test_predictions_of_structures_come_back(tmp_path):

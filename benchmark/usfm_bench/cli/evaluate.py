@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, DataRoot, Device, RegistryFile, RunsFolder, split_names
+from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, Device, RegistryFile, RunsFolder, split_names
 from usfm_bench.cli.run import require_training
 from usfm_bench.cli.score import Format
 from usfm_bench.core.errors import BenchError
@@ -38,6 +38,7 @@ def evaluate(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
+    cache: CacheFolder = None,
     runs: RunsFolder = RUNS,
     device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_HOW)] = (
         Device.auto
@@ -58,8 +59,9 @@ def evaluate(
     from usfm_bench.cli.progress import CountProgress
     from usfm_bench.results.store import Store, choose_profile
     from usfm_bench.specs.dataset import load_registry
+    from usfm_bench.suites.plan import suite_name
 
-    store = Store(runs)
+    store, suite = Store(runs), suite_name(suite)
     trials = list(store.finished(suite, choose_profile(store, suite, profile)))
     require_training()
     from usfm_bench.execution.evaluation import Evaluator

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from usfm_bench.cli.output import console
 from usfm_bench.core.errors import capped
@@ -23,26 +31,14 @@ _STYLES = {
 }
 
 
-class RunProgress:
-    """Bars in a terminal; plain lines elsewhere. The overall bar counts epochs, for a useful time left."""
+class _Bars:
+    """Bars that stand in a terminal while a block runs, with the time that it took and the time left."""
 
-    def __init__(self, trials: Sequence[TrialSpec]) -> None:
-        self._console = console()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._total, self._ended = len(trials), 0
-        self._left = {spec.label: spec.training.epochs for spec in trials}
-        self._overall = self._bars.add_task("all trials", total=sum(self._left.values()), state="")
-        self._running: dict[str, TaskID] = {}
+    def __init__(self, *columns: ProgressColumn) -> None:
+        times = (TimeElapsedColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, *times, console=console(), transient=True)
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
@@ -50,8 +46,23 @@ class RunProgress:
         self._bars.stop()
 
     def say(self, text: str) -> None:
-        """Print a line above the bars."""
+        """Print a line above them."""
         self._bars.console.print(_text(text))
+
+
+class RunProgress(_Bars):
+    """Bars in a terminal; plain lines elsewhere. The overall bar counts epochs, for a useful time left."""
+
+    def __init__(self, trials: Sequence[TrialSpec]) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+        self._total, self._ended = len(trials), 0
+        self._left = {spec.label: spec.training.epochs for spec in trials}
+        self._overall = self._bars.add_task("all trials", total=sum(self._left.values()), state="")
+        self._running: dict[str, TaskID] = {}
 
     def keep(self, trials: Sequence[TrialSpec]) -> None:
         """Trials that were finished before."""
@@ -111,31 +122,16 @@ def _short(message: str) -> str:
     return "\n".join(capped(message.split("\n"), hint="; `usfm-bench data verify NAME --format json` lists all"))
 
 
-class CountProgress:
+class CountProgress(_Bars):
     """A bar that counts, with the time left, in a terminal; elsewhere nothing but what is said."""
 
     def __init__(self, name: str, total: int) -> None:
-        self._bars = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[state]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console(),
-            transient=True,
         )
         self._bar = self._bars.add_task(name, total=total, state="")
-
-    def __enter__(self) -> CountProgress:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._bars.stop()
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._bars.console.print(_text(text))
 
     def advance(self, state: str, by: int = 1) -> None:
         """Count on, and show what was done last."""

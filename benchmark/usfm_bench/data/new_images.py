@@ -33,7 +33,8 @@ _NIFTI, _META = (".nii", ".nii.gz"), (".mha", ".mhd")
 _DICOM = (".dcm", ".dicom", ".ima")
 _DOCUMENTS = {".pdf", ".svg"}
 _COLOURS = 3
-Answered = NDArray[np.uint8]
+Answered = NDArray[Any]
+"""(H, W) levels of 8 or 16 bits."""
 
 
 class NewFile(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,13 @@ class Sample:
     def each(self) -> Masks | None:
         """(K, H, W), the mask of each structure, or the one mask; None where the data set has no masks."""
         return self.mask[None] if self.structures is None and self.mask is not None else self.structures
+
+
+def binary_digits(masks: Masks) -> NDArray[Any]:
+    """(K, H, W) masks, which may overlap -> (H, W) levels with the binary digit k where mask k is, of 8 or 16 bits."""
+    digits = np.array([1 << k for k in range(len(masks))], np.uint8 if len(masks) <= 8 else np.uint16)
+    levels: NDArray[Any] = (masks * digits[:, None, None]).sum(axis=0, dtype=digits.dtype)
+    return levels
 
 
 def sample_of(case: Case, image: Image, mask: Mask | Masks | None, spacing: Spacing | None = None) -> Sample:

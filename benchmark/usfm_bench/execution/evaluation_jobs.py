@@ -57,8 +57,17 @@ def plan_jobs(
         elif chosen and not tasks & set(dataset.tasks):
             is_for = " and ".join(dataset.tasks) or "no task"
             faults.append(f"Dataset '{name}' is for {is_for}, these trials are of {' and '.join(sorted(tasks))}.")
+        elif chosen and not any(_fits(record, dataset) for _, record in chosen):
+            known = dict.fromkeys(", ".join(r.spec.dataset.structures) or "one structure" for _, r in chosen)
+            shown = ", ".join(dataset.structures) or "one structure"
+            faults.append(f"Dataset '{name}' shows {shown}, these trials were trained on {'; '.join(known)}.")
     if faults:
         raise BenchError("\n".join(faults))
     if not on:
         return [Job(*trial, None) for trial in chosen]
-    return [Job(*trial, dataset) for trial in chosen for dataset in datasets if trial[1].spec.task in dataset.tasks]
+    return [Job(*trial, dataset) for trial in chosen for dataset in datasets if _fits(trial[1], dataset)]
+
+
+def _fits(record: Record, dataset: DatasetSpec) -> bool:
+    """Whether a data set has what a trial's network answers: its task, and the same structures in the same order."""
+    return record.spec.task in dataset.tasks and record.spec.dataset.structures == dataset.structures

@@ -156,7 +156,7 @@ class _Writer:
     def __init__(self, out: Path) -> None:
         self._out = out
         self._rows: list[dict[str, Any]] = []
-        self._slices: list[NDArray[np.uint8]] = []
+        self._slices: list[NDArray[Any]] = []
 
     def take(self, item: Item, said: Answer) -> None:
         """Write one answer, or keep it for later."""
@@ -180,7 +180,7 @@ class _Writer:
             write_atomic(self._out / TABLE, lambda stream: frame.to_csv(stream, index=False, lineterminator="\n"))
 
 
-def _write_png(path: Path, mask: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, mask: NDArray[Any]) -> None:
     content = cv2.imencode(".png", mask)[1].tobytes()
     write_atomic(path, lambda stream: stream.write(content))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickletools
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +54,26 @@ def first_of(names: Sequence[str]) -> str:
     """`a, b, c and 9 more`: the first names of a list that may be long."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def uncovered(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tables: Sequence[str] = ()) -> list[str]:
+    """How the tensors of a file differ from those that a model wants, in words: missing, unexpected, of another shape.
+
+    Args:
+        state: of the file.
+        wanted: of the model.
+        tables: tensors that may be of another shape, since they are resized.
+    """
+    faults = {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in state and key not in tables and state[key].shape != wanted[key].shape
+        ],
+    }
+    return [f"{len(keys)} {what}: {first_of(keys)}" for what, keys in faults.items() if keys]
 
 
 def _state_dict(content: Any, depth: int = 3) -> dict[str, Tensor] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from usfm_bench.core.files import write_atomic
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.sample import Case, Sample
 from usfm_bench.models.build import empty_model
-from usfm_bench.models.checkpoint import first_of
+from usfm_bench.models.checkpoint import uncovered
 from usfm_bench.models.networks import Network
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.task import Task
@@ -77,7 +77,8 @@ def restore_network(
     """
     state, facts = _read(path)
     network = empty_model(model, task, stand_in(dataset, classes), recipe, encoder=facts["encoder"])
-    _check_state(path, state, own_state(network))
+    if lines := uncovered(state, own_state(network)):
+        raise WeightsError(f"{path}: holds the weights of another network. {'; '.join(lines)}. {_AGAIN}.")
     network.load_state_dict(state, strict=False)  # a tensor that two modules share is there under one name
     network.mean, network.std = facts["mean"], facts["std"]
     return network.to(memory_format=torch.channels_last)
@@ -104,17 +105,3 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: damaged, or not a file of kept weights ({said}). {_AGAIN}.") from None
     return state, facts
-
-
-def _check_state(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    faults = {
-        "missing": [name for name in wanted if name not in state],
-        "unexpected": [name for name in state if name not in wanted],
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in state and state[name].shape != wanted[name].shape
-        ],
-    }
-    if lines := [f"{len(names)} {what}: {first_of(names)}" for what, names in faults.items() if names]:
-        raise WeightsError(f"{path}: holds the weights of another network. {'; '.join(lines)}. {_AGAIN}.")

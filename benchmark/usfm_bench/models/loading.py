@@ -12,7 +12,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from usfm_bench.core.errors import WeightsError
-from usfm_bench.models.checkpoint import first_of
+from usfm_bench.models.checkpoint import first_of, uncovered
 from usfm_bench.models.hub import from_hub
 from usfm_bench.specs.family import Asked, Backbone, Family
 from usfm_bench.specs.model import ModelEntry, weight_file
@@ -171,16 +171,7 @@ def check_coverage(
         blocks: of the model; those of which nothing is there are named first.
         tables: tensors that may be of another shape, since they are resized.
     """
-    faults = {
-        "missing": [key for key in wanted if key not in state],
-        "unexpected": [key for key in state if key not in wanted],
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in state and key not in tables and state[key].shape != wanted[key].shape
-        ],
-    }
-    lines = [f"{len(keys)} {what}: {first_of(keys)}" for what, keys in faults.items() if keys]
+    lines = uncovered(state, wanted, tables)
     whole = [f"blocks.{i}" for i in range(blocks) if not any(key.startswith(f"blocks.{i}.") for key in state)]
     if whole:
         lines.insert(0, f"of {blocks} blocks, {len(whole)} are not there: {first_of(whole)}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Need = Literal["mask", "label"]
 Columns = Mapping[str, Any]
 """Columns of `cases.parquet` by name: a DataFrame, or arrays of equal length."""
-Answer = NDArray[np.uint8] | Mapping[str, Any]
+Answer = NDArray[Any] | Mapping[str, Any]
 """For one image: a picture (H, W) at its native size, or one row of a table by column."""
 WHO = ("case_id", "group_id", "class")
 """Columns of `cases.parquet` that say which case a row is of."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from usfm_bench.core.labels import Labels
+from usfm_bench.core.labels import Labels, numbered
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.stats.components import sizes_alike
 from usfm_bench.stats.delete_one import class_metric
@@ -84,13 +84,13 @@ def _over_freedom(squares: Floats, strata: Ints | None, sizes: Ints | None) -> f
     return found
 
 
-def numbered(groups: Labels | None, n_cases: int) -> tuple[Ints, Ints, Ints]:
+def grouped(groups: Labels | None, n_cases: int) -> tuple[Ints, Ints, Ints]:
     """(N,) numbers of the cases' groups, (G,) first case and (G,) size of each; without groups, each case by itself."""
     if groups is None:
         each = np.arange(n_cases)
         return each, each, np.ones(n_cases, np.int64)
-    _, first, numbers, sizes = np.unique(np.asarray(groups), return_index=True, return_inverse=True, return_counts=True)
-    return numbers, first, sizes
+    numbers = numbered(groups)
+    return numbers, np.unique(numbers, return_index=True)[1], np.bincount(numbers)
 
 
 def deleted(
@@ -110,7 +110,7 @@ def deleted(
         groups: (N,) deleted together; without, each case by itself.
         only: the class of a metric of one class.
     """
-    names = numbered(groups, len(labels))[0]
+    names = grouped(groups, len(labels))[0]
     if definition.compute is not None:
         if only is not None:  # one class against the rest, as two columns of which the second is that class
             one = probabilities[..., only]

@@ -9,7 +9,7 @@ from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.calibration import brier_scores, chance_calibration_error, without_chance
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.stats.intervals import Interval, crossed_interval, share_interval
-from usfm_bench.stats.jackknife import deleted, jackknife_interval, jackknife_spread, numbered
+from usfm_bench.stats.jackknife import deleted, grouped, jackknife_interval, jackknife_spread
 from usfm_bench.stats.proportions import trials_of, wilson_interval
 from usfm_bench.stats.score import noise_of
 
@@ -53,7 +53,7 @@ def classification_interval(
     if definition.id in (CHANCE, DEBIASED):
         return calibration_interval(definition, probabilities, labels, groups=groups, level=level)
     values = deleted(definition, probabilities, labels, groups=groups, only=only)
-    numbers, first, sizes = numbered(groups, len(labels))
+    numbers, first, sizes = grouped(groups, len(labels))
     noise = noise_of(definition, probabilities, labels, numbers, only)
     if noise is None:
         return Interval(float(values[:, 0].mean()), None, None)
@@ -97,7 +97,7 @@ def calibration_interval(
     if definition.id == CHANCE:
         return Interval(chance, None, None)
     values = deleted(DEFINITIONS[ERROR], probabilities, labels, groups=groups)
-    error, sizes = float(values[:, 0].mean()), numbered(groups, len(labels))[2]
+    error, sizes = float(values[:, 0].mean()), grouped(groups, len(labels))[2]
     point = without_chance(error, chance)
     if len(sizes) < 2:
         return Interval(point, None, None)

@@ -17,7 +17,7 @@ from usfm_bench.core.labels import Labels
 from usfm_bench.stats.contributions import Contributions, pseudo_contributions
 from usfm_bench.stats.delete_one import all_and_without
 from usfm_bench.stats.intervals import Interval
-from usfm_bench.stats.jackknife import jackknife_interval, numbered
+from usfm_bench.stats.jackknife import grouped, jackknife_interval
 from usfm_bench.stats.score import RateNoise
 
 Bools = NDArray[np.bool_]
@@ -136,7 +136,7 @@ def reweighted_interval(
         The point is NaN where a class has no case; no interval where one has all its cases in one group.
     """
     values = at_prevalence(metric, *rates(decisions, labels, groups), prevalence)
-    numbers, first, sizes = numbered(groups, len(labels))
+    numbers, first, sizes = grouped(groups, len(labels))
     size = _size(metric, decisions, labels, numbers, prevalence)
     if size is None:
         return Interval(float(values[:, 0].mean()), None, None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.resize import resample, resize_mask
-from usfm_bench.data.sample import Mask, Masks, Sample, Spacing
+from usfm_bench.data.sample import Mask, Masks, Sample, Spacing, binary_digits
 from usfm_bench.metrics.definitions import Definition, known_definitions, of_one_mask
 from usfm_bench.metrics.operating import Tuned
 from usfm_bench.metrics.segmentation import ORDER, primary_definitions, score_segmentation
@@ -131,9 +131,12 @@ class Segmentation(Task):
             structures=dataset.structures,
         )
 
-    def answers(self, predictions: Predictions) -> list[NDArray[np.uint8]]:
-        """Masks, 255 on the lesion and 0 elsewhere."""
-        return [mask.astype(np.uint8) * 255 for mask in _masks(predictions).predictions]
+    def answers(self, predictions: Predictions) -> list[NDArray[Any]]:
+        """Masks, 255 on the lesion and 0 elsewhere; of several structures as `binary_digits`."""
+        kept = _masks(predictions)
+        if kept.structures:
+            return [binary_digits(masks) for masks in kept.predictions]
+        return [mask.astype(np.uint8) * 255 for mask in kept.predictions]
 
     def read_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> SegmentationPredictions | None:
         """Arrays with packed masks."""

@@ -26,7 +26,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.sample import Masks, Sample, Spacing
+from usfm_bench.data.sample import Masks, Sample, Spacing, binary_digits
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
 Write = Callable[[str, bytes], None]
@@ -104,10 +104,8 @@ def shrink(sample: Sample, size: int) -> Small:
 
 def _digits(masks: Masks, size: tuple[int, int]) -> tuple[bytes, bool]:
     """A PNG whose level has the binary digit k where structure k is, and whether one of the structures vanished."""
-    digits = np.array([1 << k for k in range(len(masks))], np.uint8 if len(masks) <= 8 else np.uint16)
-    levels = (masks * digits[:, None, None]).sum(axis=0, dtype=digits.dtype)
-    small = cv2.resize(levels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    lost = any(mask.any() and not (small & digit).any() for mask, digit in zip(masks, digits, strict=True))
+    small = cv2.resize(binary_digits(masks), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    lost = any(mask.any() and not (small & (1 << k)).any() for k, mask in enumerate(masks))
     return _png(small), lost
 
 

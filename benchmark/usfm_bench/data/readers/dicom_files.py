@@ -204,7 +204,7 @@ def crop(pixels: Image | Mask, boxes: Sequence[Box]) -> Any:
     return np.ascontiguousarray(np.where(inside, pixels, 0).astype(pixels.dtype)[(..., *_extent(boxes))])
 
 
-def uncrop(pixels: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:
+def uncrop(pixels: NDArray[Any], header: Header) -> NDArray[Any]:
     """What `crop` cut out, put back in its place in a frame that is 0 elsewhere."""
     if not header.boxes:
         return pixels
