@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from usfm_bench.cli.app import app
@@ -126,3 +127,16 @@ def test_run_report_and_baseline_take_it(tmp_path):
 def test_an_unknown_suite_says_how_an_own_one_is_named():
     [fault] = faults_of(load_suite, "mine")
     assert "--suite mine.yaml" in fault
+
+
+def test_every_command_that_takes_a_suite_takes_its_file(tmp_path):
+    commands = {
+        name: command
+        for name, command in get_command(app).commands.items()
+        if any("--suite" in parameter.opts for parameter in command.params)
+    }
+    assert commands.keys() == {"run", "report", "baseline", "evaluate"}
+    for name in commands:
+        more = ["--out", str(tmp_path / "new.json")] if name == "baseline" else []
+        ended = CliRunner().invoke(app, [name, "--suite", "nowhere.yaml", "--runs", str(tmp_path), *more])
+        assert str(ended.exception) == "nowhere.yaml: no such file.", name
