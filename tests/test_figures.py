@@ -353,6 +353,20 @@ def test_images_of_other_data_are_refused(groups, tmp_path):
     assert not any(axes.images for axes in named.figure.axes)
 
 
+@pytest.mark.parametrize("structures", [(), ("cavity", "wall", "atrium")], ids=["one", "three"])
+@pytest.mark.parametrize("shape", [(40, 40), (40, 90), (90, 40)], ids=str)
+@pytest.mark.parametrize("n_cases", [1, 2, 3, 4, 15])
+def test_titles_of_a_sheet_lie_within_the_figure(n_cases, shape, structures):
+    reference = np.zeros((*([len(structures)] if structures else []), *shape), bool)
+    reference[..., 10:30, 10:30] = True
+    why = ["best", "median, missed in 2 of 3 seeds", "worst, missed in 12 of 12 seeds, " + "far " * 12]
+    cases = [Shown("WIDE NAME " * (k % 3 + 1), why[k % 3], 0.5, reference, [reference]) for k in range(n_cases)]
+    figure = sheet(cases, looks_of(["m"])["m"], 180, structures)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().y1 <= figure.bbox.y1
+
+
 def test_without_kept_predictions_all_but_sheets_are_drawn(make_store):
     store = make_store(datasets=BOTH, models=MODELS[:1])
     for folder, _ in store.finished("demo"):

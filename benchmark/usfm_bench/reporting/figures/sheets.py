@@ -138,8 +138,9 @@ def sheet(cases: Sequence[Shown], look: Look, width: float, structures: Sequence
     """A panel a case; several structures have a colour each, one structure that of the model."""
     titles = [f"{shown(case.why, 28)}\n{shown(case.case_id, 28)}\nDSC {100 * case.dsc:.1f} %" for case in cases]
     lines = max(title.count("\n") + 1 for title in titles)
-    height = 42 + 3.2 * lines + 2 * len(structures)  # of the legend, which has two columns
+    height = 50 + 3.6 * lines + 2 * len(structures)  # of the legend, which has two columns
     figure, all_axes = panels(len(cases), width, least=42, height=height, most=45)
+    figure.set_layout_engine("compressed")  # its margins hold where images keep their aspect
     for axes, case, title in zip(all_axes, cases, titles, strict=True):
         _draw(axes, case, look, hues_of(structures))
         axes.set_title(title)
