@@ -266,6 +266,13 @@ def test_faults_of_the_user_are_told_before_any_work(make_store, tmp_path):
     assert "--out DIR" in str(result.exception)
 
 
+def test_the_page_is_the_file_that_was_named(make_store, tmp_path):
+    store = make_store()
+    assert write_html(store.root, ["demo"], tmp_path / "new" / "report.html") == tmp_path / "new" / "report.html"
+    (tmp_path / "old.html").mkdir()  # as this was written before
+    assert write_html(store.root, ["demo"], tmp_path / "old.html") == tmp_path / "old.html" / "index.html"
+
+
 # ---- in a browser
 
 

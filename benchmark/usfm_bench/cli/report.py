@@ -71,7 +71,7 @@ def report(
     ] = None,
     runs: RunsFolder = RUNS,
     out: Annotated[
-        Path | None, typer.Option(help="File to write instead of the screen; html: folder of the page.")
+        Path | None, typer.Option(help="File to write instead of the screen; html: also a folder, whose index.html it becomes.")
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     cache: CacheFolder = None,
@@ -145,6 +145,6 @@ def _page(
     from usfm_bench.reporting.writers.html import write_html
 
     if out is None:
-        raise BenchError("--format html writes a page into a folder; name it with --out DIR.")
+        raise BenchError("--format html writes a page; name it with --out page.html, or its folder with --out DIR.")
     page = write_html(runs, suites, out, profile=profile, missed=missed.value, data_root=data_root)
     typer.echo(f"Wrote {page}", err=True)

@@ -60,18 +60,18 @@ class Shown:
 def write_html(
     runs: Path,
     suites: Sequence[str],
-    folder: Path,
+    out: Path,
     *,
     profile: str | None = None,
     missed: Missed = "diagonal",
     data_root: Path | None = None,
 ) -> Path:
-    """Write `index.html`, which holds everything: it opens from disk and asks nothing of a network.
+    """Write one HTML file, which holds everything: it opens from disk and asks nothing of a network.
 
     Args:
         runs: folder of the results.
         suites: their names.
-        folder: where the page is written.
+        out: the page, a name that ends in .html; of any other name, the folder whose index.html it becomes.
         profile: None: the only one that is there.
         missed: what a missed lesion's distances get.
         data_root: where the data lie, for the images of cases; None: contours alone.
@@ -80,15 +80,15 @@ def write_html(
         The page.
 
     Raises:
-        BenchError: nothing is finished, several profiles are and none is chosen, or the folder cannot be written.
+        BenchError: nothing is finished, several profiles are and none is chosen, or the page cannot be written.
     """
-    check_writable(folder)
+    page = out if out.suffix.lower() in (".html", ".htm") and not out.is_dir() else out / "index.html"
+    check_writable(page.parent)
     store = ReadableStore(runs)
     shown = []
     for i, suite in enumerate(suites):
         report = store.report(suite, profile, missed)
         shown.append(_shown(report, store, f"s{i}", data_root))
-    page = folder / "index.html"
     write_text(page, _render(shown))
     return page
 
