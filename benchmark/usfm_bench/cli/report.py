@@ -71,7 +71,7 @@ def report(
     ] = None,
     runs: RunsFolder = RUNS,
     out: Annotated[
-        Path | None, typer.Option(help="File to write instead of the screen; html: also a folder, whose index.html it becomes.")
+        Path | None, typer.Option(help="File to write instead of the screen; html: or the folder of its index.html.")
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     cache: CacheFolder = None,
