@@ -18,7 +18,8 @@ from PIL import Image as Pillow
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.sample import Image
 
-cv2.utils.logging.setLogLevel(0)  # its words for damaged files would stand beside ours
+# OpenCV's words for damaged files would stand beside ours; version 5 has moved the switch.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 MAX_PIXELS = 64_000_000
 """More are refused before anything is allocated: no ultrasound frame comes near, and a tiny file can claim any."""
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
