@@ -8,6 +8,7 @@ from typer.main import get_command
 from usfm_bench.cli.app import app
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
+from usfm_bench.reporting.corruptions import with_corruptions
 from usfm_bench.reporting.method import with_definitions
 from usfm_bench.reporting.registry import datasets_markdown
 from usfm_bench.specs.dataset import load_registry
@@ -23,6 +24,11 @@ def test_the_list_of_definitions_is_what_the_code_says():
     text = (PROJECT / "docs" / "method.md").read_text()
     assert with_definitions(text) == text, "`make docs` writes it anew"
     assert not [ident for ident in DEFINITIONS if f"`{ident}`" not in text]
+
+
+def test_the_list_of_corruptions_is_what_the_registry_says():
+    text = (PROJECT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    assert with_corruptions(text) == text, "`make docs` writes it anew"
 
 
 def test_the_table_of_data_sets_is_what_the_registry_says():

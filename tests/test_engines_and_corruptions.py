@@ -5,11 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from PIL import ImageEnhance
 from scipy.ndimage import gaussian_filter1d
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.data.corruptions import CORRUPTIONS, SEVERITIES, Corruption, blur, corrupt, gain
+from usfm_bench.data.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    Corruption,
+    blur,
+    chosen,
+    corrupt,
+    corrupt_sample,
+    depth,
+    gain,
+    medmnistc,
+)
 from usfm_bench.data.phantom import PhantomSpec, render
+from usfm_bench.data.resize import resize_image
+from usfm_bench.data.sample import Case, sample_of
 from usfm_bench.execution import run as execution_run
 from usfm_bench.execution.engine import ENGINES, default_engine
 from usfm_bench.execution.outcome import Outcome
@@ -62,6 +77,107 @@ def test_gain_shifts_grey_levels_by_decibels_of_the_dynamic_range():
         *(0, 255),
         *(64, 191),
     }
+
+
+def test_depth_is_paid_for_in_decibels():
+    grey = np.full((101, 3), 200, np.uint8)
+    for severity, decibels in zip(SEVERITIES, depth.LOSSES, strict=True):
+        found = corrupt(grey, "attenuation", severity, np.random.default_rng(0)).astype(int)
+        assert found[0, 0] == 200
+        assert found[-1, 0] == round(200 - decibels * 255 / 60)
+        assert abs(found[50, 0] - (200 - decibels * 255 / 120)) <= 0.5
+
+
+def test_a_narrower_range_keeps_white_and_a_flat_map_keeps_the_mean():
+    levels = np.arange(256, dtype=np.uint8)[None]
+    narrow = corrupt(levels, "dynamic-range", 5, np.random.default_rng(0))[0]
+    np.testing.assert_array_equal(narrow, np.clip(np.rint(255 - 1.5 * (255 - levels[0].astype(float))), 0, 255))
+    flat = corrupt(IMAGE, "contrast", 5, np.random.default_rng(0))
+    assert abs(flat.mean() - IMAGE.mean()) < 0.5
+    assert flat.std() == pytest.approx(0.2 * IMAGE.std(), rel=0.05)
+
+
+def test_speckle_keeps_the_mean_power_and_black():
+    image = np.full((200, 200), 128, np.uint8)
+    image[:, :20] = 0
+    found = corrupt(image, "speckle", 5, np.random.default_rng(0))
+    assert not found[:, :20].any()
+    power = (10 ** ((found[:, 20:] / 255 - 1) * 60 / 10)).mean() / 10 ** ((128 / 255 - 1) * 60 / 10)
+    assert power == pytest.approx(1, rel=0.1)
+    amplitude = 10 ** ((found[:, 20:] / 255 - 1) * 60 / 20)
+    assert amplitude.mean() / amplitude.std() == pytest.approx(1.91, rel=0.1)  # fully developed: Rayleigh
+
+
+def test_haze_and_reverberation_stay_in_what_the_probe_sees():
+    image = np.zeros((80, 80), np.uint8)
+    image[5:75, 10:70] = 90
+    for name in ("haze", "reverberation", "tgc"):
+        found = corrupt(image, name, 5, np.random.default_rng(1))
+        assert not found[:, :10].any()
+        assert not found[:5].any()
+
+
+def test_calipers_are_white_and_all_else_stays():
+    found = corrupt(IMAGE, "calipers", 3, np.random.default_rng(0))
+    assert set(found[found != IMAGE].tolist()) == {255}
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if CORRUPTIONS[name].moves])
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_masks_of_every_structure_go_where_the_image_goes(name, severity):
+    structures = np.zeros((2, 64, 64), bool)
+    structures[0, 20:44, 20:44], structures[1, 30:60, 5:15] = True, True
+    image = np.where(structures.any(axis=0), 255, 0).astype(np.uint8)
+    sample = sample_of(Case("one"), image, structures)
+    found = corrupt_sample(sample, name, severity)
+    assert found.structures is not None
+    np.testing.assert_array_equal(found.mask, found.structures.any(axis=0))
+    assert ((found.image >= 128) != found.mask).mean() < 0.01
+    np.testing.assert_array_equal(corrupt_sample(sample, name, severity).image, found.image)
+    assert corrupt_sample(sample, "shadow", severity).structures is structures
+
+
+def test_chance_is_of_the_case_and_the_corruption():
+    samples = [sample_of(Case(name), IMAGE, None) for name in ("one", "two")]
+    one, two = (corrupt_sample(sample, "shadow", 5).image for sample in samples)
+    assert (one != two).any()
+    mild = corrupt_sample(samples[0], "shadow", 1).image
+    assert (IMAGE.astype(int) - one)[(IMAGE.astype(int) - mild) > 3].min() > 3  # the same place
+
+
+def test_those_of_medmnistc_are_theirs():
+    image = resize_image(IMAGE, 224)
+    rng = np.random.default_rng
+    as_pillow = Pillow.fromarray(image)
+    for severity in SEVERITIES:
+        for name, make, factors in (
+            ("bright", ImageEnhance.Brightness, medmnistc.BRIGHT),
+            ("dark", ImageEnhance.Brightness, medmnistc.DARK),
+            ("contrast", ImageEnhance.Contrast, medmnistc.CONTRAST),
+        ):
+            theirs = np.array(make(as_pillow).enhance(factors[severity - 1])).astype(int)
+            assert np.abs(theirs - corrupt(image, f"medmnistc-{name}", severity, rng(0))).max() <= 1
+        small = int(224 * medmnistc.PIXELATE[severity - 1])
+        theirs = np.array(as_pillow.resize((small, small), Pillow.BOX).resize((224, 224), Pillow.BOX)).astype(int)
+        ours = corrupt(image, "medmnistc-pixelate", severity, rng(0))
+        np.testing.assert_array_equal(theirs, ours)
+        radius, sigma = medmnistc.MOTION[severity - 1]
+        dot = np.zeros((224, 224), np.uint8)
+        dot[112, 112] = 255
+        spread = corrupt(dot, "medmnistc-motion", severity, rng(0)).astype(float)
+        weights = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
+        found = np.sort(spread[spread > 0])[::-1]
+        assert np.abs(found - 255 * (weights / weights.sum())[: len(found)]).max() <= 1.5
+
+
+def test_names_groups_and_all_are_chosen_once():
+    assert chosen(["gain", "medmnistc", "gain"]) == [
+        "gain",
+        *sorted(n for n in CORRUPTIONS if n.startswith("medmnistc-")),
+    ]
+    assert set(chosen(["all"])) == set(CORRUPTIONS)
+    assert set(chosen(["ultrasound"])) | set(chosen(["medmnistc"])) == set(CORRUPTIONS)
+    assert not set(medmnistc.ALEXNET) ^ set(chosen(["medmnistc"]))
 
 
 def test_a_wrong_severity_name_or_result_is_told(monkeypatch):

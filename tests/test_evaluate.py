@@ -17,12 +17,15 @@ import usfm_bench.models  # noqa: F401 - registers architectures
 from usfm_bench.cli import app as cli
 from usfm_bench.core.errors import WeightsError
 from usfm_bench.data.dataset import open_dataset
+from usfm_bench.execution import evaluation_cases
 from usfm_bench.execution.evaluation_jobs import plan_jobs
 from usfm_bench.models.build import build_model
 from usfm_bench.models.kept import keep_weights, own_state, restore_network, stand_in
 from usfm_bench.models.size import weight_bytes
+from usfm_bench.reporting import build_report
+from usfm_bench.results.predictions import load_predictions
 from usfm_bench.results.rescore import find_trials
-from usfm_bench.results.store import read_record
+from usfm_bench.results.store import Store, read_record
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
@@ -442,3 +445,120 @@ def test_jobs_are_trials_times_data_sets_of_their_task(trained_runs, tiny_regist
 def test_weights_error_is_the_users(tmp_path):
     with pytest.raises(WeightsError, match="is not there"):
         restore_network(tmp_path / "none", MODEL, TASKS["classification"], RECIPE, load_registry()["phantom"], ("a",))
+
+
+# ---- under corruptions -----------------------------------------------------------------------------------------------
+
+
+def shown_pixels(monkeypatch) -> dict[str, np.ndarray]:
+    """Filled with the images that each condition shows."""
+    seen: dict[str, np.ndarray] = {}
+    real = evaluation_cases.corrupt_sample
+
+    def spy(sample, name, severity):
+        found = real(sample, name=name, severity=severity)
+        seen[f"{name}-{severity} {sample.case.case_id}"] = found.image
+        return found
+
+    monkeypatch.setattr(evaluation_cases, "corrupt_sample", spy)
+    return seen
+
+
+def test_conditions_are_evaluated_once_on_the_same_pixels_and_kept(evaluate, folders, monkeypatch):
+    seen = shown_pixels(monkeypatch)
+    code, out, err = evaluate("--conditions", "gain,flip", "--severities", "1,5")
+    assert (code, "8 evaluated, 0 kept from before." in err) == (0, True), err
+    first = dict(seen)
+    assert {name.partition(" ")[0] for name in first} == {"gain-1", "gain-5", "flip-1", "flip-5"}
+    folder = folders["tiny-lesion"] / "evaluations" / "tiny-lesion%40test.gain-5"
+    record = json.loads((folder / "record.json").read_text())
+    assert record["condition"] == {"corruption": "gain", "severity": 5, "version": 1}
+    assert (
+        record["data_hash"]
+        == json.loads((folder.parent / "tiny-lesion%40test.gain-1" / "record.json").read_text())["data_hash"]
+    )
+    assert "What corrupted images cost" in out
+    code, _, err = evaluate("--conditions", "gain,flip,jpeg", "--severities", "5")
+    assert (code, "2 evaluated, 4 kept from before." in err) == (0, True)
+    seen.clear()
+    evaluate("--conditions", "gain,flip", "--severities", "1,5", "--fresh")
+    assert all(np.array_equal(seen[name], image) for name, image in first.items())
+
+
+def test_masks_go_where_the_image_goes(evaluate, folders):
+    code, _, err = evaluate("--conditions", "flip,gain", "--severities", "1")
+    assert code == 0, err
+    place = folders["tiny-lesion"] / "evaluations"
+    clean = load_predictions(folders["tiny-lesion"] / "predictions.npz")
+    turned, same = (
+        load_predictions(place / f"tiny-lesion%40test.{name}-1" / "predictions.npz") for name in ("flip", "gain")
+    )
+    for before, after, still in zip(clean.references, turned.references, same.references, strict=True):
+        np.testing.assert_array_equal(after, before[:, ::-1])
+        np.testing.assert_array_equal(still, before)
+
+
+def test_losses_are_those_of_the_cases_and_paired(evaluate, folders, runs):
+    conditions = ["gain", "shadow", "medmnistc-bright"]
+    code, out, err = evaluate("--conditions", ",".join(conditions), "--severities", "2,4")
+    assert code == 0, err
+    report = build_report(Store(runs), "demo")
+    tables = {
+        (name, level): pd.read_parquet(
+            folders["tiny-lesion"] / "evaluations" / f"tiny-lesion%40test.{name}-{level}" / "cases.parquet"
+        )
+        for name in conditions
+        for level in (2, 4)
+    }
+    clean = pd.read_parquet(folders["tiny-lesion"] / "cases.parquet")["DSC"]
+    losses = {(x.corruption, x.severity): x for x in report.losses if (x.dataset, x.metric) == ("tiny-lesion", "DSC")}
+    assert len(losses) == 1 + 2 + 3 + 6
+    one = losses["gain", 4]
+    assert one.corrupted == pytest.approx(tables["gain", 4]["DSC"].mean())
+    assert one.loss.point == pytest.approx((clean - tables["gain", 4]["DSC"]).mean())
+    whole = losses[None, None]
+    mean = pd.concat(tables.values()).groupby("case_id")["DSC"].mean().mean()
+    assert (whole.n_conditions, whole.corrupted) == (6, pytest.approx(mean))
+    assert whole.relative.point == pytest.approx(1 - mean / clean.mean())
+    assert whole.loss.kind == "cases"  # one seed
+    classes = {x.metric for x in report.losses if x.dataset == "tiny"}
+    assert classes == {"ACC", "F1"}
+    lines = [line for line in out.splitlines() if line.startswith("| tiny-lesion") and "DSC" in line]
+    assert f"{100 * whole.clean:.1f}" in lines[0]
+
+
+def test_a_report_leaves_out_evaluations_of_other_weights_and_names_damaged_ones(evaluate, folders, runs):
+    evaluate("--conditions", "gain,flip", "--severities", "1")
+    place = folders["tiny"] / "evaluations"
+    path = place / "tiny%40test.gain-1" / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": "0" * 64}))
+    assert {x.corruption for x in build_report(Store(runs), "demo").losses if x.dataset == "tiny"} == {None, "flip"}
+    (place / "tiny%40test.flip-1" / "record.json").write_text("{")
+    report = build_report(Store(runs), "demo")
+    assert not [x for x in report.losses if x.dataset == "tiny"]
+    assert [note for note in report.notes if "Evaluations left out" in note and "cannot be read" in note]
+
+
+def test_other_data_sets_are_scored_clean_and_corrupted(evaluate, folders):
+    code, out, err = evaluate("--on", "other", "--conditions", "jpeg", "--severities", "3", more=OTHER)
+    assert code == 0, err
+    assert {path.name for path in (folders["tiny"] / "evaluations").iterdir()} == {"other", "other.jpeg-3"}
+    assert "other.jpeg-3" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (
+            ["--conditions", "gian,shdow"],
+            ["Did you mean 'gain'?", "Did you mean 'shadow'?", "Groups: all, medmnistc, ultrasound."],
+        ),
+        (["--conditions", "gain", "--severities", "0,6,x"], ["'0' is none of 1 to 5", "'6'", "'x'"]),
+        (["--severities", "1"], ["--severities needs --conditions"]),
+    ],
+)
+def test_unknown_conditions_are_all_said_before_anything_is_computed(evaluate, folders, arguments, messages):
+    code, out, err = evaluate(*arguments)
+    assert (code, out) == (2, "")
+    assert all(message in err for message in messages)
+    assert not (folders["tiny"] / "evaluations").exists()

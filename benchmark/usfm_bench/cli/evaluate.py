@@ -14,11 +14,13 @@ from usfm_bench.core.pipe_table import printable_lines
 
 if TYPE_CHECKING:
     from usfm_bench.execution.evaluation import Evaluated
+    from usfm_bench.results.store import Store
 
 EXAMPLES = (
     "Examples: `usfm-bench evaluate --suite busi-cls --on breast-lesions-usg --data-root ~/data` · `usfm-bench "
     "evaluate --suite busi-seg` scores the trials' own test cases again · `usfm-bench evaluate --suite demo --on "
-    "phantom-clinical --models usfm-micro-scratch --format json`"
+    "phantom-clinical --models usfm-micro-scratch --format json` · `usfm-bench evaluate --suite busi-seg "
+    "--conditions all --severities 1,3,5`, then `usfm-bench report --suite busi-seg --sections robustness`"
 )
 _WHAT, _HOW = "What to evaluate", "How to evaluate it"
 
@@ -35,6 +37,16 @@ def evaluate(
         typer.Option(
             help="Data sets, as a,b: all their cases. Without: the trials' own test cases.", rich_help_panel=_WHAT
         ),
+    ] = None,
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            help="Ways in which images go wrong, as a,b; groups are ultrasound, medmnistc and all.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    severities: Annotated[
+        str | None, typer.Option(help="Of the conditions, from 1 to 5, as 1,3,5. Without: all.", rich_help_panel=_WHAT)
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
@@ -65,11 +77,12 @@ def evaluate(
     trials = list(store.finished(suite, choose_profile(store, suite, profile)))
     require_training()
     from usfm_bench.execution.evaluation import Evaluator
-    from usfm_bench.execution.evaluation_jobs import plan_jobs
+    from usfm_bench.execution.evaluation_jobs import plan_conditions, plan_jobs
     from usfm_bench.training.device import resolve_device
 
     known = load_registry(registry)
-    jobs = plan_jobs(trials, split_names(on), split_names(models), known)
+    states = plan_conditions(split_names(conditions), split_names(severities))
+    jobs = plan_jobs(trials, split_names(on), split_names(models), known, states)
     with CountProgress("evaluations", len(jobs)) as progress:
         place = resolve_device(device.value)
         evaluator = Evaluator(known, data_root, place, allow_seen=allow_seen, fresh=fresh, say=progress.say)
@@ -78,11 +91,21 @@ def evaluate(
         except KeyboardInterrupt:
             progress.say("Interrupted. Finished evaluations are kept; the same command goes on where it stopped.")
             raise typer.Exit(1) from None
-    _show(ended, form)
+    if states and not on and form is Format.markdown and ended.done:
+        _show_losses(store, suite, ended.done[0][1].spec.profile)
+    _show(ended, form, brief=bool(states and not on))
     raise typer.Exit(ended.exit_code)
 
 
-def _show(ended: Evaluated, form: Format) -> None:
+def _show_losses(store: Store, suite: str, profile: str) -> None:
+    """What the conditions cost, of everything that was evaluated."""
+    from usfm_bench.reporting import build_report, render
+
+    typer.echo(render([build_report(store, suite, profile)], Format.markdown.value, ["robustness"]), nl=False)
+
+
+def _show(ended: Evaluated, form: Format, *, brief: bool) -> None:
+    """The scores; `brief`: in Markdown, only what is to be known of them."""
     from usfm_bench.execution.evaluation import seen_lines
     from usfm_bench.reporting import render_scores
 
@@ -97,7 +120,8 @@ def _show(ended: Evaluated, form: Format) -> None:
         raise BenchError("\n".join(said))
     results = ended.results()
     headline = {d.id: d for each in results for d in each.task.headline()}
-    typer.echo(render_scores(results, list(headline.values()), form.value), nl=False)
+    if form is not Format.markdown or not brief:
+        typer.echo(render_scores(results, list(headline.values()), form.value), nl=False)
     notes = list(seen_lines(ended.evaluations))
     if form is Format.markdown:
         typer.echo("".join(f"- {printable_lines(note)}\n" for note in notes), nl=False)

@@ -32,6 +32,8 @@ from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.model import resolve
 from usfm_bench.training.device import describe_device
 
+_KEPT = 8  # networks: the seeds of a model or two, which are asked about the same pictures
+
 
 @dataclass
 class Evaluated:
@@ -56,7 +58,7 @@ class Evaluated:
 
 
 class Evaluator:
-    """Evaluates jobs one after the other and keeps data sets, and the network of the last trial.
+    """Evaluates jobs one after the other and keeps data sets, and the networks of the last trials.
 
     Args:
         registry: all data sets.
@@ -79,7 +81,7 @@ class Evaluator:
     ) -> None:
         self._sources, self._device = Sources(registry, data_root, say), device
         self._allow_seen, self._fresh, self._say = allow_seen, fresh, say
-        self._trained: tuple[Path, Trained] | None = None
+        self._trained: dict[Path, Trained] = {}
 
     def run(self, jobs: Sequence[Job], tell: Callable[[Job, str], None] = lambda job, text: None) -> Evaluated:
         """Every job; `tell` hears of each how it ended. One that cannot be done does not stop the others."""
@@ -120,7 +122,7 @@ class Evaluator:
                 )
             return before, True
         trained = self._network(job)
-        scored = evaluate(trained.network, record.spec, cases.scored, trained.fabric, tuned=record.tuned)
+        scored = evaluate(trained.network, record.spec, cases.pictures, trained.fabric, tuned=record.tuned)
         about = describe_environment() | describe_device(trained.fabric, {}) | {"finished": now()}
         found = {"definitions": scored.definitions, "scores": scored.scores, "environment": about}
         evaluation = planned.model_copy(update=found)
@@ -149,6 +151,7 @@ class Evaluator:
             weights=weights.sha256,
             dataset=spec.model_copy(update={"dataset": cases.whole.spec}).without_place().dataset,
             data_hash=scored.content_hash,
+            condition=job.condition,
             own_test=job.dataset is None,
             seen=seen,
             seen_in_pretraining=seen_in_pretraining(entry, card, cases.whole, scored),
@@ -163,10 +166,11 @@ class Evaluator:
         )
 
     def _network(self, job: Job) -> Trained:
-        if self._trained is None or self._trained[0] != job.folder:
-            self._trained = None  # before the next one is built
-            self._trained = job.folder, open_trained(job.folder, self._device)
-        return self._trained[1]
+        if job.folder not in self._trained:
+            while len(self._trained) >= _KEPT:  # before the next one is built
+                del self._trained[next(iter(self._trained))]
+            self._trained[job.folder] = open_trained(job.folder, self._device)
+        return self._trained[job.folder]
 
     def _save(self, folder: Path, evaluation: Evaluation, scored: Scored) -> None:
         if (folder / "record.json").exists():

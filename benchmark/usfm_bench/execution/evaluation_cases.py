@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
+from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.alike import alike
 from usfm_bench.data.audit.overlap import Comparison
+from usfm_bench.data.corruptions import corrupt_sample
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.execution.evaluation_jobs import Job
 from usfm_bench.pipeline import Sides
 from usfm_bench.results.evaluation import Seen
 from usfm_bench.results.record import Record
+from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.dataset import DatasetSpec, find_dataset
 from usfm_bench.specs.task import TASKS
 
@@ -35,6 +41,7 @@ class Sources:
         self._said: set[str] = set()
         self._opened: dict[str, Dataset | BenchError] = {}
         self._compared: dict[tuple[int, int], Comparison] = {}
+        self._corrupted: tuple[Any, Dataset] | None = None
 
     def say_once(self, text: str) -> None:
         """Tell the user, unless they were told before."""
@@ -75,6 +82,16 @@ class Sources:
             )
         return sides
 
+    def corrupted(self, cases: Dataset, condition: Condition) -> Dataset:
+        """Cases under a condition, on all cores; the last ones stay in memory."""
+        key = tuple(map(id, cases.samples)), condition
+        if self._corrupted is None or self._corrupted[0] != key:
+            self._corrupted = None  # before the next ones take their place
+            change = partial(corrupt_sample, name=condition.corruption, severity=condition.severity)
+            with ThreadPoolExecutor(available_cores()) as pool:
+                self._corrupted = key, replace(cases, samples=tuple(pool.map(change, cases.samples)))
+        return self._corrupted[1]
+
     def comparison(self, known: Dataset, cases: Dataset) -> Comparison:
         """Of two data sets that stay in memory, made once."""
         key = id(known.samples), id(cases.samples)
@@ -113,6 +130,12 @@ class Cases:
             raise BenchError(self._no_class())
         spec = self.whole.spec.model_copy(update={"classes": known})
         return Dataset(spec, tuple(self.whole.samples[i] for i in rows), self.whole.notes, self.whole.grouped_by)
+
+    @property
+    def pictures(self) -> Dataset:
+        """The scored cases as the network sees them: under the job's condition, made once for neighbouring jobs."""
+        condition = self._job.condition
+        return self.scored if condition is None else self._sources.corrupted(self.scored, condition)
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from usfm_bench.core.errors import BenchError, unknown
+from usfm_bench.data.corruptions import CORRUPTIONS, SEVERITIES, chosen
 from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trial
+from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.dataset import DatasetSpec, find_dataset
 
 
@@ -20,11 +23,14 @@ class Job(NamedTuple):
     record: Record
     dataset: DatasetSpec | None
     """Whose cases; None: the trial's own test cases."""
+    condition: Condition | None = None
+    """What is done to their images."""
 
     @property
     def name(self) -> str:
         """Of the evaluation."""
-        return f"{self.record.spec.dataset.name}@test" if self.dataset is None else self.dataset.name
+        cases = f"{self.record.spec.dataset.name}@test" if self.dataset is None else self.dataset.name
+        return cases if self.condition is None else f"{cases}.{self.condition.label}"
 
     @property
     def label(self) -> str:
@@ -32,10 +38,41 @@ class Job(NamedTuple):
         return f"{self.record.spec.label} on {self.name}"
 
 
+def plan_conditions(names: Sequence[str], severities: Sequence[str]) -> list[Condition]:
+    """Each corruption in each severity; without severities in all five.
+
+    Raises:
+        BenchError: unknown ones, all at once.
+    """
+    faults = [f"--severities: '{each}' is none of 1 to 5." for each in severities if each not in map(str, SEVERITIES)]
+    try:
+        corruptions = chosen(names)
+    except BenchError as error:
+        corruptions = []
+        faults.append(str(error))
+    if severities and not names:
+        faults.append("--severities needs --conditions: `all`, or names such as gain,shadow.")
+    if faults:
+        raise BenchError("\n".join(faults))
+    levels = sorted({int(each) for each in severities} or SEVERITIES)
+    return [
+        Condition(corruption=name, severity=level, version=CORRUPTIONS[name].version)
+        for name in corruptions
+        for level in levels
+    ]
+
+
 def plan_jobs(
-    trials: Sequence[Trial], on: Sequence[str], models: Sequence[str], registry: Mapping[str, DatasetSpec]
+    trials: Sequence[Trial],
+    on: Sequence[str],
+    models: Sequence[str],
+    registry: Mapping[str, DatasetSpec],
+    conditions: Sequence[Condition] = (),
 ) -> list[Job]:
-    """Every trial on each data set of its task, or, without `on`, on its own test cases.
+    """Every trial on each data set of its task, or, without `on`, on its own test cases; under each condition.
+
+    Other data sets are also scored as they are, since a condition is compared with that; of a trial's own test cases
+    the trial itself has that score. Jobs on the same cases are neighbours.
 
     Raises:
         BenchError: an unknown data set or model, or a data set that is for no task of the trials; all faults at once.
@@ -63,9 +100,18 @@ def plan_jobs(
             faults.append(f"Dataset '{name}' shows {shown}, these trials were trained on {'; '.join(known)}.")
     if faults:
         raise BenchError("\n".join(faults))
+    states: list[Condition | None] = list(conditions) if conditions and not on else [None, *conditions]
     if not on:
-        return [Job(*trial, None) for trial in chosen]
-    return [Job(*trial, dataset) for trial in chosen for dataset in datasets if _fits(trial[1], dataset)]
+        own = sorted(chosen, key=lambda trial: (trial[1].spec.dataset.name, trial[1].spec.fold))
+        cases = [list(same) for _, same in groupby(own, lambda trial: (trial[1].spec.dataset.name, trial[1].spec.fold))]
+        return [Job(*trial, None, state) for same in cases for state in states for trial in same]
+    return [
+        Job(*trial, dataset, state)
+        for dataset in datasets
+        for state in states
+        for trial in chosen
+        if _fits(trial[1], dataset)
+    ]
 
 
 def _fits(record: Record, dataset: DatasetSpec) -> bool:

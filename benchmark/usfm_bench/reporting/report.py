@@ -14,6 +14,7 @@ from usfm_bench.reporting.comparisons import Compared, compare_models, with_stan
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
+from usfm_bench.reporting.robustness import Loss, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.reporting.tuning import tuning_notes
@@ -48,6 +49,8 @@ class Report:
     """Measured values beside published ones of the same data set."""
     prevalence: Prevalence = field(default_factory=Prevalence)
     """F1 against the prevalence of the positive class, of data sets that name one."""
+    losses: tuple[Loss, ...] = ()
+    """What corruptions of the images cost, where trials were evaluated under them."""
 
 
 LEAKS = "(LEAKS)"
@@ -76,6 +79,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
     alike = [{c: of_one_mask(ident) for c, ident in r.definitions.items()} for r in results if r.task.per_case]
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
+    conditions = evaluated(store.folder, results)
     notes = (
         *unfinished,
         *_notes(results),
@@ -83,6 +87,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         *dict.fromkeys(note for r in results for note in tuning_notes(r)),
         *thin(rows),
         *(_rarely_missed(results) if missed == "diagonal" else ()),
+        *(f"Evaluations left out: {fault}" for fault, _ in conditions if fault),
     )
     found = headlines(results, missed)
     compared = compare_models(found)
@@ -99,6 +104,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         spreads=tuple(spreads(found)),
         against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),
         prevalence=prevalence_of(results),
+        losses=tuple(losses(results, [found for _, found in conditions], missed)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import read_json
+from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.split import SplitSpec
 from usfm_bench.specs.task import Predictions
@@ -65,7 +67,7 @@ class Evaluation(Settings):
     schema_version: int = SCHEMA_VERSION
     """Raised when a reader of the older form would misread the newer."""
     name: str
-    """The data set's name; with `@test` behind it where the cases are the trial's own test cases."""
+    """The data set's name; with `@test` behind it where the cases are the trial's own test cases, and the condition."""
     trial: str
     """The trial as messages call it: data set, model, fold and seed."""
     spec_hash: str
@@ -75,7 +77,9 @@ class Evaluation(Settings):
     dataset: DatasetSpec
     """The entry of the cases."""
     data_hash: str
-    """Content hash of the cases that were scored."""
+    """Content hash of the cases that were scored, before any corruption."""
+    condition: Condition | None = None
+    """What was done to their images; None: nothing."""
     own_test: bool
     """Whether they are the trial's own test cases."""
     seen: Seen | None
@@ -99,7 +103,7 @@ class Evaluation(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers."""
-        return self.model_dump(include={"name", "spec_hash", "weights", "data_hash"})
+        return self.model_dump(include={"name", "spec_hash", "weights", "data_hash", "condition"})
 
     def as_trial(self, record: Record) -> Record:
         """The trial's record as if it had been tested on these cases, for tables.
@@ -124,6 +128,14 @@ class Evaluation(Settings):
                 **({} if self.own_test else {"split_hash": self.data_hash, "n_leaked": leaked}),
             }
         )
+
+
+def conditions_of(trial: Path) -> Iterator[tuple[Path, Evaluation]]:
+    """The finished evaluations of a trial's own test cases under corruptions, in the order of their names."""
+    for path in sorted((trial / EVALUATIONS).glob("*@test.*/record.json".replace("@", encode_name("@")))):
+        evaluation = read_evaluation(path.parent)
+        if evaluation is not None and evaluation.own_test and evaluation.condition is not None:
+            yield path.parent, evaluation
 
 
 def evaluation_folder(trial: Path, name: str) -> Path:

@@ -7,13 +7,14 @@ kernel, half a Gaussian on one side of each pixel, along a direction between -45
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import cv2
 import numpy as np
+from PIL import Image as Pillow
 
 from usfm_bench.data.corruptions.base import CORRUPTIONS, Corruption
 from usfm_bench.data.corruptions.echo import Floats
-from usfm_bench.data.corruptions.resolution import blocks, jpeg
 from usfm_bench.data.sample import Image
 
 GROUP = "medmnistc"
@@ -42,6 +43,19 @@ ALEXNET_CLEAN = 0.14536340852130336
 def _truncated(levels: Floats) -> Image:
     """As the published code turns numbers into levels: cut off, then rounded down."""
     return np.clip(levels, 0, 255).astype(np.uint8)
+
+
+def _pixelate(image: Image, severity: int, rng: np.random.Generator) -> Image:
+    height, width = image.shape
+    small = [max(1, int(length * PIXELATE[severity - 1])) for length in (width, height)]
+    few = Pillow.fromarray(image).resize((small[0], small[1]), Pillow.Resampling.BOX)
+    return np.array(few.resize((width, height), Pillow.Resampling.BOX))
+
+
+def _jpeg(image: Image, severity: int, rng: np.random.Generator) -> Image:
+    written = BytesIO()
+    Pillow.fromarray(image).save(written, "JPEG", quality=JPEG[severity - 1])
+    return np.array(Pillow.open(written))
 
 
 def _speckle(image: Image, severity: int, rng: np.random.Generator) -> Image:
@@ -78,8 +92,8 @@ def _add(name: str, title: str, parameters: object, apply: Callable[[Image, int,
     )
 
 
-_add("pixelate", "Pixelation", PIXELATE, lambda image, severity, rng: blocks(image, PIXELATE[severity - 1]))
-_add("jpeg", "JPEG", JPEG, lambda image, severity, rng: jpeg(image, JPEG[severity - 1]))
+_add("pixelate", "Pixelation", PIXELATE, _pixelate)
+_add("jpeg", "JPEG", JPEG, _jpeg)
 _add("speckle", "Speckle noise", SPECKLE, _speckle)
 _add("motion", "Motion blur", MOTION, _motion)
 _add("bright", "Brighter", BRIGHT, lambda image, severity, rng: _truncated(image * BRIGHT[severity - 1]))

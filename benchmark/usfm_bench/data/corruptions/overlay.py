@@ -25,9 +25,9 @@ def draw_calipers(image: Image, severity: int, rng: np.random.Generator) -> Imag
         for x, y in np.linspace(ends[0], ends[1], 2 + int(np.hypot(*(ends[1] - ends[0])) / (3 * size))).astype(int):
             image[y, x] = 255
         word = WORDS[int(rng.integers(len(WORDS)))]
-        cv2.putText(
-            image, word, (size, height - size * (1 + 5 * k)), cv2.FONT_HERSHEY_PLAIN, size / 6, 255, 1, cv2.LINE_8
-        )
+        text = np.zeros_like(image)
+        cv2.putText(text, word, (size, height - size * (1 + 5 * k)), cv2.FONT_HERSHEY_PLAIN, size / 6, 255)
+        image[text >= 128] = 255
     return image
 
 

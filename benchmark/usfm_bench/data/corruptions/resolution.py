@@ -27,25 +27,15 @@ def fewer_lines(image: Image, severity: int, rng: np.random.Generator) -> Image:
 
 def pixelate(image: Image, severity: int, rng: np.random.Generator) -> Image:
     """Means over blocks."""
-    return blocks(image, BLOCKS[severity - 1])
-
-
-def blocks(image: Image, share: float) -> Image:
-    """An image of a share of the pixels a side, at the size that it had."""
-    height, width = image.shape
+    (height, width), share = image.shape, BLOCKS[severity - 1]
     small = max(1, int(width * share)), max(1, int(height * share))
     few = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def as_jpeg(image: Image, severity: int, rng: np.random.Generator) -> Image:
-    """Written and read as JPEG."""
-    return jpeg(image, QUALITIES[severity - 1])
-
-
-def jpeg(image: Image, quality: int) -> Image:
-    """Of a quality from 0 to 100, as OpenCV's libjpeg writes it."""
-    good, written = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """Written and read as JPEG, by OpenCV."""
+    good, written = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITIES[severity - 1]])
     if not good:
         raise BenchError(f"OpenCV cannot write an image of {image.shape[0]} x {image.shape[1]} px as JPEG.")
     return np.asarray(cv2.imdecode(written, cv2.IMREAD_GRAYSCALE), np.uint8)

@@ -1,0 +1,165 @@
+"""What corruptions of the images cost finished models: each score against that of the same networks on clean images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usfm_bench.core.errors import BenchError
+from usfm_bench.core.labels import Labels
+from usfm_bench.metrics.measures import Missed
+from usfm_bench.results.evaluation import conditions_of
+from usfm_bench.results.frames import ModelResults, gather, stored_cases
+from usfm_bench.results.record import Record
+from usfm_bench.results.trials import Trial
+from usfm_bench.specs.condition import Condition
+from usfm_bench.specs.trial import TrialSpec
+from usfm_bench.stats import Interval, crossed_interval
+from usfm_bench.stats.headline import Headline, headlines
+
+Floats = NDArray[np.float64]
+Corrupted = dict[Condition, ModelResults]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What conditions cost one model on one data set by one metric."""
+
+    table: str | None
+    dataset: str
+    model: str
+    metric: str
+    definition: str
+    unit: str
+    higher_is_better: bool
+    corruption: str | None
+    """None: the mean over all corruptions."""
+    severity: int | None
+    """None: the mean over all severities that were evaluated."""
+    severities: tuple[int, ...]
+    n_conditions: int
+    clean: float
+    """Mean over the cases and seeds that have the score, clean and corrupted."""
+    corrupted: float
+    loss: Interval
+    """Clean minus corrupted, by case and network: positive where more is better and corruption costs."""
+    relative: Interval
+    """The loss as a share of the clean score."""
+    n_seeds: int
+    n_cases: int
+    """Or groups, where the metric is no mean over cases."""
+
+
+def evaluated(folder: Callable[[TrialSpec], Path], results: Sequence[ModelResults]) -> list[tuple[str, Corrupted]]:
+    """The evaluations under conditions that lie in the trials' folders, of each entry of `results`; and what is wrong.
+
+    Args:
+        folder: of a trial.
+        results: of finished trials.
+    """
+    found = []
+    for each in results:
+        by_condition: dict[Condition, list[Trial]] = {}
+        faults: dict[str, None] = {}
+        for record in each.records:
+            try:
+                for place, evaluation in conditions_of(folder(record.spec)):
+                    if evaluation.condition is not None and _of(record, evaluation.spec_hash, evaluation.weights):
+                        trial = place, evaluation.as_trial(record)
+                        by_condition.setdefault(evaluation.condition, []).append(trial)
+            except BenchError as error:
+                faults |= {str(error): None}
+        gathered: Corrupted = {}
+        for condition, trials in by_condition.items():
+            try:
+                gathered[condition] = gather(trials, stored_cases)
+            except BenchError as error:
+                faults |= {f"{condition.label}: {error}": None}
+        found.append(("; ".join(faults), gathered))
+    return found
+
+
+def _of(record: Record, spec_hash: str, weights: str) -> bool:
+    """Whether an evaluation is of the trial that lies there now."""
+    return record.spec_hash == spec_hash and record.weights is not None and record.weights.sha256 == weights
+
+
+def losses(results: Sequence[ModelResults], corrupted: Sequence[Corrupted], missed: Missed) -> list[Loss]:
+    """By data set, model and headline metric: over all corruptions, by corruption, and by corruption and severity."""
+    found: list[Loss] = []
+    for clean, of in zip(results, corrupted, strict=True):
+        if not of:
+            continue
+        scored = {c: {h.definition.id: h for h in headlines([r], missed)} for c, r in of.items()}
+        for headline in headlines([clean], missed):
+            own = {c: by_id[ident] for c, by_id in scored.items() if (ident := headline.definition.id) in by_id}
+            found += _losses(headline, {c: h for c, h in own.items() if h.contributions is not None})
+    return found
+
+
+def _losses(clean: Headline, corrupted: Mapping[Condition, Headline]) -> list[Loss]:
+    if clean.contributions is None or not corrupted:
+        return []
+    names = list(dict.fromkeys(c.corruption for c in corrupted))
+    parts: list[tuple[str | None, int | None, list[Condition]]] = [(None, None, list(corrupted))]
+    levels = sorted({c.severity for c in corrupted})
+    parts += [(None, level, [c for c in corrupted if c.severity == level]) for level in levels]
+    for name in names:
+        own = [c for c in corrupted if c.corruption == name]
+        parts += [(name, None, own), *((name, c.severity, [c]) for c in sorted(own, key=lambda c: c.severity))]
+    return [
+        loss
+        for name, level, conditions in parts
+        if (loss := _loss(clean, [corrupted[c] for c in conditions], name, level, conditions)) is not None
+    ]
+
+
+def _loss(
+    clean: Headline,
+    corrupted: Sequence[Headline],
+    corruption: str | None,
+    severity: int | None,
+    conditions: Sequence[Condition],
+) -> Loss | None:
+    """Paired: the same cases by the same networks."""
+    everywhere = [clean, *corrupted]
+    seeds = [s for s in clean.results.seeds if all(s in h.results.seeds for h in corrupted)]
+    units = set(clean.units).intersection(*(h.units for h in corrupted))
+    if not seeds or not units or clean.contributions is None:
+        return None
+    used = np.array([unit in units for unit in clean.units])
+    before, *after = (h.of_seeds(seeds)[:, np.array([unit in units for unit in h.units])] for h in everywhere)
+    mean = np.mean(after, axis=0)
+    groups, folds = clean.contributions.groups[used], clean.contributions.folds[used]
+    first, definition = clean.results.first.spec, clean.definition
+    return Loss(
+        table=first.table,
+        dataset=first.dataset.name,
+        model=clean.model,
+        metric=definition.name,
+        definition=definition.id,
+        unit=definition.unit,
+        higher_is_better=definition.higher_is_better,
+        corruption=corruption,
+        severity=severity,
+        severities=tuple(sorted({c.severity for c in conditions})),
+        n_conditions=len(conditions),
+        clean=float(before.mean()),
+        corrupted=float(mean.mean()),
+        loss=crossed_interval(before - mean, groups=groups, folds=folds),
+        relative=_relative(before, mean, groups=groups, folds=folds),
+        n_seeds=len(seeds),
+        n_cases=len(units),
+    )
+
+
+def _relative(before: Floats, after: Floats, *, groups: Labels, folds: Labels) -> Interval:
+    """Of 1 - mean(after) / mean(before), by its linear part (delta method)."""
+    whole, ratio = before.mean(), after.mean() / before.mean() if before.mean() else np.nan
+    if not np.isfinite(ratio):
+        return Interval(np.nan, None, None, "none")
+    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds)
