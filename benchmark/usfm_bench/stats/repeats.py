@@ -73,7 +73,7 @@ def by_repeat(headline: Headline) -> dict[int, Floats]:
     if results.repeats is None or found is None:
         return {}
     values = {}
-    if results.task.per_case:
+    if found.folds.any():  # contributions of cases, which keep their repeats; those of groups are over all of them
         for repeat in np.unique(found.folds):
             values[int(repeat)] = np.asarray(found.values[:, found.folds == repeat].mean(axis=1))
         return values
