@@ -40,7 +40,8 @@ class Usfm(Family):
 
     def recognises(self, names: Iterable[str]) -> bool:
         """Whether a file has a table of relative positions."""
-        return any(name.endswith(TABLE) for name in names)
+        names = list(names)
+        return any(name.endswith(TABLE) for name in names) and not any("lm_head." in name for name in names)
 
     def read(self, path: Path, architecture: str = "") -> Checkpoint:
         """Width, depth, heads and grid come from the file's own shapes."""
