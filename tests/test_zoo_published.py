@@ -27,7 +27,7 @@ from published_forms import (
     vit_state,
     vit_tokens,
 )
-from usfm_bench.core.errors import WeightsError
+from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import embed, load_backbone
 from usfm_bench.models.checkpoint import read_tensors
 from usfm_bench.models.weights import file_family, inspect_checkpoint
@@ -442,3 +442,43 @@ def test_a_whole_model_is_refused_in_words(tmp_path):
     path = saved(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     with pytest.raises(WeightsError, match="exists only where the code of its maker runs"):
         read_tensors(path)
+
+
+# ---- timm's models with a local file ---------------------------------------------------------------------------------
+
+
+def test_any_model_of_timm_takes_a_local_file_under_timms_names(tmp_path):
+    for name in ("test_resnet", "test_vit", "tf_efficientnet_lite0"):
+        whole = timm.create_model(name).eval()
+        path = saved({"state_dict": whole.state_dict(), "epoch": 1}, tmp_path / f"{name}.pth")
+        images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(2))
+        found = embed(f"timm:{name}={path}", images)
+        if name == "test_vit":
+            assert found.shape == (2, 64)
+            continue
+        with torch.inference_mode():
+            features = whole.forward_features(normalised(images, *IMAGENET))
+            expected = whole.forward_head(features, pre_logits=True)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_other_forms_of_timms_models_pass_its_own_filter(tmp_path):
+    sam = saved(under("image_encoder.", renamed(sam_state(768, 12, 1, 4, 14, ()), *LIN)), tmp_path / "sam.pth")
+    with pytest.raises(WeightsError, match=r"missing: blocks\.1\."):
+        load_backbone(f"timm:samvit_base_patch16={sam}", image_size=64)
+    convnext = timm.create_model("test_convnext", num_classes=0)
+    published = renamed(
+        convnext.state_dict(),
+        *((r"^stages\.(\d)\.blocks\.", r"stages.\1."), (r"conv_dw", "dwconv"), (r"mlp\.fc", "pwconv")),
+        *((r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."), (r"^stem\.", "downsample_layers.0.")),
+        (r"^head\.norm\.", "norm."),
+    )
+    found = load_backbone(f"timm:test_convnext={saved({'model': published}, tmp_path / 'convnext.pth')}")
+    assert all(torch.equal(found.state_dict()[name], value) for name, value in convnext.state_dict().items())
+
+
+def test_an_unknown_architecture_or_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BenchError, match=r"Unknown timm model 'resnet19'\. Did you mean 'resnet18'"):
+        load_backbone(f"timm:resnet19={tmp_path / 'x.pth'}")
+    with pytest.raises(WeightsError, match="needs the file"):
+        load_backbone(f"timm:resnet18={tmp_path / 'absent.pth'}")
