@@ -429,9 +429,9 @@ def test_other_weights_fail_in_words_and_are_marked_where_they_are_allowed(regis
     table = " ".join(report_of(tmp_path).split())
     assert "NOT THE REGISTERED WEIGHTS (--allow-hash)" in table
     assert "published for usfm (classification); own-norm for usfm@frozen (classification)" in table
-    report_of(tmp_path, "--format", "html", "--out", str(tmp_path / "report.html"))
+    report_of(tmp_path, "--format", "html", "--out", str(tmp_path / "page"))
     assert "not the registered file, norm: published" in "".join(
-        page.read_text(encoding="utf-8") for page in (tmp_path / "report.html").rglob("*.html")
+        page.read_text(encoding="utf-8") for page in (tmp_path / "page").rglob("*.html")
     )
     assert run_suite(tmp_path, tiny_registry, *models).exit_code == 0  # finished results are kept
 
