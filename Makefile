@@ -23,7 +23,7 @@ demo: venv ## Fine-tune, score and tabulate on simulated images: Tables 1 and 2 
 	@$(BIN)/usfm-bench report --suite demo --format markdown
 
 test: venv ## Run the tests
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: venv ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -q -m slow
