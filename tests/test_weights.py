@@ -123,8 +123,8 @@ def without(state, *keys):
         (lambda s: s | {"blocks.9.gamma_1": torch.zeros(96)}, ["missing", "blocks.3.gamma_1", "more"]),
         (lambda s: without(s, SHARED), [SHARED]),
         (lambda s: without(s, "patch_embed.proj.weight"), ["patch_embed.proj.weight"]),
-        (lambda s: {"conv1.weight": torch.zeros(1)}, ["not in USFM's format"]),
-        (lambda s: {}, ["not in USFM's format"]),
+        (lambda s: {"conv1.weight": torch.zeros(1)}, ["names of no family", "usfm"]),
+        (lambda s: {}, ["holds no state dict of tensors"]),
     ],
 )
 def test_a_file_that_does_not_cover_the_model_is_an_error_that_names_the_keys(save, state, change, words):
@@ -174,11 +174,10 @@ class Trap:
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, state, legacy):
+def test_a_pickle_with_code_gives_its_tensors_and_is_not_run(tmp_path, state, legacy):
     path, marker = tmp_path / "trap.pth", tmp_path / "ran"
     torch.save({"model": state, "extra": Trap(marker)}, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(WeightsError, match=r"trap\.pth: not a readable checkpoint of plain tensors"):
-        load_backbone(path)
+    assert_holds(load_backbone(path), state)
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists()  # so the trap was live

@@ -270,27 +270,22 @@ class Scaler:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize(
-    ("extra", "name"),
-    [
-        (argparse.Namespace(lr=1), r"argparse\.Namespace"),
-        (np.float64(0.5), r"numpy\.\S*scalar"),
-        (Scaler(), r"test_weights_published\.Scaler"),
-        (OrderedDict(a=Scaler(), b=argparse.Namespace()), r"argparse\.Namespace, \S*test_weights_published\.Scaler"),
-    ],
+    "extra",
+    [argparse.Namespace(lr=1), np.float64(0.5), Scaler(), OrderedDict(a=Scaler(), b=argparse.Namespace())],
+    ids=["settings", "a number of NumPy", "of unknown code", "several"],
 )
-def test_objects_beside_the_tensors_are_named_with_what_to_do(tmp_path, state, extra, name, zipped):
+def test_objects_beside_the_tensors_are_left_where_they_are(tmp_path, state, extra, zipped):
     path = tmp_path / "checkpoint.pth"
     torch.save({"model": state, "args": extra}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(WeightsError, match=rf"beside tensors it holds .*{name}.*save the state dict alone") as error:
-        load_backbone(path)
-    assert "weights_only" not in str(error.value)
-    assert "OrderedDict" not in str(error.value)
+    close(embed(path, IMAGES), embed(f"usfm:{path}", IMAGES))
+    torch.save(state, tmp_path / "plain.pth")
+    close(embed(path, IMAGES), embed(tmp_path / "plain.pth", IMAGES))
 
 
-def test_objects_of_a_plain_pickle_are_named(tmp_path):
+def test_a_plain_pickle_holds_no_tensors(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps({"norm.weight": np.ones(3), "twice": [Scaler(), Scaler()]}))
-    with pytest.raises(WeightsError, match=r"numpy\.ndarray.*test_weights_published\.Scaler"):
+    with pytest.raises(WeightsError, match=r"not a readable checkpoint|holds no state dict"):
         load_backbone(path)
 
 

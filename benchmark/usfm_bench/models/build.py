@@ -130,10 +130,19 @@ class ModelBody:
         network = self.family.segmenter(self.entry, n_outputs)
         if network is not None:
             return network
-        if not self.family.is_plain(self.entry.architecture):
+        if not self.family.is_plain(self._architecture()):
             return self._hierarchical(n_outputs)
         backbone = self._backbone(otherwise="published")
         return self._described(_plain_segmenter(self.recipe, backbone.model, n_outputs), backbone)
+
+    def _architecture(self) -> str:
+        """The entry's, or of a file whose own shapes say it, the file's."""
+        if self.entry.architecture or self.entry.weights != "file":
+            return self.entry.architecture
+        if self._shape is None:
+            check_weights(self.entry, allow_hash=self._allow_hash)
+        shape = self._shape or self.family.shape(weight_file(self.entry))
+        return str(shape.get("architecture", ""))
 
     def _hierarchical(self, n_outputs: int) -> Network:
         if self._shape is None:

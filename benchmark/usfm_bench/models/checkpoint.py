@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import pickletools
+import pickle
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from usfm_bench.core.errors import WeightsError
+from usfm_bench.models.inert import PICKLE, Inert
 
 WRAPPINGS = ("model", "state_dict", "module")
 _SHOWN = 8
 _HEAD = 1024
-_UNPICKLED_PARTS = 5  # pickles at the start of torch's older form: magic number, version, system, content, keys
-# What plain tensors need of a pickle.
-_PLAIN = re.compile(
-    r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w*Storage|torch\.(Size|device|\w+\d+)"
-)
+_OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizers", "scaler", "lr_scheduler", "loss_scaler")
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -32,22 +28,62 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Where several of those keys hold a state dict, the names keep the key in front.
 
     Raises:
-        WeightsError: no checkpoint of plain tensors; says what the file is instead and what to do.
+        WeightsError: no checkpoint; says what the file is instead and what to do.
     """
-    kind = _kind(path)
-    try:
-        content: Any = load_file(path) if kind == "safetensors" else _unpickled(path)
-    except Exception as error:  # on damaged files torch, pickle and safetensors raise many kinds
-        raise _unreadable(path, kind, error) from None
+    content = _content(path)
     state = _state_dict(content)
     if state is None:
-        raise WeightsError(f"{path}: holds no state dict of tensors.")
+        raise _without_tensors(path, content)
     return state
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file by its place in it, such as `teacher.backbone.cls_token`, but for optimizers' own.
+
+    Raises:
+        WeightsError: no checkpoint, or one without tensors.
+    """
+    content = _content(path)
+    if not (found := dict(_tensors(content))):
+        raise _without_tensors(path, content)
+    return found
+
+
+def _tensors(content: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
+    for key, value in content.items() if isinstance(content, dict) else ():
+        name = f"{place}{key}"
+        if isinstance(value, Tensor):
+            yield name, value
+        elif key not in _OPTIMIZERS:
+            yield from _tensors(value, f"{name}.")
+
+
+def _without_tensors(path: Path, content: Any) -> WeightsError:
+    if isinstance(content, Inert):
+        return _refused(
+            path,
+            "it is an object that exists only where the code of its maker runs, and nothing of the file was run",
+            "Where you trust its source, open it with that code, save the state dict alone "
+            "(`torch.save(model.state_dict(), FILE)`) and name that file.",
+        )
+    return WeightsError(f"{path}: holds no state dict of tensors.")
+
+
+def _content(path: Path) -> Any:
+    kind = _kind(path)
+    try:
+        return load_file(path) if kind == "safetensors" else _unpickled(path)
+    except Exception as error:  # on damaged files torch, pickle and safetensors raise many kinds
+        raise _unreadable(path, kind, error) from None
 
 
 def _unpickled(path: Path) -> Any:
     with path.open("rb") as stream:  # a stream has no name by which torch would take it for another form
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # it holds more than tensors; of that nothing is built
+            stream.seek(0)
+            return torch.load(stream, map_location="cpu", weights_only=False, pickle_module=PICKLE)
 
 
 def first_of(names: Sequence[str]) -> str:
@@ -134,48 +170,9 @@ def _checked_zip(path: Path) -> str:
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> WeightsError:
-    # torch's own advice, to load the file unsafely, is not passed on.
-    if kind != "safetensors" and (foreign := _foreign_objects(path, kind)):
-        return _refused(
-            path,
-            f"beside tensors it holds {first_of(foreign)}",
-            "Such objects exist only where the code of their maker runs, and nothing of the file was run. Where you "
-            "trust its source, open it with that code, save the state dict alone (`torch.save(model.state_dict(), "
-            "FILE)`) and name that file.",
-        )
     said = str(error).split("\n", 1)[0] if kind == "safetensors" else type(error).__name__
     return _refused(path, f"it is damaged, cut off, or of another format: {said}", "Fetch it again from its source.")
 
 
 def _refused(path: Path, what: str, remedy: str) -> WeightsError:
     return WeightsError(f"{path}: not a readable checkpoint of plain tensors: {what}. {remedy}")
-
-
-def _foreign_objects(path: Path, kind: str) -> list[str]:
-    """Names of what a pickle would import beyond tensors; the pickle is read and not run."""
-    found: set[str] = set()
-    with suppress(Exception):  # a damaged pickle; what was found until then counts
-        if kind == "zip":
-            found = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        else:
-            with path.open("rb") as stream:
-                for _ in range(_UNPICKLED_PARTS):
-                    found |= _globals(stream)
-    return sorted(name for name in found if not _PLAIN.fullmatch(name))
-
-
-def _globals(stream: IO[bytes]) -> set[str]:
-    """`module.name` of all that one pickle imports."""
-    found, strings, memo = set(), [""], dict[Any, str]()
-    for code, argument, _ in pickletools.genops(stream):
-        if code.name in ("GLOBAL", "INST"):
-            found.add(str(argument).replace(" ", ".", 1))
-        elif code.name == "STACK_GLOBAL":
-            found.add(".".join(strings[-2:]))
-        elif code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            memo[len(memo) if argument is None else argument] = strings[-1]
-        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
-            strings.append(memo.get(argument, ""))
-        elif isinstance(argument, str):
-            strings.append(argument)
-    return found

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from usfm_bench.core.errors import WeightsError
 from usfm_bench.models.checkpoint import first_of, uncovered
 from usfm_bench.models.hub import from_hub
-from usfm_bench.specs.family import Asked, Backbone, Family
+from usfm_bench.specs.family import Asked, Backbone, Checkpoint, Family
 from usfm_bench.specs.model import ModelEntry, weight_file
 
 _COUNTER = "num_batches_tracked"  # of batch norms: an integer that older files lack and evaluation does not use
@@ -26,11 +26,11 @@ def timm_backbone(family: Family, entry: ModelEntry, asked: Asked) -> Backbone:
         is_hub = entry.weights == "hub"
         model = from_hub(entry, lambda: _create(family, entry.architecture, asked, pretrained=is_hub))
         return Backbone(model, *normalisation(family, entry))
-    shape, state = _in_file(family, entry, asked.shape)
+    shape, checkpoint = _in_file(family, entry, asked.shape)
     model = _create(family, asked=asked, **shape)
-    if state is not None:
-        load_state(model, state, weight_file(entry), family.title)
-    return Backbone(model, *normalisation(family, entry), shape=shape)
+    if checkpoint is not None:
+        load_state(model, checkpoint.state, weight_file(entry), family)
+    return Backbone(model, *normalisation(family, entry, checkpoint), shape=shape)
 
 
 def timm_stages(family: Family, entry: ModelEntry, shape: dict[str, Any] | None) -> Backbone:
@@ -38,29 +38,33 @@ def timm_stages(family: Family, entry: ModelEntry, shape: dict[str, Any] | None)
     if entry.weights != "file":
         features = from_hub(entry, lambda: _maps(entry.architecture, pretrained=entry.weights == "hub"))
         return Backbone(features, *normalisation(family, entry))
-    shape, state = _in_file(family, entry, shape)
+    shape, checkpoint = _in_file(family, entry, shape)
     features = _maps(**shape)
-    if state is not None:
+    if checkpoint is not None:
         settings = {key: value for key, value in shape.items() if key != "architecture"}
         whole = timm.create_model(shape["architecture"], num_classes=0, **settings)
-        load_state(whole, state, weight_file(entry), family.title)
+        load_state(whole, checkpoint.state, weight_file(entry), family)
         features.load_state_dict(_under_names_of(features, whole))
-    return Backbone(features, *normalisation(family, entry), shape=shape)
+    return Backbone(features, *normalisation(family, entry, checkpoint), shape=shape)
 
 
 def _in_file(
     family: Family, entry: ModelEntry, shape: dict[str, Any] | None
-) -> tuple[dict[str, Any], Mapping[str, Tensor] | None]:
+) -> tuple[dict[str, Any], Checkpoint | None]:
     """What to build and what to load; of a shape that is given nothing is loaded, and no file is read."""
     if shape is not None:
         return shape, None
     checkpoint = family.read(weight_file(entry), entry.architecture)
-    return {"architecture": checkpoint.architecture, **checkpoint.settings}, checkpoint.state
+    return {"architecture": checkpoint.architecture, **checkpoint.settings}, checkpoint
 
 
-def normalisation(family: Family, entry: ModelEntry) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation: the entry's, or those of the hub's weights, or the family's."""
+def normalisation(
+    family: Family, entry: ModelEntry, checkpoint: Checkpoint | None = None
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation: the entry's, or those of the file's form or the hub's weights, or the family's."""
     mean, std = family.mean, family.std
+    if checkpoint is not None:
+        mean, std = checkpoint.mean or mean, checkpoint.std or std
     if entry.weights == "hub":
         config = timm.get_pretrained_cfg(entry.architecture)
         mean, std = config.mean, config.std
@@ -78,7 +82,7 @@ def inspect_file(family: Family, path: Path) -> dict[str, Any]:
     """`Family.inspect` of a family whose models are timm's."""
     checkpoint = family.read(path)
     with torch.device("meta"):
-        model = timm.create_model(checkpoint.architecture, num_classes=0, **checkpoint.settings)
+        model = family.build(checkpoint.architecture, {"num_classes": 0, **checkpoint.settings})
     state = _without_counters(checkpoint.state)
     check_tensors(state, path)
     check_coverage(state, _without_counters(model.state_dict()), path, family.title, tables=("pos_embed",))
@@ -90,35 +94,37 @@ def inspect_file(family: Family, path: Path) -> dict[str, Any]:
     }
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path, title: str) -> None:
-    """Load all tensors of an encoder; a table of absolute positions is resized to the model's grid by timm.
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path, family: Family) -> None:
+    """Load all tensors of an encoder; position tables are resized to the model's grid.
 
     Raises:
         WeightsError: tensors are missing, unexpected, of another shape or kind; names the keys.
     """
     kept, wanted = _without_counters(state), _without_counters(model.state_dict())
     check_tensors(kept, path)
-    table = kept.get("pos_embed")
-    if table is not None and "pos_embed" in wanted and table.ndim == 3 and table.shape != wanted["pos_embed"].shape:
-        kept["pos_embed"] = _resized(table, model)
-    check_coverage(kept, wanted, path, title)
+    kept = family.fitted(kept, model)
+    check_coverage(kept, wanted, path, family.title)
     model.load_state_dict(kept, strict=False)  # but for counters, all of them: checked above
 
 
-def _resized(table: Tensor, model: Any) -> Tensor:
+def with_resized_positions(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """A table of absolute positions, (1, tokens, width), at the grid of a timm model; others are left as they are."""
+    table, wanted = state.get("pos_embed"), getattr(model, "pos_embed", None)
+    if table is None or wanted is None or table.ndim != 3 or table.shape == wanted.shape:
+        return state
     prefix = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
     side = round((table.shape[1] - prefix) ** 0.5)
-    if side**2 + prefix != table.shape[1] or table.shape[2] != model.pos_embed.shape[2]:
-        return table  # of no square grid, or another width: told as of another shape
-    resized: Tensor = resample_abs_pos_embed(table, list(model.patch_embed.grid_size), num_prefix_tokens=prefix)
-    return resized
+    if side**2 + prefix != table.shape[1] or table.shape[2] != wanted.shape[2]:
+        return state  # of no square grid, or another width: told as of another shape
+    resized = resample_abs_pos_embed(table, list(model.patch_embed.grid_size), num_prefix_tokens=prefix)
+    return state | {"pos_embed": resized}
 
 
 def _create(family: Family, architecture: str, asked: Asked, **settings: Any) -> Any:
-    settings |= {"num_classes": 0, "drop_path_rate": asked.drop_path or None}  # timm drops what is None
-    if family.is_plain(architecture):
+    settings |= {"num_classes": 0, "drop_path_rate": asked.drop_path or None}
+    if family.is_plain(architecture) and asked.image_size:
         settings["img_size"] = asked.image_size
-    return timm.create_model(architecture, **settings)
+    return family.build(architecture, {key: value for key, value in settings.items() if value is not None})
 
 
 def _maps(architecture: str, **settings: Any) -> nn.Module:

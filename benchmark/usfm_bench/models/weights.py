@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from usfm_bench.core.errors import WeightsError, listed
-from usfm_bench.models.checkpoint import read_checkpoint
+from usfm_bench.core.errors import WeightsError, WeightsMissingError, listed
+from usfm_bench.models.checkpoint import read_tensors
 from usfm_bench.specs.family import FAMILIES, Asked, Backbone, Family
 from usfm_bench.specs.model import ModelEntry, checked_weight_file, resolve
 from usfm_bench.specs.training import Reading
@@ -92,15 +92,18 @@ def file_family(path: Path) -> Family:
     """The family of a weight file, by the names of its tensors.
 
     Raises:
+        WeightsMissingError: no such file.
         WeightsError: several families could have such names, or several exist and none has.
     """
     families = [family for family in FAMILIES.values() if family.reads_files and not family.needs_architecture]
-    if len(families) == 1 or not path.is_file():
-        return families[0]
-    names = list(read_checkpoint(path))
+    if not path.exists():
+        raise WeightsMissingError(f"{path}: no such file.")
+    names = list(read_tensors(path))
     found = [family for family in families if family.recognises(names)]
     if len(found) == 1:
         return found[0]
     what = "several families" if found else "no family"
-    known = listed([f"{family.name}:{path}" for family in found or families])
-    raise WeightsError(f"{path}: its tensors have the names of {what} of models. Say which it is: {known}.")
+    known = listed([family.name for family in found or families], most=len(families))
+    raise WeightsError(
+        f"{path}: its tensors have the names of {what} of models. Say which it is: FAMILY:{path}, of {known}."
+    )

@@ -53,6 +53,10 @@ class Checkpoint:
     """Of timm's constructor, such as `num_heads`, which shapes do not tell."""
     ignored: Sequence[str] = ()
     """Tensors of the file that are no part of the encoder."""
+    mean: Sequence[float] | None = None
+    """That the file's form wants images in [0, 1] normalised with; None: the family's."""
+    std: Sequence[float] | None = None
+    """The same."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,18 @@ class Family(ABC):
         return inspect_file(self, path)
 
     # ---- networks ----
+
+    def build(self, architecture: str, settings: dict[str, Any]) -> Any:
+        """The model with random weights and without a classifier; timm's of that name."""
+        import timm
+
+        return timm.create_model(architecture, **settings)
+
+    def fitted(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+        """A file's tensors with position tables resized to the model's grid; timm's way for absolute positions."""
+        from usfm_bench.models.loading import with_resized_positions
+
+        return with_resized_positions(state, model)
 
     def is_plain(self, architecture: str) -> bool:
         """Whether it is a transformer without stages: it has `blocks` of one stride and takes `img_size`."""

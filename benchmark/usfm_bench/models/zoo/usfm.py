@@ -39,8 +39,11 @@ class Usfm(Family):
             raise unknown("architecture", architecture, SIZES)
 
     def recognises(self, names: Iterable[str]) -> bool:
-        """Whether a file has a table of relative positions."""
-        return any(name.endswith(TABLE) for name in names)
+        """Whether a file has a table of relative positions, or BEiT's scales of its blocks."""
+        names = list(names)
+        return any(name.endswith((TABLE, ".gamma_1")) for name in names) and not any(
+            "lm_head." in name for name in names
+        )
 
     def read(self, path: Path, architecture: str = "") -> Checkpoint:
         """Width, depth, heads and grid come from the file's own shapes."""

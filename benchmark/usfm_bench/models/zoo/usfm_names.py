@@ -13,7 +13,7 @@ from usfm_bench.models.checkpoint import WRAPPINGS, first_of
 
 _PREFIXES = (*(f"{key}." for key in WRAPPINGS), "backbone.", "beit.")
 # In published files but not parameters of the encoder: the pre-training token, an index buffer, a classifier.
-_NOT_ENCODER = ("mask_token", "relative_position_index", "head.weight", "head.bias")
+_NOT_ENCODER = ("mask_token", "relative_position_index", "head.weight", "head.bias", "lm_head.weight", "lm_head.bias")
 # transformers' BeitModel, of versions 4 and 5. Its pooler normalises the mean of patches, which is `fc_norm` here.
 _HUGGING_FACE = (
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
