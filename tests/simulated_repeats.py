@@ -1,6 +1,6 @@
 """Coverage over repeated holdouts, for new cases and for networks trained anew, with a learner that trains in no time.
 
-The learner is a linear discriminant on random features: the training set, the seed and the test cases all move its score.
+The learner is a linear discriminant on random features: training set, seed and test cases all move its score.
 """
 
 from __future__ import annotations
@@ -273,8 +273,9 @@ def _below(p_values: list[float | None]) -> float:
 
 def repeats_table(*, draws: int, rng: np.random.Generator) -> list[str]:
     """The lines of the table in docs/method.md."""
-    head = "| cases | trained on | seeds x repeats | accuracy | given: covers | width | given, as if anew | one holdout, as"
-    head += " if anew | anew: covers | width | t, uncorrected | nested: mean | nested: these cases | width | p given | p anew |"
+    head = "| cases | trained on | seeds x repeats | accuracy | given: covers | width | given, as if anew "
+    head += "| one holdout, as if anew | anew: covers | width | t, uncorrected | nested: mean | nested: these cases "
+    head += "| width | p given | p anew |"
     lines = [head, "|---:|---:|:---|" + "---:|" * 13]
     for cell in CELLS:
         rng_cell = np.random.default_rng(rng.integers(2**32))
