@@ -545,8 +545,13 @@ def test_a_test_set_without_lesions_is_said(make_store):
 
 
 def test_many_classes_have_shades_without_figures():
-    figure = confusion_panels(["m"], [np.eye(12)], [f"class {i}" for i in range(12)], 180)
+    figure = confusion_panels(["m"], [np.eye(12)], [f"class number {i}" for i in range(12)], 180)
     assert list(figure.axes[0].texts) == []
+    with style():
+        figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == 12
+    assert all(a.y0 >= b.y1 for a, b in itertools.pairwise(boxes))
 
 
 def test_an_unknown_format_is_refused(tmp_path):

@@ -67,7 +67,7 @@ def confusion_panels(models: Sequence[str], matrices: Sequence[Floats], classes:
             ha="right" if n > 2 else "center",
             rotation_mode="anchor",
         )
-        axes.set_yticks([i + 0.5 for i in range(n)], words if i % columns == 0 else [""] * n)
+        axes.set_yticks([i + 0.5 for i in range(n)], words if i % columns == 0 else [""] * n, rotation=0)
         axes.set_xlabel("Predicted")
         if i % columns == 0:
             axes.set_ylabel("Truth")
