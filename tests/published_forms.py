@@ -224,3 +224,72 @@ def resnet_pooled(images: Tensor, state: State) -> Tensor:
             x = F.relu(x + y)
             i += 1
     return x.mean((2, 3))
+
+
+# ---- Endo-FM -----------------------------------------------------------------------------------------------------
+
+
+def endofm_state(width=128, depth=2, frames=8, make=None) -> State:
+    """TimeSformer's tensors, without `backbone.`."""
+    make = make or draw()
+    state = vit_state(width, depth, make=make) | {"time_embed": make(1, frames, width)}
+    for i in range(depth):
+        at = f"blocks.{i}."
+        state[f"{at}temporal_norm1.weight"], state[f"{at}temporal_norm1.bias"] = 1 + make(width), make(width)
+        for name, rows in (("temporal_attn.qkv", 3), ("temporal_attn.proj", 1), ("temporal_fc", 1)):
+            state[f"{at}{name}.weight"], state[f"{at}{name}.bias"] = make(rows * width, width), make(rows * width)
+    return state
+
+
+def endofm_tokens(images: Tensor, state: State, heads: int) -> Tensor:
+    """One frame through divided attention in time and space (Bertasius et al. 2021), time with its softmax."""
+
+    def in_time(x: Tensor, i: int) -> Tensor:
+        at, (b, n, width) = f"blocks.{i}.", x[:, 1:].shape
+        patches = x[:, 1:]
+        over_time = layer_norm(patches, state, f"{at}temporal_norm1.").reshape(b * n, 1, width)  # frames: 1
+        found = attention(over_time, state, f"{at}temporal_attn.", heads).reshape(b, n, width)
+        found = F.linear(found, state[f"{at}temporal_fc.weight"], state[f"{at}temporal_fc.bias"])
+        return torch.cat([x[:, :1], patches + found], dim=1)
+
+    positions = state["pos_embed"].clone()
+    positions[:, 1:] += state["time_embed"][:, :1]
+    return vit_tokens(images, state | {"pos_embed": positions}, heads, before=in_time)
+
+
+# ---- MIS-FM ------------------------------------------------------------------------------------------------------
+
+
+def misfm_state(channels=(4, 6, 8, 10, 12), make=None) -> State:
+    """FMUNet's encoder and projection, in three dimensions."""
+    make, state = make or draw(), {}
+    state["project.weight"], state["project.bias"] = make(channels[0], 1, 3, 3, 3), make(channels[0])
+    for k, width in enumerate(channels):
+        for j in (0, 1):
+            at = f"encoder.en_conv{k}.conv_list.{j}."
+            state[f"{at}0.weight"], state[f"{at}0.bias"] = 1 + make(width), make(width)
+            state[f"{at}3.weight"], state[f"{at}3.bias"] = make(width, width, 3, 3, 3), make(width)
+        if k + 1 < len(channels):
+            at = f"encoder.down{k}.down."
+            state[f"{at}0.weight"], state[f"{at}0.bias"] = 1 + make(width), make(width)
+            state[f"{at}2.weight"], state[f"{at}2.bias"] = make(channels[k + 1], width, 3, 3, 3), make(channels[k + 1])
+    return state
+
+
+def misfm_pooled(images: Tensor, state: State) -> Tensor:
+    """(B, C) of a volume of depth one, by 3-D convolutions, of images of mean 0 and deviation 1."""
+
+    def step(x: Tensor, at: str, conv: int, stride: int = 1) -> Tensor:
+        x = F.instance_norm(x, weight=state[f"{at}0.weight"], bias=state[f"{at}0.bias"], eps=1e-5)
+        weight, bias = state[f"{at}{conv}.weight"], state[f"{at}{conv}.bias"]
+        return F.conv3d(F.leaky_relu(x, 0.01), weight, bias, stride=(1, stride, stride), padding=1)
+
+    grey = images[:, :1]
+    grey = torch.stack([(one - one.mean()) / one.std(unbiased=False) for one in grey])
+    x = F.conv3d(grey[:, :, None], state["project.weight"], state["project.bias"], padding=1)
+    for k in range(5):
+        for j in (0, 1):
+            x = x + step(x, f"encoder.en_conv{k}.conv_list.{j}.", 3)
+        if k < 4:
+            x = step(x, f"encoder.down{k}.down.", 2, stride=2)
+    return x.mean((2, 3, 4))

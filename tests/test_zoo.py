@@ -155,7 +155,7 @@ def test_a_users_file_adds_models_and_replaces_shipped_ones(here, monkeypatch):
     assert build("unet-resnet34", "segmentation").encoder is not None
     out = CliRunner().invoke(app, ["models", "list", "*ours"]).output
     assert all(
-        words in out for words in ("ours  usfm", "2 MB; licence: MIT", f"missing, expected at {here / 'ours.pth'}")
+        words in out for words in ("ours  usfm", "2 MB  MIT      yes", f"missing, expected at {here / 'ours.pth'}")
     )
     other = here / "other.yaml"
     other.write_text("theirs: {family: usfm, file: /weights/theirs.pth}")

@@ -55,6 +55,15 @@ def run(
     seeds: Annotated[
         str | None, typer.Option(help="5 means seeds 0 to 4; 0,3,7 means these.", rich_help_panel=_WHAT)
     ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Random holdouts of each data set, instead of the suite's number: reports then say too what networks "
+            "trained anew on such data would score. 10 is usual; more can be added later.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
     cache: CacheFolder = None,
@@ -116,6 +125,7 @@ def run(
         models=split_names(models),
         datasets=split_names(datasets),
         seeds=parse_seeds(seeds),
+        repeats=repeats,
     )
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)

@@ -106,7 +106,10 @@ def groups_of(report: Report, store: Store, width: float, image_root: Path | Non
             and row.dataset == (dataset if row.source == "measured" else label)
         ]
         yield Group(
-            *(table, dataset, source.synthetic, tuple(results), tuple(rows), looks, folders[dataset]),
+            *(table, dataset, source.synthetic),
+            # Figures of cases have one dot a case, also where several repeats test it.
+            tuple(r.averaged if r.task.per_case else r for r in results),
+            *(tuple(rows), looks, folders[dataset]),
             *(report.missed, width, image_root),
         )
 

@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 def paired_figures(group: Group) -> Iterator[NamedFigure]:
     """One figure, a panel a pair: all pairs of up to three models, else each against the best mean."""
     what, column = "Paired differences by case", group.task.by_case
-    wanted = pairs_of(group.results, column)
+    wanted = pairs_of([r.averaged for r in group.results], column)
     pairs = [pair for a, b in wanted if (pair := paired(a, b, column)) is not None]
     lost = [f"{a.first.spec.model} and {b.first.spec.model}" for a, b in wanted if paired(a, b, column) is None]
     not_shown = f"Not shown, no seed or case in common: {'; '.join(lost)}" if lost else ""

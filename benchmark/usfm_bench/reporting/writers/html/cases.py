@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +79,7 @@ def browser_of(group: Group, ident: str, links: Mapping[tuple[str, str], str], d
         links: (data set, model) to the id of the row that says where its numbers come from.
         data_root: where images are looked for; None: contours alone.
     """
+    group = replace(group, results=tuple(r.averaged for r in group.results))
     ids = sorted({str(i) for r in group.results for i in r.case_table["case_id"]}, key=_natural)
     images, notes = _images(group, data_root)
     scores = list(_scores(group))
@@ -227,7 +228,7 @@ def _add(found: dict[str, _Drawn], model: int, kept: SegmentationPredictions) ->
         if case not in found:
             height, width = reference.shape[-2:]
             found[case] = _Drawn(height, width, _paths(reference))
-        found[case].predictions[model] = _paths(prediction)
+        found[case].predictions.setdefault(model, _paths(prediction))  # of the first repeat that tests it
 
 
 def _paths(mask: Mask | Masks) -> Paths:
