@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
+from usfm_bench.models.features import PlainFeatures, Pyramid, Standardised, feature_channels
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UPerNet
@@ -166,13 +166,16 @@ class ModelBody:
 
 
 def _plain_segmenter(recipe: TrainingSpec, model: Any, n_outputs: int) -> Network:
-    size = recipe.image_size
-    if recipe.decoder == "segvit":
-        plain = PlainFeatures(model, _SEGVIT_BLOCKS)
-        return SegViT(plain, feature_channels(plain, size), model, n_outputs)
-    plain = PlainFeatures(model, _UPERNET_BLOCKS)
-    pyramid = Pyramid(feature_channels(plain, size)[0])
-    return UPerNet(plain, pyramid, feature_channels(plain, size), model, n_outputs)
+    is_segvit = recipe.decoder == "segvit"
+    plain = PlainFeatures(model, _SEGVIT_BLOCKS if is_segvit else _UPERNET_BLOCKS)
+    channels = feature_channels(plain, recipe.image_size)
+    taps = Standardised(channels) if recipe.taps == "standardised" else nn.Identity()
+    if is_segvit:
+        return SegViT(plain, taps, channels, model, n_outputs)
+    pyramid = Pyramid(channels[0])
+    if recipe.taps == "standardised":
+        pyramid = nn.Sequential(taps, pyramid)
+    return UPerNet(plain, pyramid, channels, model, n_outputs)
 
 
 class _Last(nn.Module):

@@ -186,9 +186,11 @@ class UPerNet(Network):
 class SegViT(Network):
     """A plain transformer with SegViT's decoder."""
 
-    def __init__(self, features: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1) -> None:
+    def __init__(
+        self, features: nn.Module, taps: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1
+    ) -> None:
         super().__init__()
-        self.features, self.backbone = features, backbone
+        self.features, self.taps, self.backbone = features, taps, backbone
         self.decoder = SegViTDecoder(channels, n_outputs)
 
     @property
@@ -198,12 +200,12 @@ class SegViT(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, K, S, S) log-odds of lesion against background, or of each structure."""
-        classes, masks = self.decoder(self.features(images))[-1]
+        classes, masks = self.decoder(self.taps(self.features(images)))[-1]
         return lesion_log_odds(classes.float(), masks.float(), images.shape[-1])
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """SegViT's loss over all stages."""
-        return segvit_loss(self.decoder(self.features(images)), targets)
+        return segvit_loss(self.decoder(self.taps(self.features(images))), targets)
 
 
 def _resized(logits: Tensor, images: Tensor) -> Tensor:

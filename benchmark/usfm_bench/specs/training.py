@@ -56,6 +56,12 @@ class TrainingSpec(Settings):
     """Random changes to training images, each with probability 0.5."""
     decoder: Literal["segvit", "upernet"] | None = None
     """Segmentation decoder of backbones; None in classification."""
+    taps: Literal["published", "standardised"] = Field(
+        default="published", exclude_if=lambda value: value == "published"
+    )
+    """What a decoder reads of a plain transformer: outputs of blocks as they are, as the published code does, or each
+    channel with mean 0 and variance 1 over batch and pixels: a batch norm without parameters, as in MAE's linear probe
+    (He et al. (2022), arXiv:2111.06377)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the cross-entropy in classification."""
     class_weights: Literal["none", "balanced"] = "none"
