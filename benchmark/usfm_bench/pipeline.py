@@ -20,6 +20,7 @@ from usfm_bench.models import build_model
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import WEIGHTS, keep_weights
 from usfm_bench.models.networks import Network
+from usfm_bench.models.probes import Probe
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record, Weights
 from usfm_bench.results.store import Store
@@ -32,6 +33,7 @@ from usfm_bench.training.device import build_fabric, describe_device, peak_memor
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, Progress, finetune
 from usfm_bench.training.predict import predict
+from usfm_bench.training.probe import fit_probe
 from usfm_bench.training.seeding import Stream, torch_seeded
 
 if TYPE_CHECKING:
@@ -160,6 +162,12 @@ def train(
     Raises:
         TrialError: the loss is not finite, or there are too few images.
     """
+    if isinstance(network, Probe):
+        data = network_data(sides.train, TASKS[spec.task], spec.training.image_size)
+        normalise = _normalise(network, fabric)
+        return fit_probe(
+            network, data, sides.val_net, spec.training, fabric=fabric, normalise=normalise, on_epoch=on_epoch
+        )
     return finetune(
         network,
         network_data(sides.train, TASKS[spec.task], spec.training.image_size),
@@ -263,6 +271,7 @@ def _normalise(network: Network, fabric: Any) -> Normalise:
 
 
 def _cost(fit: Progress, network: Network, sides: Sides, fabric: Any, *, wall_s: float) -> Cost:
+    network.forget()
     return Cost(
         wall_s=wall_s,
         train_images_per_s=fit.train_images / fit.train_s if fit.train_s else None,

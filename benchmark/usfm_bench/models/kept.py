@@ -77,6 +77,7 @@ def restore_network(
     """
     state, facts = _read(path)
     network = empty_model(model, task, stand_in(dataset, classes), recipe, encoder=facts["encoder"])
+    network.expect(state)
     if lines := uncovered(state, own_state(network)):
         raise WeightsError(f"{path}: holds the weights of another network. {'; '.join(lines)}. {_AGAIN}.")
     network.load_state_dict(state, strict=False)  # a tensor that two modules share is there under one name
