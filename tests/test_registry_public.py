@@ -711,6 +711,23 @@ def test_a_workbook_keeps_text_numbers_and_gaps(tmp_path):
         read_workbook(tmp_path / "x.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("at", "more", "claim"),
+    [("AAAAAAAAAA1", 0, "3 rows and"), ("XFE1", 0, "3 rows and 16385 columns"), ("XFD1", 1000, "1003 rows and 16384")],
+)
+def test_a_workbook_that_claims_a_cell_far_away_is_refused(tmp_path, at, more, claim):
+    save_workbook(tmp_path / "x.xlsx", [["a", "b"], [1.0, "x"], [2.0, "y"]])
+    change = {'r="A1"': f'r="{at}"', "</sheetData>": "<row/>" * more + "</sheetData>"}
+    with zipfile.ZipFile(tmp_path / "x.xlsx") as old, zipfile.ZipFile(tmp_path / "far.xlsx", "w") as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            for one, other in change.items() if name.endswith("sheet2.xml") else ():
+                text = text.replace(one, other)
+            new.writestr(name, text)
+    with pytest.raises(DataError, match=f"cannot be read as a workbook: it claims {claim}"):
+        read_workbook(tmp_path / "far.xlsx")
+
+
 def test_metaimages_with_their_pixels_inside(tmp_path):
     simple_itk = pytest.importorskip("SimpleITK")
     for compressed in (False, True):

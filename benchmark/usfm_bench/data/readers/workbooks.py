@@ -1,7 +1,7 @@
 """The first sheet of an Excel workbook (`.xlsx`), as text.
 
-By hand, since a workbook of labels is a few kilobytes of zipped XML and a library for it would be one more to install.
-ECMA-376, part 1, section 18.3.
+By hand, since calamine, behind `pandas.read_excel`, makes room for every cell up to the last one: a file of 2 KB with a value
+in the last cell of the sheet ends the process. ECMA-376, part 1, section 18.3.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from usfm_bench.core.errors import DataError
 
 _MOST = 64_000_000
 """Bytes of one unpacked part; a tiny file can claim any."""
+_COLUMNS, _MOST_CELLS = (
+    16_384,
+    10_000_000,
+)  # of a sheet, as Excel has them; of all rows with the gaps between their cells
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _NAMESPACE = re.compile(r"\{.*\}")
 
@@ -32,9 +36,11 @@ def read_workbook(path: Path) -> list[tuple[int, list[str]]]:
             shared = [_text(item) for item in _part(archive, "xl/sharedStrings.xml") if item.tag == "si"]
             rows = [row for row in _part(archive, _first_sheet(archive)) if row.tag == "row"]
             lines = [(int(row.get("r") or i), _line(row, shared)) for i, row in enumerate(rows, start=1)]
+        width = 1 + max((i for _, line in lines for i in line), default=-1)
+        if width > _COLUMNS or width * len(lines) > _MOST_CELLS:
+            raise ValueError(f"it claims {len(lines)} rows and {width} columns, most of them empty")
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
         raise DataError(f"{path}: cannot be read as a workbook: {error}. Save it as CSV.") from None
-    width = 1 + max((i for _, line in lines for i in line), default=-1)
     return [(number, [line.get(i, "") for i in range(width)]) for number, line in lines]
 
 
