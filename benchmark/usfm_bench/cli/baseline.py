@@ -23,6 +23,7 @@ def baseline(
     runs: RunsFolder = RUNS,
 ) -> None:
     """Write scores by seed and case, with hashes of data and settings, for `usfm-bench check` to compare with."""
+    from usfm_bench.core import words
     from usfm_bench.core.files import write_text
     from usfm_bench.regression.baseline import make_baseline, to_json
     from usfm_bench.results.store import Store, choose_profile
@@ -33,4 +34,4 @@ def baseline(
     write_text(out, to_json(made))
     for note in notes:
         typer.echo(note, err=True)
-    typer.echo(f"Wrote {out}: {len(made.entries)} models on data sets, {out.stat().st_size / 1024:.0f} KB", err=True)
+    typer.echo(f"Wrote {out}: {len(made.entries)} models on data sets, {words.size(out.stat().st_size)}", err=True)

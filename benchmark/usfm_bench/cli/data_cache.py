@@ -21,12 +21,13 @@ def cache(
     """Decoded images that are kept in the folder of --cache or USFM_BENCH_CACHE: how large, and when used last."""
     from datetime import UTC, datetime
 
+    from usfm_bench.core import words
     from usfm_bench.data import cache_folder as cached
 
     place = cached.cache_folder()
     files = [] if place is None else cached.clear(place) if clear else cached.cached_files(place)
     listed: dict[str, object] = {
-        file.path.name: f"{file.size / 1e6:.1f} MB, used last on {datetime.fromtimestamp(file.used, UTC):%Y-%m-%d}"
+        file.path.name: f"{words.size(file.size)}, used last on {datetime.fromtimestamp(file.used, UTC):%Y-%m-%d}"
         for file in files
     }
     facts = {

@@ -19,6 +19,7 @@ from usfm_bench.cli.options import (
     parse_seeds,
     split_names,
 )
+from usfm_bench.core import words
 from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.pipe_table import printable
 
@@ -230,9 +231,8 @@ def _disk(trials: list[TrialSpec]) -> str:
     sizes = weight_bytes(trials)
     unknown = sorted({spec.model for spec, size in zip(trials, sizes, strict=True) if size is None})
     others = f", without those of {listed(unknown)}, whose size is not known here" if unknown else ""
-    total = sum(size for size in sizes if size is not None) / 1e9
-    amount = f"{total:.1f} GB" if total >= 1 else f"{1000 * total:.0f} MB"
-    return f"Kept weights will take about {amount}{others}; none with --no-keep-weights."
+    total = words.size(sum(size for size in sizes if size is not None))
+    return f"Kept weights will take about {total}{others}; none with --no-keep-weights."
 
 
 def _missing(spec: TrialSpec, data_root: Path) -> str:

@@ -132,6 +132,17 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def size(n_bytes: float) -> str:
+    """Of a file or of memory, by powers of 1000.
+
+    >>> size(25_400), size(1.4e8), size(3.42e9)
+    ('25 KB', '140 MB', '3.4 GB')
+    """
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.1f} GB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} KB"
+
+
 def quantity(x: float | None, digits: int = 3) -> str:
     """A measured quantity with so many significant digits and no exponent: `5730`, `0.0213`, `43.2`."""
     if x is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from usfm_bench.core.errors import DataError
+from usfm_bench.core.words import percent
 from usfm_bench.data.draw import Rows, by_lot, members_of
 from usfm_bench.data.groups import group_keys
 from usfm_bench.data.sample import Sample
@@ -33,12 +34,13 @@ def thin_out(samples: Sequence[Sample], spec: DatasetSpec) -> tuple[list[Sample]
     if wanted > len(rows) + 1e-9:  # 30 of 100 are 30 %, whatever the last bit says
         raise DataError(
             f"Dataset '{spec.name}': {len(rows)} of {len(samples)} cases are '{rule.label}', fewer than "
-            f"{rule.prevalence:.1%}. Ask for a smaller `subsample.prevalence`."
+            f"{percent(rule.prevalence, 1)}. Ask for a smaller `subsample.prevalence`."
         )
     kept = set(_fitting(_by_group(rows, group_keys(samples), rule.seed, "subsample"), wanted))
     out = set(rows.tolist()) - kept
     share = len(kept) / (len(samples) - len(out))
-    lot = f"by lot (seed {rule.seed}) and whole groups; {share:.1%} of all are left, {rule.prevalence:.1%} asked for"
+    left, asked = percent(share, 1), percent(rule.prevalence, 1)
+    lot = f"by lot (seed {rule.seed}) and whole groups; {left} of all are left, {asked} asked for"
     note = f"left out {len(out)} of {len(rows)} images of class '{rule.label}' {lot}"
     return [sample for i, sample in enumerate(samples) if i not in out], [note]
 

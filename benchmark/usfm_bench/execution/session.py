@@ -9,6 +9,7 @@ from pathlib import Path
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
 from usfm_bench.core.locks import LockHeldError
+from usfm_bench.core.words import duration, with_unit
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.execution.outcome import Notice, Outcome, Tick
 from usfm_bench.results.record import Record
@@ -115,5 +116,7 @@ def _with_recipe(said: str | None, spec: TrialSpec) -> str | None:
 def headline(record: Record) -> str:
     """The trial's own means in a few words, such as `DSC 71.2 %`."""
     names = TASKS[record.spec.task].summary
-    shown = [f"{name} {100 * record.scores[name]:.1f} %" for name in names if record.scores.get(name) is not None]
-    return f"{'  '.join(shown)}  ({record.cost.wall_s:.0f} s)"
+    shown = [
+        f"{name} {with_unit(record.scores[name], 'fraction')}" for name in names if record.scores.get(name) is not None
+    ]
+    return f"{'  '.join(shown)}  ({duration(record.cost.wall_s)})"

@@ -76,7 +76,7 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
     used = np.ones(len(groups), bool)
     if task.per_case:
         for definition in task.headline(record.spec.dataset):
-            used = used & task.counted(who, definition) & ~np.isnan(matrices[definition.column]).any(axis=0)
+            used = used & task.averaged(who, definition, matrices[definition.column])
         for definition in task.headline(record.spec.dataset):
             scores = matrices[definition.column][:, used]
             metrics[definition.id] = Contributions(scores, groups[used], folds[used])

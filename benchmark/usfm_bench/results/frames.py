@@ -167,9 +167,7 @@ class CountedScores(NamedTuple):
 
 
 def counted_scores(results: ModelResults, definition: Definition, missed: Missed = "diagonal") -> CountedScores:
-    """Scores of a metric by case, and which cases its mean is over: the one rule of tables, figures and the gate.
-
-    A value that is undefined for any seed leaves the case out for all.
+    """Scores of a metric by case, and which cases its mean is over, by `Task.averaged`.
 
     Args:
         results: of a task whose metrics are by case.
@@ -180,8 +178,7 @@ def counted_scores(results: ModelResults, definition: Definition, missed: Missed
     other = excluding(definition) if missed == "exclude" else None
     if other is not None:
         definition, scores = other, np.where(results.matrix(missed_by) > 0, np.nan, scores)
-    used = results.task.counted(results.case_table, definition) & ~np.isnan(scores).any(axis=0)
-    return CountedScores(definition, scores, used)
+    return CountedScores(definition, scores, results.task.averaged(results.case_table, definition, scores))
 
 
 def load_results(store: Store, suite: str, profile: str) -> tuple[list[ModelResults], list[str]]:

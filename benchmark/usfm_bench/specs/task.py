@@ -176,6 +176,15 @@ class Task(ABC):
         """(N,) the cases that a mean of this metric runs over, where it is defined for them."""
         return np.ones(len(cases["case_id"]), bool)
 
+    def averaged(
+        self, cases: Columns | pd.DataFrame, definition: Definition, scores: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """(N,) the cases that a mean of scores (seeds, N) runs over: those counted, with a value from every seed.
+
+        The one rule of tables, figures and the gate.
+        """
+        return self.counted(cases, definition) & ~np.isnan(scores).any(axis=0)
+
     def notes(self, dataset: DatasetSpec) -> list[str]:
         """What a reader must know of the numbers on this data set."""
         return []

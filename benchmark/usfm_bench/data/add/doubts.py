@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from usfm_bench.core.words import percent
 from usfm_bench.data.add.file_kinds import shown
 from usfm_bench.data.add.folder_names import is_no_class
 from usfm_bench.data.add.side_folders import sides_named
@@ -84,8 +85,8 @@ def _of_masks(masked: Sequence[Sample]) -> list[str]:
     if 2 * len(inverted) > len(lesions):
         share = np.median([s.mask.mean() for s in lesions if s.mask is not None])
         return [
-            f"{len(inverted)} of {len(lesions)} masks cover most of their image and its edge ({share:.0%} of the image "
-            f"in the median; {shown(inverted)}): they are inverted, or mark everything but the lesion. Invert the "
+            f"{len(inverted)} of {len(lesions)} masks cover most of their image and its edge "
+            f"({percent(float(share))} of the image in the median; {shown(inverted)}): they are inverted, or mark everything but the lesion. Invert the "
             "files; or, where level 0 is the lesion, write an entry of your own with `values: {equals: [0]}`."
         ]
     return []

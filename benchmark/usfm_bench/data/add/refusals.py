@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from usfm_bench.core.words import percent
 from usfm_bench.data.add.file_kinds import advise, by_kind, shown
 from usfm_bench.data.add.folder_names import is_no_class, names_masks
 from usfm_bench.data.add.found_files import Files
@@ -101,7 +102,7 @@ def beside_pictures(files: Files) -> list[str]:
 
 def _missed(files: Files) -> list[str]:
     """What each kind of reading lacks, for a folder that none was tried on."""
-    share = f"{100 * files.mask_share:.0f} % of a sample of the image files look like masks"
+    share = f"{percent(files.mask_share)} of a sample of the image files look like masks"
     return [
         "manifest: no .csv or .parquet with a column `path` in the folder.",
         "usfm, hc18, camus, busi: no folders or files of the published names.",

@@ -1,7 +1,7 @@
 """The first sheet of an Excel workbook (`.xlsx`), as text.
 
-By hand, since calamine, behind `pandas.read_excel`, makes room for every cell up to the last one: a file of 2 KB with a value
-in the last cell of the sheet ends the process. ECMA-376, part 1, section 18.3.
+By hand, since calamine, behind `pandas.read_excel`, makes room for every cell up to the last one: a file of 2 KB with
+a value in the last cell of the sheet ends the process. ECMA-376, part 1, section 18.3.
 """
 
 from __future__ import annotations
