@@ -275,6 +275,35 @@ print(len(READERS) > 5, sorted(TASKS), "fine" in CORRUPTIONS, type(TASKS["segmen
     assert max(map(len, lines)) < 400
 
 
+def test_a_plugin_that_breaks_half_way_leaves_no_name_behind(tmp_path):
+    corruption = (
+        "from usfm_bench.data.corruptions import CORRUPTIONS, Corruption\n"
+        "CORRUPTIONS.register('{name}')(Corruption('t', 'i', 's', lambda image, severity, rng: image))\n"
+    )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "shared_part.py").write_text(corruption.format(name="shared"))
+    folder = with_modules(
+        tmp_path,
+        a_half=f"{corruption.format(name='half')}import shared_part\nraise RuntimeError('half way')",
+        b_whole=f"import shared_part\n{corruption.format(name='whole')}",
+        c_again=corruption.format(name="half"),
+    )
+    code = """
+from usfm_bench.core.plugins import load_plugins
+print(load_plugins())
+from usfm_bench.data.corruptions import CORRUPTIONS
+print(sorted({"half", "shared", "whole"} & set(CORRUPTIONS)), len(CORRUPTIONS) > 8)
+print([CORRUPTIONS[name].apply.__module__ for name in ("half", "shared")])
+"""
+    done = python(folder, code)
+    assert done.stdout.splitlines() == [
+        "('b_whole', 'c_again')",
+        "['half', 'shared', 'whole'] True",
+        "['c_again', 'shared_part']",
+    ]
+    assert done.stderr == "warning: plug-in 'a_half' is left out: RuntimeError: half way\n"
+
+
 def test_help_and_version_import_no_plugin(tmp_path):
     folder = with_modules(tmp_path, loud="raise RuntimeError('imported')")
     code = """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from usfm_bench.core.environment import code_version, describe_environment, now
+from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import NetworkData, network_data
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
@@ -78,11 +79,16 @@ def run_one(
     fit = train(network, spec, sides, fabric, state=folder / "state.pt", on_epoch=on_epoch)
     started = clock()
     scored = evaluate(network, spec, sides.test, fabric, val=sides.val_net, dtypes=fit.dtypes)
-    weights = Weights(**keep_weights(folder / WEIGHTS, network)._asdict()) if keep else None
+    weights = _keep(folder / WEIGHTS, network) if keep else None
     cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
     record = assemble(spec, sides, network, scored, weights=weights, fit=fit, cost=cost, environment=about)
     return store.save(record, scored.cases, scored.predictions, fit.history)
+
+
+def _keep(path: Path, network: Network) -> Weights:
+    keep_weights(path, network)
+    return Weights(sha256=file_sha256(path), size=path.stat().st_size)
 
 
 @dataclass(frozen=True)

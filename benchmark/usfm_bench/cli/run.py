@@ -111,12 +111,11 @@ def run(
     ] = False,
 ) -> None:
     """Fine-tune and score every trial of a suite that is not finished yet; run it again to continue."""
-    from usfm_bench.execution.engine import ENGINES
+    from usfm_bench.execution.engine import check_engine
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import load_suite, plan_suite
 
-    if engine is not None:
-        ENGINES[engine]  # before anything is read
+    check_engine(engine, workers)  # before anything is read
     datasets_known = load_registry(registry)
     trials = plan_suite(
         load_suite(suite),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, later
 from usfm_bench.specs.method import Method, Sheet
 from usfm_bench.specs.pretraining import PretrainSpec
 
@@ -58,12 +58,10 @@ class MaskedSpec(PretrainSpec):
     """Weight of the focal frequency loss, Eq. (10). The paper does not print it; 1 is this project's default."""
     l1_over: Literal["all", "masked"] = "all"
     """Pixels of the L1 loss, Eq. (11): all, as the paper writes it, or those of masked patches."""
-    augment: tuple[Literal["crop", "hflip", "vflip", "gain", "speckle"], ...] = Field(
-        default=(), exclude_if=lambda value: not value
-    )
+    augment: tuple[Literal["crop", "hflip", "vflip", "gain", "speckle"], ...] = later(())
     """Random changes before masking, as `change_images` in pretraining/views.py makes them; `vflip` turns images
     upside down, which no transducer does."""
-    crop_scale: float = Field(default=0.67, gt=0, le=1, exclude_if=lambda value: value == 0.67)
+    crop_scale: float = later(0.67, gt=0, le=1)
     """Smallest area that `crop` keeps, as a share of the image; SimMIM's."""
     masking: MaskingSpec = MaskingSpec()
     """See `MaskingSpec`."""

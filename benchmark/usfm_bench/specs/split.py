@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, later
 
 VAL, TEST = 0.1, 0.2  # of a holdout; the rest is for training
 
@@ -20,7 +20,7 @@ class SplitSpec(Settings):
     """Seed of the split, not of the trial."""
     folds: int = Field(default=1, ge=1)
     """Number of folds: 1 for a holdout."""
-    repeats: int = Field(default=1, ge=1, exclude_if=lambda repeats: repeats == 1)
+    repeats: int = later(1, ge=1)
     """Holdouts that are drawn one after the other, each with training and test cases of its own; 1 for kfold.
 
     The first is the same however many there are, so no trial's result depends on their number.

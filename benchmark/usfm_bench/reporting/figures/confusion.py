@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from usfm_bench.core.words import counted
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, labels_of, seeds_of, sentence
+from usfm_bench.reporting.figures.group import FigureData, Floats, NamedFigure, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import lines_of, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 
 _WRITTEN = 8  # classes up to which figures fit into cells
 
 
-def confusion_figures(group: Group) -> Iterator[NamedFigure]:
+def confusion_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure, a panel a model."""
     classes = group.results[0].first.classes
     matrices = [confusion_of(r) for r in group.results]
