@@ -293,3 +293,71 @@ def misfm_pooled(images: Tensor, state: State) -> Tensor:
         if k < 4:
             x = step(x, f"encoder.down{k}.down.", 2, stride=2)
     return x.mean((2, 3, 4))
+
+
+# ---- EfficientNet-Lite0 ------------------------------------------------------------------------------------------
+
+LITE0 = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192))
+LITE0 += ((1, 3, 1, 6, 320),)
+"""Blocks, kernel, stride of the first, expansion, channels (tensorflow/tpu, efficientnet-lite0)."""
+
+
+def _lite0_blocks():
+    before = 32
+    for n, kernel, stride, expansion, channels in LITE0:
+        for i in range(n):
+            yield before, kernel, stride if i == 0 else 1, expansion, channels
+            before = channels
+
+
+def lite0_state(make=None) -> State:
+    """Under the names of lukemelas' port, which number blocks through."""
+    make, state = make or draw(), {}
+
+    def norm(name: str, n: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = 1 + make(n), make(n)
+        state[f"{name}.running_mean"], state[f"{name}.running_var"] = make(n), 1 + make(n).abs()
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    state["_conv_stem.weight"] = make(32, 3, 3, 3)
+    norm("_bn0", 32)
+    for i, (before, kernel, _, expansion, channels) in enumerate(_lite0_blocks()):
+        at, wide = f"_blocks.{i}.", before * expansion
+        if expansion > 1:
+            state[f"{at}_expand_conv.weight"] = make(wide, before, 1, 1)
+            norm(f"{at}_bn0", wide)
+        state[f"{at}_depthwise_conv.weight"] = make(wide, 1, kernel, kernel)
+        norm(f"{at}_bn1", wide)
+        state[f"{at}_project_conv.weight"] = make(channels, wide, 1, 1)
+        norm(f"{at}_bn2", channels)
+    state["_conv_head.weight"] = make(1280, 320, 1, 1)
+    norm("_bn1", 1280)
+    state["_fc.weight"], state["_fc.bias"] = make(10, 1280), make(10)
+    return state
+
+
+def lite0_pooled(images: Tensor, state: State) -> Tensor:
+    """(B, 1280): TensorFlow's padding, which is more on the right and below; ReLU cut off at 6; norms of eps 1e-3."""
+
+    def conv(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
+        weight = state[f"{name}.weight"]
+        kernel = weight.shape[-1]
+        sides = []
+        for length in (x.shape[-1], x.shape[-2]):
+            total = max(0, (math.ceil(length / stride) - 1) * stride + kernel - length)
+            sides += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, sides), weight, stride=stride, groups=groups)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        parts = (state[f"{name}.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *parts, eps=1e-3)
+
+    x = F.relu6(norm(conv(images, "_conv_stem", 2), "_bn0"))
+    for i, (_, _, stride, expansion, channels) in enumerate(_lite0_blocks()):
+        at, y = f"_blocks.{i}.", x
+        if expansion > 1:
+            y = F.relu6(norm(conv(y, f"{at}_expand_conv"), f"{at}_bn0"))
+        y = F.relu6(norm(conv(y, f"{at}_depthwise_conv", stride, y.shape[1]), f"{at}_bn1"))
+        y = norm(conv(y, f"{at}_project_conv"), f"{at}_bn2")
+        x = x + y if stride == 1 and x.shape[1] == channels else y
+    return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))

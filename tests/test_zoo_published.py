@@ -15,6 +15,8 @@ from published_forms import (
     endofm_state,
     endofm_tokens,
     layer_norm,
+    lite0_pooled,
+    lite0_state,
     mae_decoder,
     misfm_pooled,
     misfm_state,
@@ -92,6 +94,7 @@ SIMCLR_V2 = renamed(
     *((r"^layer(\d)\.(\d+)\.downsample\.1\.", r"net.\1.blocks.\2.projection.bn.0."),),
 )
 ENDO, MISFM = endofm_state(make=draw(8)), misfm_state(make=draw(9))
+LITE0 = lite0_state(draw(10))
 LIN = ((r"\.mlp\.fc([12])\.", r".mlp.lin\1."),)
 OF_MMPRETRAIN = (
     *((r"^blocks\.", "layers."), (r"patch_embed\.proj\.", "patch_embed.projection."), (r"\.norm([12])\.", r".ln\1.")),
@@ -233,6 +236,10 @@ FORMS = {
         *("deblurringmim", {"model": VIT | mae_decoder(128, make), "args": namespace(), "epoch": 799}),
         *(VIT, lambda x: class_token(blurred(x), VIT, 2), 64, IMAGENET),
     ),
+    "efficientnetlite": (
+        *("efficientnetlite", LITE0, {k: v for k, v in LITE0.items() if not k.startswith("_fc.")}),
+        *(lambda x: lite0_pooled(x, LITE0), 96, ((0.5,) * 3, (0.5,) * 3)),
+    ),
     "biomedclip": (
         *("biomedclip", under("visual.trunk.", VIT) | {"visual.head.proj.weight": make(64, 128)}),
         *(VIT, lambda x: class_token(x, VIT, 2), 64, CLIP),
@@ -287,7 +294,10 @@ def test_a_missing_renamed_or_misshapen_tensor_is_named(form, tmp_path):
     last = [
         n
         for n in kept
-        if re.search(r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$|en_conv4\.conv_list\.1\.3\.weight$", n)
+        if re.search(
+            r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$|en_conv4\.conv_list\.1\.3\.weight$|blocks\.6\.0\.conv_dw\.weight$",
+            n,
+        )
     ][-1]
     [origin] = [n for n in whole if whole[n] is kept[last] and n not in others]
     for change, word in (
