@@ -86,7 +86,8 @@ def _of_masks(masked: Sequence[Sample]) -> list[str]:
         share = np.median([s.mask.mean() for s in lesions if s.mask is not None])
         return [
             f"{len(inverted)} of {len(lesions)} masks cover most of their image and its edge "
-            f"({percent(float(share))} of the image in the median; {shown(inverted)}): they are inverted, or mark everything but the lesion. Invert the "
+            f"({percent(float(share))} of the image in the median; {shown(inverted)}): "
+            "they are inverted, or mark everything but the lesion. Invert the "
             "files; or, where level 0 is the lesion, write an entry of your own with `values: {equals: [0]}`."
         ]
     return []
