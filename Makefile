@@ -22,8 +22,10 @@ demo: venv ## Fine-tune, score and tabulate on simulated images: Tables 1 and 2 
 	@$(BIN)/usfm-bench run --suite demo
 	@$(BIN)/usfm-bench report --suite demo --format markdown
 
+# Each of many fresh interpreters would compile the package where byte code is not kept.
+test: export PYTHONDONTWRITEBYTECODE =
 test: venv ## Run the tests
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: venv ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -q -m slow

@@ -9,14 +9,14 @@ from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import corruptions_picture, with_corruptions
 from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import with_definitions
-from usfm_bench.reporting.registry import datasets_markdown
+from usfm_bench.reporting.registry import datasets_markdown, with_families
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 
 PROJECT = Path(__file__).parents[1]
 METHOD, EXAMPLE = PROJECT / "docs" / "method.md", PROJECT / "docs" / "example-report"
 DATASETS = PROJECT / "docs" / "datasets.md"
-ROBUSTNESS = PROJECT / "docs" / "robustness.md"
+MODELS, ROBUSTNESS = PROJECT / "docs" / "models.md", PROJECT / "docs" / "robustness.md"
 # Enough to see what there is; `report --figures DIR` draws all of them.
 SHOWN = ("forest-", "cases-", "size-", "curves-malignant-", "confusion-", "sheet-unet")
 
@@ -41,6 +41,7 @@ def write_example() -> None:
 if __name__ == "__main__":
     write_text(METHOD, with_definitions(METHOD.read_text(encoding="utf-8")))
     write_text(DATASETS, datasets_markdown(load_registry(PROJECT / "datasets.yaml").values()))
+    write_text(MODELS, with_families(MODELS.read_text(encoding="utf-8")))
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
     print(f"Wrote {METHOD.relative_to(PROJECT)}, {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.splits import split_dataset
 from usfm_bench.results.record import Cost, Record
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
@@ -30,46 +31,61 @@ def invent_store(
     datasets: Sequence[str] = ("tiny-lesion",),
     seeds: int = 3,
     suite: str = "demo",
+    repeats: int | None = None,
 ) -> Store:
     """Finished trials of a suite under `folder`/runs: a copy of a store that is invented once in a process."""
     metrics = tuple(d.id for task in TASKS.values() for d in task.primary())  # a test may have added one
-    built = _built(registry.read_text(), tuple(models), tuple(datasets), seeds, suite, metrics)
+    built = _built(registry.read_text(), tuple(models), tuple(datasets), seeds, suite, metrics, repeats)
     shutil.copytree(built / "runs", folder / "runs", dirs_exist_ok=True)
     return Store(folder / "runs")
 
 
 @cache
 def _built(
-    registry: str, models: tuple[str, ...], datasets: tuple[str, ...], seeds: int, suite: str, metrics: tuple[str, ...]
+    registry: str,
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    seeds: int,
+    suite: str,
+    metrics: tuple[str, ...],
+    repeats: int | None,
 ) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="usfm-bench-invented-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "registry.yaml").write_text(registry)
-    _invent(folder, folder / "registry.yaml", models, datasets, seeds, suite)
+    _invent(folder, folder / "registry.yaml", models, datasets, seeds, suite, repeats)
     return folder
 
 
 def _invent(
-    folder: Path, registry: Path, models: Sequence[str], datasets: Sequence[str], seeds: int, suite: str
+    folder: Path,
+    registry: Path,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    seeds: int,
+    suite: str,
+    repeats: int | None,
 ) -> None:
     store = Store(folder / "runs")
-    trials = plan_suite(
-        load_suite(suite), load_registry(registry), models=models, datasets=datasets, seeds=range(seeds)
-    )
+    what = {"models": models, "datasets": datasets, "seeds": range(seeds), "repeats": repeats}
+    trials = plan_suite(load_suite(suite), load_registry(registry), **what)
     open_once = cache(lambda name: open_dataset(load_registry(registry)[name], folder))
     for spec in trials:
-        dataset = open_once(spec.dataset.name.partition("@")[0])  # a part of a training side has its test cases
+        whole = dataset = open_once(spec.dataset.name.partition("@")[0])  # a part of a training side has its test cases
+        if repeats:
+            dataset = dataset.subset(split_dataset(dataset, spec.split, spec.fold, task=spec.task).test)
         predictions = invent_predictions(spec, dataset)
         task = TASKS[spec.task]
         tuned = task.tune(predictions, spec.dataset.positive)
         cases = score_cases(task, predictions, case_table(dataset), tuned=tuned)
         record = invent_record(spec, dataset, cases, task.definitions(predictions), tuned)
+        record = record.model_copy(update={"data_hash": whole.content_hash})
         store.save(record, cases, predictions, [{"epoch": 1, "loss": 0.5}])
 
 
 def invent_predictions(spec: TrialSpec, dataset: Dataset) -> Predictions:
     """Shifted references, or noisy labels; another model errs more."""
-    rng = np.random.default_rng([spec.seed, *spec.model.encode()])
+    rng = np.random.default_rng([spec.seed, *spec.model.encode(), *[spec.fold] * (spec.fold > 0)])
     case_ids = tuple(sample.case.case_id for sample in dataset.samples)
     if spec.task == "classification":
         logits, val_logits = rng.normal(size=(2, len(dataset), len(dataset.classes))).astype(np.float32)
@@ -100,7 +116,7 @@ def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions, tuned=N
         split_hash="0" * 64,
         weight_hash=None,
         seen_in_pretraining=False,
-        n_train=1,
+        n_train=500,
         n_val=1,
         n_test=len(dataset),
         n_test_groups=len(set(dataset.groups)),

@@ -224,3 +224,140 @@ def resnet_pooled(images: Tensor, state: State) -> Tensor:
             x = F.relu(x + y)
             i += 1
     return x.mean((2, 3))
+
+
+# ---- Endo-FM -----------------------------------------------------------------------------------------------------
+
+
+def endofm_state(width=128, depth=2, frames=8, make=None) -> State:
+    """TimeSformer's tensors, without `backbone.`."""
+    make = make or draw()
+    state = vit_state(width, depth, make=make) | {"time_embed": make(1, frames, width)}
+    for i in range(depth):
+        at = f"blocks.{i}."
+        state[f"{at}temporal_norm1.weight"], state[f"{at}temporal_norm1.bias"] = 1 + make(width), make(width)
+        for name, rows in (("temporal_attn.qkv", 3), ("temporal_attn.proj", 1), ("temporal_fc", 1)):
+            state[f"{at}{name}.weight"], state[f"{at}{name}.bias"] = make(rows * width, width), make(rows * width)
+    return state
+
+
+def endofm_tokens(images: Tensor, state: State, heads: int) -> Tensor:
+    """One frame through divided attention in time and space (Bertasius et al. 2021), time with its softmax."""
+
+    def in_time(x: Tensor, i: int) -> Tensor:
+        at, (b, n, width) = f"blocks.{i}.", x[:, 1:].shape
+        patches = x[:, 1:]
+        over_time = layer_norm(patches, state, f"{at}temporal_norm1.").reshape(b * n, 1, width)  # frames: 1
+        found = attention(over_time, state, f"{at}temporal_attn.", heads).reshape(b, n, width)
+        found = F.linear(found, state[f"{at}temporal_fc.weight"], state[f"{at}temporal_fc.bias"])
+        return torch.cat([x[:, :1], patches + found], dim=1)
+
+    positions = state["pos_embed"].clone()
+    positions[:, 1:] += state["time_embed"][:, :1]
+    return vit_tokens(images, state | {"pos_embed": positions}, heads, before=in_time)
+
+
+# ---- MIS-FM ------------------------------------------------------------------------------------------------------
+
+
+def misfm_state(channels=(4, 6, 8, 10, 12), make=None) -> State:
+    """FMUNet's encoder and projection, in three dimensions."""
+    make, state = make or draw(), {}
+    state["project.weight"], state["project.bias"] = make(channels[0], 1, 3, 3, 3), make(channels[0])
+    for k, width in enumerate(channels):
+        for j in (0, 1):
+            at = f"encoder.en_conv{k}.conv_list.{j}."
+            state[f"{at}0.weight"], state[f"{at}0.bias"] = 1 + make(width), make(width)
+            state[f"{at}3.weight"], state[f"{at}3.bias"] = make(width, width, 3, 3, 3), make(width)
+        if k + 1 < len(channels):
+            at = f"encoder.down{k}.down."
+            state[f"{at}0.weight"], state[f"{at}0.bias"] = 1 + make(width), make(width)
+            state[f"{at}2.weight"], state[f"{at}2.bias"] = make(channels[k + 1], width, 3, 3, 3), make(channels[k + 1])
+    return state
+
+
+def misfm_pooled(images: Tensor, state: State) -> Tensor:
+    """(B, C) of a volume of depth one, by 3-D convolutions, of images of mean 0 and deviation 1."""
+
+    def step(x: Tensor, at: str, conv: int, stride: int = 1) -> Tensor:
+        x = F.instance_norm(x, weight=state[f"{at}0.weight"], bias=state[f"{at}0.bias"], eps=1e-5)
+        weight, bias = state[f"{at}{conv}.weight"], state[f"{at}{conv}.bias"]
+        return F.conv3d(F.leaky_relu(x, 0.01), weight, bias, stride=(1, stride, stride), padding=1)
+
+    grey = images[:, :1]
+    grey = torch.stack([(one - one.mean()) / one.std(unbiased=False) for one in grey])
+    x = F.conv3d(grey[:, :, None], state["project.weight"], state["project.bias"], padding=1)
+    for k in range(5):
+        for j in (0, 1):
+            x = x + step(x, f"encoder.en_conv{k}.conv_list.{j}.", 3)
+        if k < 4:
+            x = step(x, f"encoder.down{k}.down.", 2, stride=2)
+    return x.mean((2, 3, 4))
+
+
+# ---- EfficientNet-Lite0 ------------------------------------------------------------------------------------------
+
+LITE0 = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192))
+LITE0 += ((1, 3, 1, 6, 320),)
+"""Blocks, kernel, stride of the first, expansion, channels (tensorflow/tpu, efficientnet-lite0)."""
+
+
+def _lite0_blocks():
+    before = 32
+    for n, kernel, stride, expansion, channels in LITE0:
+        for i in range(n):
+            yield before, kernel, stride if i == 0 else 1, expansion, channels
+            before = channels
+
+
+def lite0_state(make=None) -> State:
+    """Under the names of lukemelas' port, which number blocks through."""
+    make, state = make or draw(), {}
+
+    def norm(name: str, n: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = 1 + make(n), make(n)
+        state[f"{name}.running_mean"], state[f"{name}.running_var"] = make(n), 1 + make(n).abs()
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    state["_conv_stem.weight"] = make(32, 3, 3, 3)
+    norm("_bn0", 32)
+    for i, (before, kernel, _, expansion, channels) in enumerate(_lite0_blocks()):
+        at, wide = f"_blocks.{i}.", before * expansion
+        if expansion > 1:
+            state[f"{at}_expand_conv.weight"] = make(wide, before, 1, 1)
+            norm(f"{at}_bn0", wide)
+        state[f"{at}_depthwise_conv.weight"] = make(wide, 1, kernel, kernel)
+        norm(f"{at}_bn1", wide)
+        state[f"{at}_project_conv.weight"] = make(channels, wide, 1, 1)
+        norm(f"{at}_bn2", channels)
+    state["_conv_head.weight"] = make(1280, 320, 1, 1)
+    norm("_bn1", 1280)
+    state["_fc.weight"], state["_fc.bias"] = make(10, 1280), make(10)
+    return state
+
+
+def lite0_pooled(images: Tensor, state: State) -> Tensor:
+    """(B, 1280): TensorFlow's padding, which is more on the right and below; ReLU cut off at 6; norms of eps 1e-3."""
+
+    def conv(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
+        weight = state[f"{name}.weight"]
+        kernel = weight.shape[-1]
+        sides = []
+        for length in (x.shape[-1], x.shape[-2]):
+            total = max(0, (math.ceil(length / stride) - 1) * stride + kernel - length)
+            sides += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, sides), weight, stride=stride, groups=groups)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        parts = (state[f"{name}.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *parts, eps=1e-3)
+
+    x = F.relu6(norm(conv(images, "_conv_stem", 2), "_bn0"))
+    for i, (_, _, stride, expansion, channels) in enumerate(_lite0_blocks()):
+        at, y = f"_blocks.{i}.", x
+        if expansion > 1:
+            y = F.relu6(norm(conv(y, f"{at}_expand_conv"), f"{at}_bn0"))
+        y = F.relu6(norm(conv(y, f"{at}_depthwise_conv", stride, y.shape[1]), f"{at}_bn1"))
+        y = norm(conv(y, f"{at}_project_conv"), f"{at}_bn2")
+        x = x + y if stride == 1 and x.shape[1] == channels else y
+    return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.regression.baseline import Entry, metric_scores
 from usfm_bench.regression.findings import Finding, judge
-from usfm_bench.regression.match import Pair
+from usfm_bench.regression.match import Matched
 from usfm_bench.regression.scores import Scores
 from usfm_bench.stats.contributions import Contributions, class_contributions
 
@@ -83,7 +83,7 @@ def findings(
             seeds=tuple(range(suite.seeds)),
             metrics=tuple(metric_scores(i, c) for i, c in before.items()),
         )
-        pairs.append(Pair(entry, None, Scores(entry.seeds, (), dict(after)), same_networks))
+        pairs.append(Matched(entry, None, Scores(entry.seeds, (), dict(after)), same_networks))
     return judge(pairs, lambda definition: 0.0)
 
 

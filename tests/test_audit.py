@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from usfm_bench.cli import app as cli
 from usfm_bench.data.audit.audit import audit_images, check_split, read_images
 from usfm_bench.data.audit.burned_in import MIN_PIXELS, stroke_pixels
-from usfm_bench.data.audit.findings import Audit, Pair, SplitCheck
+from usfm_bench.data.audit.findings import Audit, CasePair, SplitCheck
 from usfm_bench.data.audit.near_duplicates import MAX_BITS, MIN_CORRELATION, components, fingerprints, near_pairs
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.phantom import PhantomSpec, draw_plan, render
@@ -295,7 +295,7 @@ def test_parted_pairs_by_hand(tmp_path, monkeypatch):
     dataset = read_images(write(tmp_path, "mine", plain()), tmp_path).dataset
     sides = Split(*(np.arange(start, 24, 3) for start in range(3)))  # c00 trains, c01 validates, c02 tests, ...
     monkeypatch.setattr("usfm_bench.data.audit.audit.split_folds", lambda *_, **__: [sides, sides])
-    same = Pair("c00.png", "c03.png", ("a", "a"), False, 1.0, 0, False, False, False)
+    same = CasePair("c00.png", "c03.png", ("a", "a"), False, 1.0, 0, False, False, False)
     pairs = [same, replace(same, second="c01.png"), replace(same, first="c01.png", second="c02.png")]
     left_out = replace(same, second="c02.png", left_out=True)
     assert check_split(dataset, [*pairs, left_out], "twice", SplitSpec()) == SplitCheck(

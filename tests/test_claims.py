@@ -361,6 +361,71 @@ def test_what_rescues_a_row():
     assert "No single change that was tried rescues it." in claims_text([hopeless])
 
 
+def test_a_mean_iou_with_background_is_a_rescue_by_hand():
+    """TP 40, FP 10, FN 10, TN 940: IOU 40 / 60, of the background 940 / 960, mean 82.3; DSC 80."""
+    verdict = check_claim(claim(DSC="80.0", IOU="82.3", ACC="98.0"))
+    assert verdict.verdict == "impossible"  # IOU is at most DSC
+    assert any(line.startswith("IOU the mean of lesion and background (mIoU)") for line in verdict.rescues)
+    # With ACC 80 the background's IOU is at most 80, so the lesion's is at least 84.6: no rescue.
+    other = check_claim(claim(DSC="80.0", IOU="82.3", ACC="80.0", SEN="80.0", PREC="80.0"))
+    assert not any("mIoU" in line for line in other.rescues)
+
+
+def test_runs_that_were_rounded_first_by_hand():
+    """Of 3 cases, 1, 1 and 2 right: 33.3, 33.3 and 66.7 average to 44.43; 4 / 9 is 44.44."""
+    assert answer("classification", n_cases=3, n_runs=3, ACC="44.43") == "impossible"  # 44.44 +- 0.005 + 0.005
+    assert answer("classification", n_cases=3, n_runs=3, ACC="44.4") == "possible"
+    assert answer("classification", n_cases=3, n_runs=1, ACC="44.4") == "impossible"
+    # 2, 2 and 1 of 3 right, as 67, 67 and 33: 55.67 prints as 56, 5 / 9 is 55.56. 1 of 7 in 3 runs each as 14: 14.0.
+    assert answer("classification", n_cases=7, n_runs=3, ACC="14.1") == "impossible"  # 3 of 21 are 14.29
+    assert answer("classification", n_cases=7, n_runs=3, ACC="14.3") == "possible"
+    tight = check_claim(claim("classification", "macro", ACC="80.0", SEN="80.0", PREC="80.0", F1="80.2"))
+    assert any(line.startswith("values of each run rounded before they were averaged") for line in tight.rescues)
+    one = check_claim(claim("classification", "macro", n_runs=1, ACC="80.0", SEN="80.0", PREC="80.0", F1="80.2"))
+    assert not any("each run" in line for line in one.rescues)
+
+
+def masks_of(rng, images):
+    """(images, 4) counts of TP, FP, FN and TN, each image with a lesion and a background."""
+    counts = rng.integers(1, 60, size=(images, 4))
+    return counts + np.array([0, 0, 0, 1]) * rng.integers(0, 400, size=(images, 1))
+
+
+def test_thousands_of_rows_with_a_mean_iou_or_runs_rounded_first_are_possible_or_rescued():
+    rng = np.random.default_rng(20)
+    rescued = 0
+    for _ in range(1500):
+        runs, decimals = int(rng.integers(1, 6)), int(rng.integers(0, 3))
+        counts = np.stack([masks_of(rng, int(rng.integers(1, 9))).mean(axis=0) for _ in range(runs)])
+        tp, fp, fn, tn = counts.T
+        lesion, background = tp / (tp + fp + fn), tn / (tn + fp + fn)
+        whole = {"DSC": 2 * tp / (2 * tp + fp + fn), "IOU": lesion, "ACC": (tp + tn) / counts.sum(axis=1)}
+        whole |= {"SEN": tp / (tp + fn), "PREC": tp / (tp + fp)}
+        names = [name for name in whole if rng.random() < 0.7]
+        for word, kind in (
+            ("mIoU", whole | {"IOU": (lesion + background) / 2}),
+            ("each run", {name: np.round(values, decimals + 2) for name, values in whole.items()}),
+        ):
+            values = {name: printed(kind[name].mean(), decimals, True) for name in names}
+            verdict = check_claim(claim(**values)) if values else None
+            if verdict is not None and verdict.verdict == "impossible":
+                assert any(word in line for line in verdict.rescues), (values, verdict.rescues)
+                rescued += word == "mIoU"
+    assert rescued > 100
+
+
+def test_thousands_of_shares_over_runs_are_possible():
+    """Honest rows with the numbers of cases and runs, each run rounded before it is averaged or not."""
+    rng = np.random.default_rng(21)
+    for _ in range(3000):
+        cases, runs, decimals = int(rng.integers(2, 300)), int(rng.integers(1, 8)), int(rng.integers(0, 3))
+        right = rng.binomial(cases, rng.uniform(0.3, 1), size=runs) / cases
+        for each in (right, np.round(right, decimals + 2)) if runs > 1 else (right,):
+            values = {"ACC": printed(each.mean(), decimals, bool(rng.integers(2)))}
+            found = check_claim(claim("classification", n_cases=cases, n_runs=runs, **values))
+            assert found.verdict != "impossible", (cases, runs, right, values)
+
+
 def test_a_row_without_a_check_is_undetermined():
     verdict = check_claim(claim(HD95="18.05", SEN="95.2"))
     assert verdict.verdict == "undetermined"

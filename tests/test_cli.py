@@ -79,7 +79,7 @@ def test_a_dry_run_shows_the_grid_and_writes_nothing(bench, tmp_path, monkeypatc
     code, out, _ = bench("run", "--suite", "demo", "--seeds", "2", "--runs", tmp_path / "runs", "--dry-run")
     lines = out.splitlines()
     assert code == 0
-    assert len(lines) == (5 + 2 * 2) * 2  # models on lesions, and on two data sets of classes; seeds
+    assert len(lines) == (2 + 2 * 2) * 2  # models on lesions, and on two data sets of classes; seeds
     # Where the weights of usfm-micro lie here already, nothing is said of them.
     assert all(line.endswith(("to do", "to do, but its weights are pre-trained first")) for line in lines)
     _, out, _ = bench("run", "--suite", "busi-seg", "--models", "usfm", "--data-root", tmp_path, "--dry-run")

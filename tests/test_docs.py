@@ -10,7 +10,7 @@ from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
 from usfm_bench.reporting.corruptions import with_corruptions
 from usfm_bench.reporting.method import with_definitions
-from usfm_bench.reporting.registry import datasets_markdown
+from usfm_bench.reporting.registry import datasets_markdown, with_families
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.model import MODELS
 from usfm_bench.suites.plan import suite_names
@@ -24,6 +24,11 @@ def test_the_list_of_definitions_is_what_the_code_says():
     text = (PROJECT / "docs" / "method.md").read_text()
     assert with_definitions(text) == text, "`make docs` writes it anew"
     assert not [ident for ident in DEFINITIONS if f"`{ident}`" not in text]
+
+
+def test_the_list_of_families_is_what_the_code_says():
+    text = (PROJECT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert with_families(text) == text, "`make docs` writes it anew"
 
 
 def test_the_list_of_corruptions_is_what_the_registry_says():

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageEnhance
 from scipy.ndimage import gaussian_filter1d
+from typer.testing import CliRunner
 
+from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.corruptions import (
     CORRUPTIONS,
@@ -26,7 +28,7 @@ from usfm_bench.data.phantom import PhantomSpec, render
 from usfm_bench.data.resize import resize_image
 from usfm_bench.data.sample import Case, sample_of
 from usfm_bench.execution import run as execution_run
-from usfm_bench.execution.engine import ENGINES, default_engine
+from usfm_bench.execution.engine import ENGINES, check_engine, default_engine
 from usfm_bench.execution.outcome import Outcome
 from usfm_bench.execution.run import run_trials
 from usfm_bench.specs.dataset import load_registry
@@ -196,6 +198,17 @@ def test_a_wrong_severity_name_or_result_is_told(monkeypatch):
 def test_the_engine_is_chosen_as_before_where_none_is_named():
     assert [default_engine(workers) for workers in (0, 1, 2, 9)] == ["here", "here", "local", "local"]
     assert {"here", "local"} <= set(ENGINES)
+
+
+def test_an_engine_that_runs_one_at_a_time_refuses_several(run):
+    for name, workers in (("here", 1), ("local", 4), (None, 4)):
+        check_engine(name, workers)
+    with pytest.raises(BenchError, match=r"'here' runs one trial at a time.*--workers 4.*Use --engine local"):
+        run(engine="here", workers=4)
+    words = ["run", "--suite", "demo", "--engine", "here", "--workers", "4", "--dry-run"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BenchError)  # the program's own entry makes exit 2 of it
+    assert "--workers 4 asks for several at once" in str(done.exception)
 
 
 def test_run_names_no_engine():

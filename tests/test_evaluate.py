@@ -106,8 +106,7 @@ def test_a_kept_network_says_the_same_when_its_first_weights_are_gone(model, tas
     name = model.replace("FILE", str(first))
     network = build_model(name, TASKS[task], stand_in(dataset, dataset.classes), recipe).eval()
     network.mean, network.std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    kept = keep_weights(tmp_path / "kept.safetensors", network)
-    assert kept.size == (tmp_path / "kept.safetensors").stat().st_size
+    keep_weights(tmp_path / "kept.safetensors", network)
     first.unlink()
     again = restore_network(
         tmp_path / "kept.safetensors", name, TASKS[task], recipe, dataset, tuple(dataset.classes)

@@ -1,5 +1,6 @@
 import io
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -213,7 +214,14 @@ def test_confusion_counts_sum_to_the_cases(figures, groups):
         assert matrix.sum(axis=1) == pytest.approx(np.bincount(labels))
         expected = np.mean([r.scores["confusion"] for r in results.records], axis=0)
         assert matrix == pytest.approx(expected)
-        assert np.asarray(axes.images[0].get_array()) == pytest.approx(expected / expected.sum(axis=1, keepdims=True))
+        shades = np.asarray(axes.collections[0].get_array())
+        assert shades == pytest.approx(expected / expected.sum(axis=1, keepdims=True))
+        assert [label.get_position()[0] for label in axes.get_xticklabels()] == [0.5, 1.5, 2.5]
+        assert axes.yaxis.get_inverted()
+        written = {tuple(text.get_position()): text.get_text().split("\n")[0] for text in axes.texts}
+        assert {place: float(n) for place, n in written.items()} == {
+            (j + 0.5, i + 0.5): pytest.approx(n, abs=0.051) for (i, j), n in np.ndenumerate(matrix)
+        }
 
 
 def test_reliability_bins_hold_every_prediction_of_every_seed(groups):
@@ -537,8 +545,13 @@ def test_a_test_set_without_lesions_is_said(make_store):
 
 
 def test_many_classes_have_shades_without_figures():
-    figure = confusion_panels(["m"], [np.eye(12)], [f"class {i}" for i in range(12)], 180)
+    figure = confusion_panels(["m"], [np.eye(12)], [f"class number {i}" for i in range(12)], 180)
     assert list(figure.axes[0].texts) == []
+    with style():
+        figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == 12
+    assert all(a.y0 >= b.y1 for a, b in itertools.pairwise(boxes))
 
 
 def test_an_unknown_format_is_refused(tmp_path):
@@ -552,13 +565,17 @@ def test_png_files_have_print_resolution(figures):
     assert content.shape[1] == pytest.approx(180 / 25.4 * 300, abs=1)
 
 
-def test_pyplot_and_torch_are_never_imported(store):
+def test_drawing_leaves_nothing_in_pyplot_chooses_no_backend_and_needs_no_torch(store):
     code = (
         "import sys; from pathlib import Path; from usfm_bench.results.store import Store\n"
         "from usfm_bench.reporting import build_report; from usfm_bench.reporting.figures import draw_all\n"
-        f"s = Store(Path({str(store.root)!r})); next(draw_all(build_report(s, 'demo'), s))\n"
-        "print(*sorted({'matplotlib.pyplot', 'torch'} & set(sys.modules)))"
+        "import matplotlib as mpl; settings = {k: v for k, v in dict.items(mpl.rcParams)}\n"
+        f"s = Store(Path({str(store.root)!r})); report = build_report(s, 'demo')\n"
+        "print('seaborn' in sys.modules, len(list(draw_all(report, s, sheets=False))), 'seaborn' in sys.modules)\n"
+        "from matplotlib import pyplot\n"
+        "print(pyplot.get_fignums(), settings == dict(dict.items(mpl.rcParams)), 'torch' in sys.modules)"
     )
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     cwd = Path(__file__).parents[1] / "benchmark"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=True)
-    assert done.stdout.strip() == ""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env=environment)
+    assert done.stdout == "False 13 True\n[] True False\n", done.stderr

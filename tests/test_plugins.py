@@ -59,6 +59,31 @@ def python(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+FAMILY = """
+from usfm_bench.models.zoo.timm import Timm
+from usfm_bench.specs.family import FAMILIES
+
+class Acme(Timm):
+    name = "acme"
+    title = "Acme's model"
+
+FAMILIES.register("acme")(Acme())
+"""
+METHOD = """
+from usfm_bench.pretraining.methods.spatial import Spatial
+from usfm_bench.specs.method import METHODS
+
+@METHODS.register("acme-spatial")
+class Acme(Spatial): ...
+"""
+SECTION = """
+from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
+
+def make(report):
+    yield Section(title="Acme", notes=("Acme has a note.",))
+
+SECTIONS.register("acme")(SectionKind(name="acme", place="end", order=99, make=make))
+"""
 LIST = """
 import sys
 from usfm_bench.cli import main
@@ -71,14 +96,17 @@ def with_modules(tmp_path: Path, **modules: str) -> Path:
     for name, content in modules.items():
         (tmp_path / "site").mkdir(exist_ok=True)
         (tmp_path / "site" / f"{name}.py").write_text(content)
-    install(tmp_path / "site", {name: name for name in modules})
+    install(tmp_path / "site", {name: name for name in modules}, "modules")
     return tmp_path
+
+
+MODULES = {"family": FAMILY, "method": METHOD, "section": SECTION}
 
 
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package in `site`, the registry and the suite."""
-    folder = tmp_path_factory.mktemp("acme")
+    """A folder with the package and three modules more in `site`, the registry and the suite."""
+    folder = with_modules(tmp_path_factory.mktemp("acme"), **MODULES)
     for name, content in blocks().items():
         path = folder / "site" / name if "/" in name else folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +141,12 @@ found = {{
     "show": call("data", "show", "acme", *where),
     "scored": call("score", runs + "/busi-seg", "--definition", "acme.area_error@1"),
     "set": CliRunner().invoke(app, ["score", runs + "/demo", "--definition", "acme.confidence@1"]).output,
+    "family": call("run", "--suite", "demo", "--datasets", "tiny-class", "--models", "acme:test_resnet@scratch",
+                   "--seeds", "1", "--runs", out + "-family", "--registry", f"{{folder}}/tiny.yaml", "--device", "cpu"),
+    "family's report": call("report", "--suite", "demo", "--runs", out + "-family", "--sections", "all"),
+    "method": call("pretrain", "--method", "acme-spatial", "--registry", f"{{folder}}/tiny.yaml", "--datasets", "tiny",
+                   "--model", "usfm_micro_patch16_224", "--steps", "2", "--set", "image_size=32", "--device", "cpu",
+                   "--out", f"{{folder}}/w.pth"),
     "covered": corrupt(image, "acme-cover", 3, rng)[:, 0].tolist(),
     "untouched": bool((image == 9).all()),
 }}
@@ -120,6 +154,7 @@ print(json.dumps(found))
 """
     (acme / "tiny.yaml").write_text(
         "tiny: {extends: phantom-lesion, tasks: [segmentation], options: {n: 24, size: 48}}\n"
+        "tiny-class: {extends: phantom, tasks: [classification], options: {n: 24, size: 48}}\n"
     )
     done = python(acme, code, str(acme), str(acme / "runs"))
     assert done.returncode == 0, done.stderr
@@ -185,61 +220,21 @@ def test_an_engine_from_outside_ran_the_last_trial_first(used, acme):
 
 # ---- model families, pre-training methods, sections of a report ------------------------------------------------------
 
-FAMILY = """
-from usfm_bench.models.zoo.timm import Timm
-from usfm_bench.specs.family import FAMILIES
 
-class Acme(Timm):
-    name = "acme"
-    title = "Acme's model"
-
-FAMILIES.register("acme")(Acme())
-"""
-METHOD = """
-from usfm_bench.pretraining.methods.spatial import Spatial
-from usfm_bench.specs.method import METHODS
-
-@METHODS.register("acme-spatial")
-class Acme(Spatial): ...
-"""
-SECTION = """
-from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
-
-def make(report):
-    yield Section(title="Acme", notes=("Acme has a note.",))
-
-SECTIONS.register("acme")(SectionKind(name="acme", place="end", order=99, make=make))
-"""
+def test_a_model_family_from_outside_is_fine_tuned(used, acme):
+    [record] = (json.loads(path.read_text()) for path in (acme / "out-family").rglob("record.json"))
+    assert record["spec"]["model"] == "acme:test_resnet@scratch"
+    assert "acme:test_resnet@scratch" in used["family's report"]
 
 
-def command(folder: Path, *words: object) -> str:
-    done = python(folder, LIST, *map(str, words))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def test_a_pre_training_method_from_outside_trains(used, acme):
+    card = json.loads(next(acme.glob("w*.json")).read_text())
+    assert card["recipe"]["method"] == "acme-spatial"
+    assert (acme / "w.pth").stat().st_size > 1000
 
 
-def test_a_model_family_from_outside_is_fine_tuned(tmp_path, tiny_registry):
-    pytest.importorskip("usfm_bench.specs.family")
-    folder = with_modules(tmp_path, family=FAMILY)
-    what = ["--datasets", "tiny", "--models", "acme:test_resnet@scratch", "--seeds", "1", "--device", "cpu"]
-    assert "1 done" in command(folder, "run", "--suite", "demo", "--registry", tiny_registry, "--runs", "runs", *what)
-    assert "acme:test_resnet@scratch" in command(folder, "report", "--suite", "demo", "--runs", "runs")
-
-
-def test_a_pre_training_method_from_outside_trains(tmp_path, tiny_registry):
-    pytest.importorskip("usfm_bench.specs.method")
-    folder = with_modules(tmp_path, method=METHOD)
-    what = ["--model", "usfm_micro_patch16_224", "--datasets", "tiny", "--steps", "2", "--device", "cpu"]
-    command(folder, "pretrain", "--method", "acme-spatial", "--registry", tiny_registry, "--out", "w.pth", *what)
-    assert (folder / "w.pth").stat().st_size > 1000
-
-
-def test_a_section_from_outside_is_in_a_report(tmp_path, make_store):
-    pytest.importorskip("usfm_bench.reporting.sections.base")
-    folder = with_modules(tmp_path, section=SECTION)
-    store = make_store(seeds=2)
-    what = ["--suite", "demo", "--runs", store.root, "--sections", "acme"]
-    assert "Acme has a note." in command(folder, "report", *what, "--format", "markdown")
+def test_a_section_from_outside_is_in_a_report(used):
+    assert "Acme has a note." in used["family's report"]
 
 
 # ---- plug-ins that break ---------------------------------------------------------------------------------------------
@@ -280,11 +275,50 @@ print(len(READERS) > 5, sorted(TASKS), "fine" in CORRUPTIONS, type(TASKS["segmen
     assert max(map(len, lines)) < 400
 
 
+def test_a_plugin_that_breaks_half_way_leaves_no_name_behind(tmp_path):
+    corruption = (
+        "from usfm_bench.data.corruptions import CORRUPTIONS, Corruption\n"
+        "CORRUPTIONS.register('{name}')(Corruption('t', 'i', 's', lambda image, severity, rng: image))\n"
+    )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "shared_part.py").write_text(corruption.format(name="shared"))
+    folder = with_modules(
+        tmp_path,
+        a_half=f"{corruption.format(name='half')}import shared_part\nraise RuntimeError('half way')",
+        b_whole=f"import shared_part\n{corruption.format(name='whole')}",
+        c_again=corruption.format(name="half"),
+    )
+    code = """
+from usfm_bench.core.plugins import load_plugins
+print(load_plugins())
+from usfm_bench.data.corruptions import CORRUPTIONS
+print(sorted({"half", "shared", "whole"} & set(CORRUPTIONS)), len(CORRUPTIONS) > 8)
+print([CORRUPTIONS[name].apply.__module__ for name in ("half", "shared")])
+"""
+    done = python(folder, code)
+    assert done.stdout.splitlines() == [
+        "('b_whole', 'c_again')",
+        "['half', 'shared', 'whole'] True",
+        "['c_again', 'shared_part']",
+    ]
+    assert done.stderr == "warning: plug-in 'a_half' is left out: RuntimeError: half way\n"
+
+
 def test_help_and_version_import_no_plugin(tmp_path):
     folder = with_modules(tmp_path, loud="raise RuntimeError('imported')")
-    for words in (["--version"], ["--help"], ["run", "--help"]):
-        done = python(folder, LIST, *words)
-        assert (done.returncode, done.stderr) == (0, "")
+    code = """
+import sys
+from usfm_bench.cli import main
+for words in (["--version"], ["--help"], ["run", "--help"]):
+    sys.argv = ["usfm-bench", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+"""
+    done = python(folder, code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: usfm-bench run" in done.stdout
     done = python(folder, LIST, "run", "--suite", "demo", "--engine", "her", "--dry-run")
     assert done.returncode == 2
     assert done.stderr.count("warning: plug-in 'loud' is left out: RuntimeError: imported") == 1

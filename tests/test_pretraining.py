@@ -51,11 +51,14 @@ def registry(tiny_registry):
 
 @pytest.fixture
 def train(tmp_path, registry):
-    """Pre-trains with changed settings and returns the options, whose `out` holds the weights."""
+    """Pre-trains with changed settings and returns the options, whose `out` holds the weights.
+
+    No picture is drawn unless asked for: it takes longer than the training.
+    """
 
     def run(name="w.pth", *, tell=lambda row: None, options=None, **changes):
         spec = build_spec(TINY | changes, "test")
-        chosen = Options(out=tmp_path / name, log_every=4, checkpoint_every=5, **(options or {}))
+        chosen = Options(out=tmp_path / name, log_every=4, checkpoint_every=5, **({"sheet_every": 0} | (options or {})))
         pretrain(spec, load_images(spec, registry, tmp_path), chosen, tell)
         return chosen
 
@@ -79,7 +82,7 @@ def assert_same_weights(one, other, **tolerance):
 
 @pytest.mark.parametrize("method", ["usfm", "spatial", "frequency"])
 def test_every_method_writes_weights_that_load_and_a_history_that_falls(train, method):
-    options = train(method=method, steps=40, lr=3e-3)
+    options = train(method=method, steps=40, lr=3e-3, options={"sheet_every": 40})
     backbone = load_backbone(options.out)
     assert backbone.embed_dim == 96
     rows = history_of(options)

@@ -867,7 +867,8 @@ def test_the_command_reports_all_faults_exits_with_2_and_writes_nothing(tmp_path
 
 
 def test_every_entry_in_the_documentation_is_one(tmp_path):
-    text = (Path(__file__).parents[1] / "docs" / "adding.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[1] / "docs"
+    text = "".join((docs / page).read_text(encoding="utf-8") for page in ("adding.md", "layouts.md"))
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     # The others are profiles, models and recipes.
     blocks = [b for b in blocks if all(isinstance(f, dict) and {"layout", "extends"} & set(f) for f in b.values())]

@@ -1,5 +1,6 @@
 """Names and what they stand for: data sets, models, suites, profiles, and the grid of trials that they span."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -210,6 +211,51 @@ def test_a_content_hash_does_not_depend_on_the_order_of_keys():
         == content_hash({"b": [2, 3], "a": 1})
         != content_hash({"a": 1, "b": [3, 2]})
     )
+
+
+DATASET = {"name": "a", "title": "A", "version": 1, "tasks": ["classification"], "organ": "breast", "layout": "busi"}
+RECIPE = {"image_size": 64, "epochs": 2, "batch_size": 4, "lr": 0.001}
+LATER_IN_DATASET = {
+    "relabel": {"x": "y"},
+    "positive": "y",
+    "grouped_by": "videos",
+    "groups_note": "n",
+    "subsample": {"label": "y", "prevalence": 0.2},
+    "split": {"kind": "drawn"},
+    "training": {"fraction": 0.1, "lot": "trial"},
+}
+LATER_IN_RECIPE = {
+    "loss": "focal",
+    "focal_gamma": 1.5,
+    "sampling": "balanced",
+    "reading": "own-norm",
+    "cudnn_attention": True,
+    "taps": "standardised",
+}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recipe", "sha256"),
+    [
+        ({}, {}, "491deba351191e64de405091b6d0673b46d55a915b7e704710656c163e595ff7"),
+        (LATER_IN_DATASET, {}, "e55d62dfc88d269937586b7fc4fa5e9eb62152d964f96552e5d4ce754e7c7123"),
+        ({}, LATER_IN_RECIPE, "62549aa53b131d7c8e9009faf3a9eb17496d4f8847d3260994bcc345461f70df"),
+    ],
+)
+def test_the_hash_of_settings_is_that_of_earlier_versions(dataset, recipe, sha256):
+    # As the code gave them when each field still stated by itself when it is left out.
+    settings = {"suite": "s", "task": "classification", "model": "m", "profile": "p", "split": {}, "seed": 0}
+    dataset = DATASET | {"classes": ["x", "y"]} | dataset
+    spec = TrialSpec.model_validate(settings | {"dataset": dataset, "training": RECIPE | recipe})
+    assert spec.hash == sha256
+    assert TrialSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_trials_recorded_by_earlier_versions_keep_their_hashes():
+    paths = sorted((Path(__file__).parents[1] / "reports" / "measured").rglob("record.json"))
+    records = [json.loads(path.read_text()) for path in paths]
+    assert len(records) >= 18
+    assert [TrialSpec.model_validate(r["spec"]).hash for r in records] == [r["spec_hash"] for r in records]
 
 
 def trial(**changes) -> TrialSpec:

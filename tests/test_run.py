@@ -367,26 +367,10 @@ def test_two_processes_may_run_the_same_suite(run, tmp_path, tiny_registry):
     assert_same_bits(tmp_path / "alone", tmp_path / "runs")
 
 
-def test_report_reads_what_run_wrote(tmp_path, tiny_registry):
-    what = ["--datasets", "tiny-lesion,tiny", "--models", MICRO, "--seeds", "2"]
-    subprocess.run(command(tiny_registry, tmp_path / "runs", *what), check=True, capture_output=True)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "usfm_bench",
-            "report",
-            "--suite",
-            "demo",
-            "--runs",
-            tmp_path / "runs",
-            "--format",
-            "json",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+def test_report_reads_what_run_wrote(trained_runs):
+    """In a process of its own, as a user starts it."""
+    line = [sys.executable, "-m", "usfm_bench", "report", "--suite", "demo", "--runs", trained_runs, "--format", "json"]
+    done = subprocess.run(line, check=True, capture_output=True, text=True)
     rows = json.loads(done.stdout)["rows"]
     measured = {(r["table"], r["metric"]) for r in rows if r["source"] == "measured"}
     assert {("1", "DSC"), ("1", "HD95"), ("2", "F1")} <= measured

@@ -83,6 +83,7 @@ def test_a_name_that_is_taken_or_unsafe(tmp_path, name, said):
         ("", "expected a mapping with the keys title, default_profile, seeds, split, parts."),
         ("- a\n", "expected a mapping with the keys"),
         ("a: [\n", "not valid YAML"),
+        ("[" * 10_000, "not valid YAML: nested too deeply."),
         ("{1: 2}\n", "mine.yaml: 1: "),
     ],
 )

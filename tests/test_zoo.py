@@ -103,11 +103,11 @@ def test_without_frozen_the_encoders_statistics_follow_the_images():
     ("name", "words"),
     [
         ("usfm@frozn", "Unknown adaptation 'frozn'. Did you mean 'frozen'?"),
-        ("usfm@linear", "Unknown adaptation 'linear'. Of 'usfm' there are: full, frozen."),
-        ("unet-resnet18-scratch@lora", "Of 'unet-resnet18-scratch' there are: full, frozen."),
+        ("usfm@linaer", "Did you mean 'linear'? Of 'usfm' there are: full, frozen, linear, knn."),
+        ("unet-resnet18-scratch@lora", "Of 'unet-resnet18-scratch' there are: full, frozen, linear, knn."),
         ("usfm@frozen@full", "names two adaptations"),
         ("timm:resnet18@frozn", "Did you mean 'timm:resnet18@frozen'?"),
-        ("timm:resnet18@scratch@knn", "Did you mean 'timm:resnet18@scratch'?"),
+        ("timm:resnet18@scratch@kn", "Did you mean 'timm:resnet18@scratch'?"),
         ("tim:resnet18@scratch", "Did you mean 'timm:resnet18@scratch'?"),
         ("unet:resnet18", "Unknown model 'unet:resnet18'. Did you mean 'unet-resnet18-scratch'?"),
     ],
@@ -155,7 +155,7 @@ def test_a_users_file_adds_models_and_replaces_shipped_ones(here, monkeypatch):
     assert build("unet-resnet34", "segmentation").encoder is not None
     out = CliRunner().invoke(app, ["models", "list", "*ours"]).output
     assert all(
-        words in out for words in ("ours  usfm", "2 MB; licence: MIT", f"missing, expected at {here / 'ours.pth'}")
+        words in out for words in ("ours  usfm", "2 MB  MIT      yes", f"missing, expected at {here / 'ours.pth'}")
     )
     other = here / "other.yaml"
     other.write_text("theirs: {family: usfm, file: /weights/theirs.pth}")

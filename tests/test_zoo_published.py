@@ -3,6 +3,8 @@
 import os
 import re
 
+import cv2
+import numpy as np
 import pytest
 import timm
 import torch
@@ -10,8 +12,14 @@ from safetensors.torch import save_file
 
 from published_forms import (
     draw,
+    endofm_state,
+    endofm_tokens,
     layer_norm,
+    lite0_pooled,
+    lite0_state,
     mae_decoder,
+    misfm_pooled,
+    misfm_state,
     namespace,
     normalised,
     resnet_pooled,
@@ -21,7 +29,7 @@ from published_forms import (
     vit_state,
     vit_tokens,
 )
-from usfm_bench.core.errors import WeightsError
+from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import embed, load_backbone
 from usfm_bench.models.checkpoint import read_tensors
 from usfm_bench.models.weights import file_family, inspect_checkpoint
@@ -85,6 +93,8 @@ SIMCLR_V2 = renamed(
     *((r"^layer(\d)\.(\d+)\.downsample\.0\.", r"net.\1.blocks.\2.projection.shortcut."),),
     *((r"^layer(\d)\.(\d+)\.downsample\.1\.", r"net.\1.blocks.\2.projection.bn.0."),),
 )
+ENDO, MISFM = endofm_state(make=draw(8)), misfm_state(make=draw(9))
+LITE0 = lite0_state(draw(10))
 LIN = ((r"\.mlp\.fc([12])\.", r".mlp.lin\1."),)
 OF_MMPRETRAIN = (
     *((r"^blocks\.", "layers."), (r"patch_embed\.proj\.", "patch_embed.projection."), (r"\.norm([12])\.", r".ln\1.")),
@@ -95,6 +105,12 @@ HISTORY = {"message_hub": {"history": namespace()}, "meta": {"epoch": 3}}
 
 def class_token(images, state, heads, eps=1e-6):
     return layer_norm(vit_tokens(images, state, heads, eps), state, "norm.", eps)[:, 0]
+
+
+def blurred(images):
+    """By OpenCV, as the publication's script has it; channel by channel, here after normalisation."""
+    each = [[cv2.GaussianBlur(plane.numpy(), (9, 9), 1.1) for plane in image] for image in images]
+    return torch.from_numpy(np.array(each))
 
 
 def mean_then_norm(images, state, heads):
@@ -198,6 +214,32 @@ FORMS = {
         *("fetalclip", under("visual.", OPEN_CLIP | {"proj": make(128, 64)}) | {"logit_scale": torch.tensor(1.0)}),
         *(PRE_NORM, lambda x: class_token(x, PRE_NORM, 2, 1e-5), 56, CLIP),
     ),
+    "endofm": (
+        "endofm",
+        {
+            "teacher": under("backbone.", ENDO) | {"head.mlp.0.weight": make(4, 128)},
+            "student": under("module.backbone.", ENDO),
+            "args": namespace(),
+        },
+        *(ENDO, lambda x: layer_norm(endofm_tokens(x, ENDO, 2), ENDO, "norm.")[:, 0], 64, ((0.45,) * 3, (0.225,) * 3)),
+    ),
+    "misfm": (
+        "misfm",
+        {
+            "iteration": 3,
+            "valid_pred": np.float64(0.5),
+            "model_state_dict": MISFM | {"decoder.upcat0.conv.weight": make(4, 4), "out_layers.0.weight": make(2, 4)},
+        },
+        *(MISFM, lambda x: misfm_pooled(x, MISFM), 64, NONE),
+    ),
+    "deblurringmim": (
+        *("deblurringmim", {"model": VIT | mae_decoder(128, make), "args": namespace(), "epoch": 799}),
+        *(VIT, lambda x: class_token(blurred(x), VIT, 2), 64, IMAGENET),
+    ),
+    "efficientnetlite": (
+        *("efficientnetlite", LITE0, {k: v for k, v in LITE0.items() if not k.startswith("_fc.")}),
+        *(lambda x: lite0_pooled(x, LITE0), 96, ((0.5,) * 3, (0.5,) * 3)),
+    ),
     "biomedclip": (
         *("biomedclip", under("visual.trunk.", VIT) | {"visual.head.proj.weight": make(64, 128)}),
         *(VIT, lambda x: class_token(x, VIT, 2), 64, CLIP),
@@ -223,6 +265,11 @@ def test_features_are_those_of_the_formula(form, tmp_path):
     torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-5)
 
 
+def model_tensors(family, state):
+    """As the model has them: of 3-D kernels the middle plane."""
+    return [v[:, :, 1] if family == "misfm" and v.ndim == 5 else v for v in state.values()]
+
+
 @every
 def test_all_tensors_of_the_encoder_are_covered_and_the_others_listed(form, tmp_path):
     family, content, state, *_ = FORMS[form]
@@ -232,9 +279,10 @@ def test_all_tensors_of_the_encoder_are_covered_and_the_others_listed(form, tmp_
     every_name = read_tensors(path)
     assert len(found["not part of the encoder"]) == len(every_name) - len(state)
     added = 2 * state["patch_embed.proj.weight"].numel() if family == "ultradino" else 0  # three channels for one
-    assert found["parameters"] == added + sum(v.numel() for v in state.values())
+    assert family == "endofm" or found["parameters"] == added + sum(v.numel() for v in model_tensors(family, state))
     model = load_backbone(f"{family}:{path}")
-    assert len(model.state_dict()) == len(state)
+    merged = 9 if family == "endofm" else 0  # of two blocks: three layers of two tensors become one; a table
+    assert len(model.state_dict()) == len(state) - merged
     assert counters == sum(name.endswith("num_batches_tracked") for name in model.state_dict())
 
 
@@ -243,7 +291,14 @@ def test_a_missing_renamed_or_misshapen_tensor_is_named(form, tmp_path):
     family, content, *_ = FORMS[form]
     whole = read_tensors(saved(content, tmp_path / "weights.pth"))
     kept, others = FAMILIES[family].renamed(whole)
-    last = [n for n in kept if re.search(r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$", n)][-1]
+    last = [
+        n
+        for n in kept
+        if re.search(
+            r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$|en_conv4\.conv_list\.1\.3\.weight$|blocks\.6\.0\.conv_dw\.weight$",
+            n,
+        )
+    ][-1]
     [origin] = [n for n in whole if whole[n] is kept[last] and n not in others]
     for change, word in (
         ({origin: None}, "missing"),
@@ -265,6 +320,7 @@ def test_a_file_is_known_by_its_names_or_the_families_of_its_format_are_named(fo
     family, content, *_ = FORMS[form]
     path = saved(content, tmp_path / "weights.pth")
     owner = {
+        "deblurringmim": "mae",
         "usfmae": "mae",
         "ultrafedfm": "mae",
         "retfound mae": "mae",
@@ -381,7 +437,7 @@ class Trap:
 @pytest.mark.parametrize("legacy", [True, False])
 def test_nothing_of_a_file_runs_and_its_tensors_come_out_whole(legacy, tmp_path):
     marker = tmp_path / "ran"
-    content = {"model": VIT, "args": namespace(), "valid_pred": __import__("numpy").float64(0.5), "hook": Trap(marker)}
+    content = {"model": VIT, "args": namespace(), "valid_pred": np.float64(0.5), "hook": Trap(marker)}
     path = tmp_path / "weights.pth"
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     found = read_tensors(path)
@@ -396,3 +452,43 @@ def test_a_whole_model_is_refused_in_words(tmp_path):
     path = saved(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     with pytest.raises(WeightsError, match="exists only where the code of its maker runs"):
         read_tensors(path)
+
+
+# ---- timm's models with a local file ---------------------------------------------------------------------------------
+
+
+def test_any_model_of_timm_takes_a_local_file_under_timms_names(tmp_path):
+    for name in ("test_resnet", "test_vit", "tf_efficientnet_lite0"):
+        whole = timm.create_model(name).eval()
+        path = saved({"state_dict": whole.state_dict(), "epoch": 1}, tmp_path / f"{name}.pth")
+        images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(2))
+        found = embed(f"timm:{name}={path}", images)
+        if name == "test_vit":
+            assert found.shape == (2, 64)
+            continue
+        with torch.inference_mode():
+            features = whole.forward_features(normalised(images, *IMAGENET))
+            expected = whole.forward_head(features, pre_logits=True)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_other_forms_of_timms_models_pass_its_own_filter(tmp_path):
+    sam = saved(under("image_encoder.", renamed(sam_state(768, 12, 1, 4, 14, ()), *LIN)), tmp_path / "sam.pth")
+    with pytest.raises(WeightsError, match=r"missing: blocks\.1\."):
+        load_backbone(f"timm:samvit_base_patch16={sam}", image_size=64)
+    convnext = timm.create_model("test_convnext", num_classes=0)
+    published = renamed(
+        convnext.state_dict(),
+        *((r"^stages\.(\d)\.blocks\.", r"stages.\1."), (r"conv_dw", "dwconv"), (r"mlp\.fc", "pwconv")),
+        *((r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."), (r"^stem\.", "downsample_layers.0.")),
+        (r"^head\.norm\.", "norm."),
+    )
+    found = load_backbone(f"timm:test_convnext={saved({'model': published}, tmp_path / 'convnext.pth')}")
+    assert all(torch.equal(found.state_dict()[name], value) for name, value in convnext.state_dict().items())
+
+
+def test_an_unknown_architecture_or_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BenchError, match=r"Unknown timm model 'resnet19'\. Did you mean 'resnet18'"):
+        load_backbone(f"timm:resnet19={tmp_path / 'x.pth'}")
+    with pytest.raises(WeightsError, match="needs the file"):
+        load_backbone(f"timm:resnet18={tmp_path / 'absent.pth'}")

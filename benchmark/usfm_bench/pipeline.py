@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from usfm_bench.core.environment import code_version, describe_environment, now
+from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.loaders import NetworkData, network_data
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
@@ -20,6 +21,7 @@ from usfm_bench.models import build_model
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import WEIGHTS, keep_weights
 from usfm_bench.models.networks import Network
+from usfm_bench.models.probes import Probe
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record, Weights
 from usfm_bench.results.store import Store
@@ -32,6 +34,7 @@ from usfm_bench.training.device import build_fabric, describe_device, peak_memor
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.finetune import OnEpoch, Progress, finetune
 from usfm_bench.training.predict import predict
+from usfm_bench.training.probe import fit_probe
 from usfm_bench.training.seeding import Stream, torch_seeded
 
 if TYPE_CHECKING:
@@ -76,11 +79,16 @@ def run_one(
     fit = train(network, spec, sides, fabric, state=folder / "state.pt", on_epoch=on_epoch)
     started = clock()
     scored = evaluate(network, spec, sides.test, fabric, val=sides.val_net, dtypes=fit.dtypes)
-    weights = Weights(**keep_weights(folder / WEIGHTS, network)._asdict()) if keep else None
+    weights = _keep(folder / WEIGHTS, network) if keep else None
     cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
     record = assemble(spec, sides, network, scored, weights=weights, fit=fit, cost=cost, environment=about)
     return store.save(record, scored.cases, scored.predictions, fit.history)
+
+
+def _keep(path: Path, network: Network) -> Weights:
+    keep_weights(path, network)
+    return Weights(sha256=file_sha256(path), size=path.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,12 @@ def train(
     Raises:
         TrialError: the loss is not finite, or there are too few images.
     """
+    if isinstance(network, Probe):
+        data = network_data(sides.train, TASKS[spec.task], spec.training.image_size)
+        normalise = _normalise(network, fabric)
+        return fit_probe(
+            network, data, sides.val_net, spec.training, fabric=fabric, normalise=normalise, on_epoch=on_epoch
+        )
     return finetune(
         network,
         network_data(sides.train, TASKS[spec.task], spec.training.image_size),
@@ -263,6 +277,7 @@ def _normalise(network: Network, fabric: Any) -> Normalise:
 
 
 def _cost(fit: Progress, network: Network, sides: Sides, fabric: Any, *, wall_s: float) -> Cost:
+    network.forget()
     return Cost(
         wall_s=wall_s,
         train_images_per_s=fit.train_images / fit.train_s if fit.train_s else None,

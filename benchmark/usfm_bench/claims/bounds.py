@@ -19,7 +19,7 @@ is linear or concave (Jensen). So it holds for means over images, classes, runs 
 
 from __future__ import annotations
 
-from usfm_bench.claims.checks import Bound
+from usfm_bench.claims.checks import Bound, Box, Printed
 
 
 def harmonic(s: float, p: float) -> float:
@@ -29,6 +29,15 @@ def harmonic(s: float, p: float) -> float:
     0.8797
     """
     return 2 * s * p / (s + p) if s + p else 0.0
+
+
+def lesion_iou(box: Box) -> Printed:
+    """What the lesion's IOU can be where the printed one is the mean of that and the background's.
+
+    The background's, TN / (TN + FP + FN), is at most ACC, as the lesion's is.
+    """
+    printed, accuracy = box["IOU"], box["ACC"].high if "ACC" in box else 1.0
+    return printed._replace(low=max(0.0, 2 * printed.low - accuracy), high=min(1.0, 2 * printed.high))
 
 
 def _same(value: float) -> float:

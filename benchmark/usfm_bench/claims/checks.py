@@ -25,6 +25,12 @@ class Printed(NamedTuple):
         return len(self.text.partition(".")[2])
 
 
+def twice_rounded(printed: Printed) -> Printed:
+    """What a mean over runs can have been whose values were rounded to the printed digits before they were averaged."""
+    half = 0.5 / 10**printed.decimals / 100
+    return printed._replace(low=max(0.0, printed.low - half), high=min(1.0, printed.high + half))
+
+
 Box = Mapping[str, Printed]
 """The columns of a row that are rates, by name."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from usfm_bench.claims.checks import SLACK, Box, Printed
+from usfm_bench.claims.checks import SLACK, Box, Printed, twice_rounded
 
 Row = Sequence[int]
 """Weights of (TP, FP, FN, TN), whose weighted sum is at most 0."""
@@ -80,11 +80,13 @@ def refuse_table(box: Box) -> str | None:
 def refuse_share(name: str, printed: Printed, n_cases: int, n_runs: int) -> str | None:
     """Why a number of right cases over all cases cannot round to the value; None where one does.
 
+    Of several runs, each may have been rounded to the printed digits before they were averaged.
+
     Reference: the GRIM test, Brown & Heathers (2017), doi:10.1177/1948550616673876.
     """
-    total = n_cases * n_runs
-    above = math.ceil(printed.low * total - SLACK * total)
-    if above <= printed.high * total + SLACK * total:
+    total, ends = n_cases * n_runs, twice_rounded(printed) if n_runs > 1 else printed
+    above = math.ceil(ends.low * total - SLACK * total)
+    if above <= ends.high * total + SLACK * total:
         return None
     of = f"{n_cases} cases" + (f" in each of {n_runs} runs" if n_runs > 1 else "")
     near = " and ".join(
@@ -92,5 +94,5 @@ def refuse_share(name: str, printed: Printed, n_cases: int, n_runs: int) -> str 
     )
     return (
         f"{name} is a number of right cases over {total} ({of}). The nearest that there are, {near}, do not round "
-        f"to {printed.text}."
+        f"to {printed.text}{', also where each run was rounded before' if n_runs > 1 else ''}."
     )

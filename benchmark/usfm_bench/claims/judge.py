@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from usfm_bench.claims.checks import Box
+from usfm_bench.claims.bounds import lesion_iou
+from usfm_bench.claims.checks import Box, twice_rounded
 from usfm_bench.claims.counts import refuse_share, refuse_table
 from usfm_bench.claims.readings import Reading
 from usfm_bench.claims.rows import Claim, cut_off
@@ -105,6 +106,12 @@ def _rescues(claim: Claim) -> Iterator[str]:
         yield from _rescue(claim, without, _otherwise(name, claim))
     cut = {name: cut_off(claim.values[name]) for name in box}
     yield from _rescue(claim, cut, "values cut off instead of rounded")
+    if claim.n_runs != 1:
+        twice = {name: twice_rounded(printed) for name, printed in box.items()}
+        yield from _rescue(claim, twice, "values of each run rounded before they were averaged")
+    if claim.of == "masks" and "IOU" in box:
+        lesion = {**box, "IOU": lesion_iou(box)}
+        yield from _rescue(claim, lesion, "IOU the mean of lesion and background (mIoU), and the rest of the lesion")
     if claim.averaging is not None:
         yield from _rescue(claim.model_copy(update={"averaging": None}), box, "another averaging than the stated one")
     if claim.n_cases is not None or claim.n_runs is not None:

@@ -33,10 +33,13 @@ def list_models(
     if form is TextFormat.json:
         print_facts([_facts(entry) for entry in entries], form)
         return
-    for line in _columns([[entry.name, entry.family, *_words(entry)] for entry in entries]):
-        typer.echo(printable(line))
     if not entries:
         typer.echo(f"No model matches '{pattern}'.", err=True)
+    else:
+        header, *lines = _columns([_HEADER, *(_line(entry) for entry in entries)])
+        typer.echo(header, err=True)  # what is read by a script is names alone
+        for line in lines:
+            typer.echo(printable(line))
     also = "; ".join(family.usage for family in FAMILIES.values() if family.usage)
     behind = " or ".join(f"@{adaptation}" for adaptation in ADAPTATIONS)
     typer.echo(f"Also: {also}. Behind any name: {behind}.", err=True)
@@ -62,12 +65,17 @@ def inspect_file(
     print_facts(inspect_checkpoint(file), form)
 
 
-def _words(entry: ModelEntry) -> list[str]:
-    """Title, size and licence where there is a file, and whether it is here."""
+_HEADER = ["name", "family", "size", "licence", "saw BUSI", "weights"]
+_WIDEST = 34
+
+
+def _line(entry: ModelEntry) -> list[str]:
+    """Of the list: what it takes to have the weights, and whether they are here."""
     if entry.weights == "scratch":
-        return [entry.title]
-    facts = [entry.size, entry.licence and f"licence: {entry.licence}", _state(entry)]
-    return [entry.title, "; ".join(fact for fact in facts if fact)]
+        return [entry.name, entry.family, "", "", "", "random"]
+    licence = entry.licence if len(entry.licence) <= _WIDEST else f"{entry.licence[: _WIDEST - 1]}…"
+    seen = {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining]
+    return [entry.name, entry.family, entry.size, licence, seen, _state(entry)]
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

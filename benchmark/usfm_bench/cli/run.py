@@ -55,6 +55,15 @@ def run(
     seeds: Annotated[
         str | None, typer.Option(help="5 means seeds 0 to 4; 0,3,7 means these.", rich_help_panel=_WHAT)
     ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Random holdouts of each data set, instead of the suite's number: reports then say too what networks "
+            "trained anew on such data would score. 10 is usual; more can be added later.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
     cache: CacheFolder = None,
@@ -102,12 +111,11 @@ def run(
     ] = False,
 ) -> None:
     """Fine-tune and score every trial of a suite that is not finished yet; run it again to continue."""
-    from usfm_bench.execution.engine import ENGINES
+    from usfm_bench.execution.engine import check_engine
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import load_suite, plan_suite
 
-    if engine is not None:
-        ENGINES[engine]  # before anything is read
+    check_engine(engine, workers)  # before anything is read
     datasets_known = load_registry(registry)
     trials = plan_suite(
         load_suite(suite),
@@ -116,6 +124,7 @@ def run(
         models=split_names(models),
         datasets=split_names(datasets),
         seeds=parse_seeds(seeds),
+        repeats=repeats,
     )
     if dry_run:
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Generic, TypeVar
 
 from usfm_bench.core.errors import unknown
-from usfm_bench.core.plugins import load_plugins
+from usfm_bench.core.plugins import load_plugins, registered
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class Registry(Mapping[str, T], Generic[T]):
             if name in self._entries:
                 raise ValueError(f"{self._kind} '{name}' is registered twice")
             self._entries[name] = entry
+            registered(lambda: self._entries.pop(name, None))
             return entry
 
         return enter

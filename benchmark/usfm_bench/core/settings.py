@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 def content_hash(value: Any) -> str:
@@ -19,6 +19,22 @@ class Settings(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def later(default: Any, **limits: Any) -> Any:
+    """A field that the first version of the settings lacked, with limits as of pydantic's `Field`.
+
+    The one rule of what settings say, and so of their hash: every field of the first version, and of fields that came
+    later those that differ from their defaults. A new field changes no hash where it is not used. Its default stays for
+    ever: another one would give earlier settings another meaning under the same hash.
+
+    >>> class Cut(Settings):
+    ...     depth: int = 1
+    ...     angle: float = later(0.0, ge=0)
+    >>> Cut().model_dump(), Cut(angle=2).model_dump()
+    ({'depth': 1}, {'depth': 1, 'angle': 2.0})
+    """
+    return Field(default, exclude_if=lambda value: value == default, **limits)
 
 
 def differing_fields(old: Any, new: Any, prefix: str = "") -> list[str]:

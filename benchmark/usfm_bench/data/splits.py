@@ -16,10 +16,9 @@ from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.draw import Rows, deal
 from usfm_bench.data.sides import stratum
 from usfm_bench.data.subsample import part_of_training
-from usfm_bench.specs.split import SplitSpec
+from usfm_bench.specs.split import TEST, VAL, SplitSpec
 from usfm_bench.specs.task import TASKS
 
-_VAL, _TEST = 0.1, 0.2  # of a holdout; the rest is for training
 _MIN_GROUPS = 3
 
 
@@ -32,12 +31,12 @@ class Split(NamedTuple):
 
 
 def split_dataset(dataset: Dataset, split: SplitSpec, fold: int, *, task: str, seed: int | None = None) -> Split:
-    """One fold of `split_folds`; 0 for a holdout."""
+    """One fold or repeat of `split_folds`; 0 for a single holdout."""
     return split_folds(dataset, split, task=task, seed=seed)[fold]
 
 
 def split_folds(dataset: Dataset, split: SplitSpec, *, task: str, seed: int | None = None) -> list[Split]:
-    """Divide a data set by its classes, or by presence of a lesion where it has none; all folds.
+    """Divide a data set by its classes, or by presence of a lesion where it has none; all folds, or repeats.
 
     The sides that its cases prescribe come first. Of the training side, only the part is used that the name asks for.
 
@@ -59,7 +58,12 @@ def split_folds(dataset: Dataset, split: SplitSpec, *, task: str, seed: int | No
         else:
             key = split.model_dump_json()
             folds = dataset.drawn.get(key) or dataset.drawn.setdefault(key, _drawn(dataset, strata, split))
-        return [fold._replace(train=_part(dataset, fold.train, strata, split, seed)) for fold in folds]
+        # Parts of repeats are drawn apart, as their sides are.
+        purposes = [f"part of repeat {k}" if k and split.kind == "holdout" else "part" for k in range(len(folds))]
+        return [
+            fold._replace(train=_part(dataset, fold.train, strata, split, seed, purpose))
+            for fold, purpose in zip(folds, purposes, strict=True)
+        ]
     except DataError as error:
         raise DataError(
             "\n".join(f"Dataset '{dataset.spec.name}': {line}" for line in str(error).split("\n"))
@@ -88,8 +92,8 @@ def _prescribed(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> Sp
     faults = [f"prescribes no {name} side." for name in ("train", "test") if not len(sides[name])]
     if n := given.count(None):
         faults.append(f"prescribes a side of its split for {len(given) - n} cases, and none for {n}.")
-    if split.kind != "holdout":
-        faults.append(f"prescribes one split, where the suite wants {split.folds} folds.")
+    if split.parts > 1:
+        faults.append(f"prescribes one split, where {split.parts} {split.part}s are asked for.")
     if faults:
         remedy = "`split: {kind: drawn}` in its registry entry has the suite draw one instead."
         raise DataError("\n".join([*faults, remedy]))
@@ -98,7 +102,9 @@ def _prescribed(dataset: Dataset, strata: Sequence[str], split: SplitSpec) -> Sp
     return Split(**sides)
 
 
-def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec, seed: int | None) -> Rows:
+def _part(
+    dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec, seed: int | None, purpose: str
+) -> Rows:
     rule = dataset.spec.training
     if rule is None:
         return train
@@ -111,6 +117,7 @@ def _part(dataset: Dataset, train: Rows, strata: Sequence[str], split: SplitSpec
         [dataset.group_keys[i] for i in by_id],
         positive,
         split.seed if seed is None or rule.lot == "split" else (split.seed, seed),
+        purpose,
     )
     return np.sort(by_id[found])
 
@@ -125,7 +132,7 @@ def absent_classes(strata: Sequence[str], split: Split) -> list[str]:
 
 
 def draw_folds(strata: Sequence[str], keys: Sequence[str], split: SplitSpec) -> list[Split]:
-    """Draw all folds of a grouped, stratified split.
+    """Draw all folds, or repeats, of a grouped, stratified split.
 
     Args:
         strata: (N,) what is balanced between the sides.
@@ -136,10 +143,13 @@ def draw_folds(strata: Sequence[str], keys: Sequence[str], split: SplitSpec) -> 
         DataError: there is too little to divide.
     """
     rows = np.arange(len(strata))
-    if split.kind == "holdout":
-        test, val, train = deal(rows, strata, keys, (_TEST, _VAL, 1 - _TEST - _VAL), split.seed, "holdout")
-        return [Split(train, val, test)]
     folds = []
+    if split.kind == "holdout":
+        for repeat in range(split.repeats):
+            purpose = f"holdout {repeat}" if repeat else "holdout"
+            test, val, train = deal(rows, strata, keys, (TEST, VAL, 1 - TEST - VAL), split.seed, purpose)
+            folds.append(Split(train, val, test))
+        return folds
     tests = deal(rows, strata, keys, [1 / split.folds] * split.folds, split.seed, "kfold")
     for fold, test in enumerate(tests):
         val, train = _divide(np.setdiff1d(rows, test), strata, keys, split.seed, fold)
@@ -151,7 +161,7 @@ def _divide(rest: Rows, strata: Sequence[str], keys: Sequence[str], seed: int, f
     """Validation, a tenth of all cases, and training from what is not tested."""
     if (n := len({keys[i] for i in rest})) < 2:
         raise DataError(f"{n} group in {len(rest)} cases cannot be divided into training and validation.")
-    share = min(0.5, _VAL * len(strata) / len(rest))
+    share = min(0.5, VAL * len(strata) / len(rest))
     return deal(rest, strata, keys, (share, 1 - share), seed, f"validation of fold {fold}")
 
 

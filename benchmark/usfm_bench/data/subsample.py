@@ -50,6 +50,7 @@ def part_of_training(
     keys: Sequence[str],
     positive: Sequence[bool],
     seed: Seed,
+    purpose: str = "part",
 ) -> Rows:
     """The rows of a training side that a part of it uses, in order.
 
@@ -59,16 +60,17 @@ def part_of_training(
         strata: (N,) of all cases: a fraction keeps their shares, with one group of each at least.
         keys: (N,) of groups; a fraction takes whole ones.
         positive: (N,) whether a case is of the positive class.
-        seed: of the lot; parts drawn with one seed lie within one another.
+        seed: of the lot; parts drawn with one seed and purpose lie within one another.
+        purpose: of the lot.
 
     Raises:
         DataError: no positive or no other case.
     """
     if rule.fraction is not None:
-        return np.sort(np.fromiter(_fraction(train, rule.fraction, strata, keys, seed), np.int64))
+        return np.sort(np.fromiter(_fraction(train, rule.fraction, strata, keys, seed, purpose), np.int64))
     assert rule.prevalence is not None
     rows = [
-        [i for group in _by_group(train[side], keys, seed, "part") for i in group]
+        [i for group in _by_group(train[side], keys, seed, purpose) for i in group]
         for side in (np.array(positive)[train], ~np.array(positive)[train])
     ]
     # As many as can be had at both ends, so that every prevalence has the same number of cases.
@@ -79,13 +81,15 @@ def part_of_training(
     return np.sort(np.array([*rows[0][:n_positive], *rows[1][: n - n_positive]], np.int64))
 
 
-def _fraction(train: Rows, share: float, strata: Sequence[str], keys: Sequence[str], seed: Seed) -> Iterable[int]:
+def _fraction(
+    train: Rows, share: float, strata: Sequence[str], keys: Sequence[str], seed: Seed, purpose: str
+) -> Iterable[int]:
     members = members_of(train, keys)
     # A group of several classes counts for the one that it has most of.
     class_of = {group: Counter(strata[i] for i in rows).most_common(1)[0][0] for group, rows in members.items()}
     for label in sorted(set(class_of.values())):
         rows = np.array([i for group, of in members.items() if class_of[group] == label for i in of])
-        yield from _first(_by_group(rows, keys, seed, "part"), share * len(rows))
+        yield from _first(_by_group(rows, keys, seed, purpose), share * len(rows))
 
 
 def _by_group(rows: Rows, keys: Sequence[str], seed: Seed, purpose: str) -> list[list[int]]:

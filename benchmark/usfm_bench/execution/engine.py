@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.core.registry import Registry
 from usfm_bench.execution.outcome import Event
 from usfm_bench.execution.queue import TrialQueue
@@ -32,6 +33,20 @@ class Engine(Protocol):
 
 ENGINES: Registry[Engine] = Registry("engine", home="usfm_bench.execution.local")
 """Name -> engine."""
+
+
+def check_engine(name: str | None, workers: int) -> None:
+    """That a chosen engine, where one is, can run so many trials at once.
+
+    Raises:
+        BenchError: no such engine, or one that states `one_at_a_time = True` and is to run several.
+    """
+    engine = ENGINES[name] if name is not None else None
+    if workers > 1 and getattr(engine, "one_at_a_time", False):
+        raise BenchError(
+            f"Engine '{name}' runs one trial at a time, and --workers {workers} asks for several at once. "
+            f"Use --engine {default_engine(workers)}, or leave --workers out."
+        )
 
 
 def default_engine(workers: int) -> str:

@@ -21,6 +21,7 @@ class Here:
     """Trials one after the other in this process."""
 
     title = "in this process, one after the other"
+    one_at_a_time = True
 
     def run(self, queue: TrialQueue, session: Session, tell: Tell) -> None:
         """Run trials until the queue is empty."""

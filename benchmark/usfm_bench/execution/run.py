@@ -11,7 +11,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
-from usfm_bench.execution.engine import ENGINES, Tell, default_engine
+from usfm_bench.execution.engine import ENGINES, Tell, check_engine, default_engine
 from usfm_bench.execution.outcome import Event, Outcome, Status
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session, SessionArguments
@@ -143,10 +143,12 @@ def run_trials(
         registry: all data sets, for weights that are pre-trained first; those of `load_registry()` when None.
 
     Raises:
-        BenchError: results of other settings or data are in the way, or no such engine; nothing was run.
+        BenchError: results of other settings or data are in the way, no such engine, or one that runs
+            one at a time for several workers; nothing was run.
     """
     store = Store(runs)
     session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers))
+    check_engine(engine, workers)  # before anything is read
     store.check_writable()
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)

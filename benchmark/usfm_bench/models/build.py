@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.models.features import PlainFeatures, Pyramid, feature_channels
+from usfm_bench.models.features import PlainFeatures, Pyramid, Standardised, feature_channels
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UPerNet
+from usfm_bench.models.probes import LinearMaps, Probe
 from usfm_bench.models.weights import check_weights, load
 from usfm_bench.specs.family import FAMILIES, Asked, Backbone
 from usfm_bench.specs.model import ModelEntry, has_registered_hash, resolve, weight_file
@@ -114,6 +115,9 @@ class ModelBody:
         size = self.recipe.image_size
         # A head on a fixed encoder gets the features that the encoder was trained to give.
         backbone = self._backbone(otherwise="own-norm" if self.entry.frozen else "published")
+        if self.entry.adaptation in ("linear", "knn"):
+            kind: Any = self.entry.adaptation
+            return self._described(Probe(backbone.model, kind, n_outputs, size), backbone)
         backbone.model.reset_classifier(n_outputs)
         network = Classifier(backbone.model, objective)
         for head in network.heads():
@@ -133,6 +137,10 @@ class ModelBody:
         if not self.family.is_plain(self._architecture()):
             return self._hierarchical(n_outputs)
         backbone = self._backbone(otherwise="published")
+        if self.entry.adaptation == "linear":
+            maps = PlainFeatures(backbone.model, (1.0,))
+            channels = feature_channels(maps, self.recipe.image_size)[-1]
+            return self._described(LinearMaps(maps, channels, n_outputs), backbone)
         return self._described(_plain_segmenter(self.recipe, backbone.model, n_outputs), backbone)
 
     def _architecture(self) -> str:
@@ -149,6 +157,8 @@ class ModelBody:
             check_weights(self.entry, allow_hash=self._allow_hash)
         maps = self.family.stages(self.entry, self._shape)
         channels = feature_channels(maps.model, self.recipe.image_size)[-4:]
+        if self.entry.adaptation == "linear":
+            return self._described(LinearMaps(maps.model, channels[-1], n_outputs), maps)
         return self._described(UPerNet(_Last(maps.model), nn.Identity(), channels, None, n_outputs), maps)
 
     def _backbone(self, *, otherwise: Reading) -> Backbone:
@@ -166,13 +176,16 @@ class ModelBody:
 
 
 def _plain_segmenter(recipe: TrainingSpec, model: Any, n_outputs: int) -> Network:
-    size = recipe.image_size
-    if recipe.decoder == "segvit":
-        plain = PlainFeatures(model, _SEGVIT_BLOCKS)
-        return SegViT(plain, feature_channels(plain, size), model, n_outputs)
-    plain = PlainFeatures(model, _UPERNET_BLOCKS)
-    pyramid = Pyramid(feature_channels(plain, size)[0])
-    return UPerNet(plain, pyramid, feature_channels(plain, size), model, n_outputs)
+    is_segvit = recipe.decoder == "segvit"
+    plain = PlainFeatures(model, _SEGVIT_BLOCKS if is_segvit else _UPERNET_BLOCKS)
+    channels = feature_channels(plain, recipe.image_size)
+    taps = Standardised(channels) if recipe.taps == "standardised" else nn.Identity()
+    if is_segvit:
+        return SegViT(plain, taps, channels, model, n_outputs)
+    pyramid: nn.Module = Pyramid(channels[0])
+    if recipe.taps == "standardised":
+        pyramid = nn.Sequential(taps, pyramid)
+    return UPerNet(plain, pyramid, channels, model, n_outputs)
 
 
 class _Last(nn.Module):

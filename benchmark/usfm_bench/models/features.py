@@ -43,6 +43,22 @@ class Pyramid(nn.Module):
         return [scale(m) for scale, m in zip(self.scales, maps, strict=True)]
 
 
+class Standardised(nn.Module):
+    """Each channel of each map with mean 0 and variance 1: of the batch in training, of what training saw afterwards.
+
+    It belongs to the decoder and not to the encoder, so a frozen encoder's maps are measured too. It has no parameters
+    and draws nothing, so decoders start from the same weights with and without it.
+    """
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c, affine=False) for c in channels)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """(B, D, h, w) each -> the same."""
+        return [norm(m) for norm, m in zip(self.norms, maps, strict=True)]
+
+
 def block_indices(depth: int, fractions: tuple[float, ...]) -> list[int]:
     """The published choice of blocks, scaled to another depth; where blocks are few the first repeats.
 

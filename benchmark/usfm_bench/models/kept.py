@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +31,7 @@ _FACTS = "usfm_bench"  # key of the header's metadata
 _AGAIN = "Train again with `usfm-bench run ... --fresh`"
 
 
-class KeptFile(NamedTuple):
-    """A file that `keep_weights` wrote."""
-
-    sha256: str
-    size: int
-    """In bytes."""
-
-
-def keep_weights(path: Path, network: Network) -> KeptFile:
+def keep_weights(path: Path, network: Network) -> None:
     """Write parameters, buffers and normalisation of a network, atomically; nothing is pickled.
 
     Raises:
@@ -50,7 +41,6 @@ def keep_weights(path: Path, network: Network) -> KeptFile:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(network).items()}
     content = save(state, {"format": "pt", _FACTS: json.dumps(facts)})
     write_atomic(path, lambda stream: stream.write(content))
-    return KeptFile(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def own_state(network: Network) -> dict[str, Tensor]:
@@ -77,6 +67,7 @@ def restore_network(
     """
     state, facts = _read(path)
     network = empty_model(model, task, stand_in(dataset, classes), recipe, encoder=facts["encoder"])
+    network.expect(state)
     if lines := uncovered(state, own_state(network)):
         raise WeightsError(f"{path}: holds the weights of another network. {'; '.join(lines)}. {_AGAIN}.")
     network.load_state_dict(state, strict=False)  # a tensor that two modules share is there under one name

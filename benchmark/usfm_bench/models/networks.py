@@ -64,6 +64,12 @@ class Network(nn.Module):
                 head.train(mode)
         return self
 
+    def expect(self, state: dict[str, Tensor]) -> None:
+        """Make room for buffers whose size depends on the training images, before a state is loaded."""
+
+    def forget(self) -> None:
+        """Drop what was remembered of images, so that the next ones are computed."""
+
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of a batch."""
         raise AssertionError("every network defines its loss")
@@ -172,12 +178,12 @@ class UPerNet(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, K, S, S) logits of lesion, or of each structure."""
-        return _resized(next(self._logits(images)), images)
+        return resized(next(self._logits(images)), images)
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy + 0.4 x that of the auxiliary head, the published recipe."""
         main, auxiliary = (
-            F.binary_cross_entropy_with_logits(_resized(logits, images).float(), targets)
+            F.binary_cross_entropy_with_logits(resized(logits, images).float(), targets)
             for logits in self._logits(images)
         )
         return main + _AUXILIARY_WEIGHT * auxiliary
@@ -186,9 +192,11 @@ class UPerNet(Network):
 class SegViT(Network):
     """A plain transformer with SegViT's decoder."""
 
-    def __init__(self, features: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1) -> None:
+    def __init__(
+        self, features: nn.Module, taps: nn.Module, channels: list[int], backbone: Any, n_outputs: int = 1
+    ) -> None:
         super().__init__()
-        self.features, self.backbone = features, backbone
+        self.features, self.taps, self.backbone = features, taps, backbone
         self.decoder = SegViTDecoder(channels, n_outputs)
 
     @property
@@ -198,13 +206,14 @@ class SegViT(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, K, S, S) log-odds of lesion against background, or of each structure."""
-        classes, masks = self.decoder(self.features(images))[-1]
+        classes, masks = self.decoder(self.taps(self.features(images)))[-1]
         return lesion_log_odds(classes.float(), masks.float(), images.shape[-1])
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """SegViT's loss over all stages."""
-        return segvit_loss(self.decoder(self.features(images)), targets)
+        return segvit_loss(self.decoder(self.taps(self.features(images))), targets)
 
 
-def _resized(logits: Tensor, images: Tensor) -> Tensor:
+def resized(logits: Tensor, images: Tensor) -> Tensor:
+    """Logits on the images' grid, by straight lines."""
     return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)

@@ -97,7 +97,7 @@ def file_family(path: Path) -> Family:
     """
     families = [family for family in FAMILIES.values() if family.reads_files and not family.needs_architecture]
     if not path.exists():
-        raise WeightsMissingError(f"{path}: no such weight file.")
+        raise WeightsMissingError(f"{path}: no such file.")
     names = list(read_tensors(path))
     found = [family for family in families if family.recognises(names)]
     if len(found) == 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, later
 from usfm_bench.specs.method import Method, Sheet
 from usfm_bench.specs.pretraining import PretrainSpec
 
@@ -58,6 +58,11 @@ class MaskedSpec(PretrainSpec):
     """Weight of the focal frequency loss, Eq. (10). The paper does not print it; 1 is this project's default."""
     l1_over: Literal["all", "masked"] = "all"
     """Pixels of the L1 loss, Eq. (11): all, as the paper writes it, or those of masked patches."""
+    augment: tuple[Literal["crop", "hflip", "vflip", "gain", "speckle"], ...] = later(())
+    """Random changes before masking, as `change_images` in pretraining/views.py makes them; `vflip` turns images
+    upside down, which no transducer does."""
+    crop_scale: float = later(0.67, gt=0, le=1)
+    """Smallest area that `crop` keeps, as a share of the image; SimMIM's."""
     masking: MaskingSpec = MaskingSpec()
     """See `MaskingSpec`."""
 
@@ -102,7 +107,10 @@ class MaskedImages(Method[MaskedSpec]):
         self.masking = DualMasking(spec.masking, spec.image_size, patches=spec.masks_patches, bands=spec.stops_bands)
 
     def views(self, images: Tensor, step: Step) -> MaskedViews:
-        """Mask each image by a draw of its own."""
+        """Change and mask each image by draws of its own."""
+        from usfm_bench.pretraining.views import change_images
+
+        images = change_images(images, self.spec.augment, self.spec.crop_scale, step)
         masking = self.masking.to(images.device)
         return MaskedViews(images, *masking(images, step.draw(masking.draw)))
 

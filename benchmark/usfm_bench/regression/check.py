@@ -10,7 +10,7 @@ from usfm_bench.metrics.definitions import Definition
 from usfm_bench.regression.baseline import Baseline
 from usfm_bench.regression.costs import CostFinding, CostLimits, compare_costs
 from usfm_bench.regression.findings import Finding, judge
-from usfm_bench.regression.match import Pair, changes, match
+from usfm_bench.regression.match import Matched, changes, match
 from usfm_bench.regression.scores import Read, read_columns
 from usfm_bench.results.store import Store
 from usfm_bench.specs.task import TASKS
@@ -96,7 +96,7 @@ def _check_margins(limits: Limits) -> None:
         raise BenchError("\n".join(faults))
 
 
-def _other_bits(pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:
+def _other_bits(pairs: Sequence[Matched]) -> dict[str, tuple[str, ...]]:
     from usfm_bench.regression.bits import recomputed_bits
 
     found, faults = {}, []

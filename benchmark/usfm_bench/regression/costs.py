@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.regression.baseline import cost_of
-from usfm_bench.regression.match import Pair
+from usfm_bench.regression.match import Matched
 
 
 class CostLimits(NamedTuple):
@@ -41,7 +41,7 @@ class CostFinding:
         return self.after / self.before
 
 
-def compare_costs(pairs: Sequence[Pair], limits: CostLimits) -> list[CostFinding]:
+def compare_costs(pairs: Sequence[Matched], limits: CostLimits) -> list[CostFinding]:
     """Every cost that both sides know.
 
     Raises:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from usfm_bench.metrics.definitions import Definition, find_definitions
-from usfm_bench.regression.match import Pair
+from usfm_bench.regression.match import Matched
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
 from usfm_bench.stats.components import Components, difference_components, variance_components
 from usfm_bench.stats.contributions import Contributions
@@ -64,7 +64,7 @@ class Drop(NamedTuple):
     """Standard deviation of one seed's mean by the residual alone."""
 
 
-def judge(pairs: Sequence[Pair], margin_of: Callable[[Definition], float]) -> list[Finding]:
+def judge(pairs: Sequence[Matched], margin_of: Callable[[Definition], float]) -> list[Finding]:
     """A finding for each metric of each entry.
 
     A regression is shown by a one-sided paired test of "the drop is at most the margin", with Holm over all findings;

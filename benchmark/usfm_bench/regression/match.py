@@ -16,7 +16,7 @@ from usfm_bench.results.trials import Trial, Trials, by_model, gather_trials
 from usfm_bench.stats.contributions import Contributions
 
 
-class Pair(NamedTuple):
+class Matched(NamedTuple):
     """A baseline's entry and the same model's new trials, of the baseline's seeds."""
 
     entry: Entry
@@ -26,7 +26,7 @@ class Pair(NamedTuple):
     """The trained weights of every seed are the baseline's; only what was done with them can differ."""
 
 
-def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Pair], list[str]]:
+def match(baseline: Baseline, store: Store, read: Read) -> tuple[list[Matched], list[str]]:
     """Every entry with its trials; and what of the runs was not looked at, in words.
 
     Raises:
@@ -60,7 +60,7 @@ def _nothing(baseline: Baseline, store: Store) -> str:
     )
 
 
-def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Pair:
+def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Matched:
     if not trials:
         raise BenchError("no trial is finished.")
     found = gather_trials(trials)
@@ -71,7 +71,7 @@ def _pair(entry: Entry, trials: Sequence[Trial], read: Read) -> Pair:
     chosen = Trials({seed: found.by_seed[seed] for seed in entry.seeds}, notes)
     scores = read_scores(chosen, read)
     _check_cases(entry, scores)
-    return Pair(entry, chosen, scores, bool(entry.trained) and trained_of(chosen) == entry.trained)
+    return Matched(entry, chosen, scores, bool(entry.trained) and trained_of(chosen) == entry.trained)
 
 
 def _faults(entry: Entry, trials: Trials) -> list[str]:
@@ -114,7 +114,7 @@ def _alike(old: Contributions, new: Contributions) -> bool:
     return np.array_equal(old.groups, new.groups) and np.array_equal(old.folds, new.folds)
 
 
-def changes(pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:
+def changes(pairs: Sequence[Matched]) -> dict[str, tuple[str, ...]]:
     """Every change that may be the cause -> where; settings before weights before versions and device."""
     found: dict[str, list[str]] = {}
     for entry, trials, *_ in pairs:

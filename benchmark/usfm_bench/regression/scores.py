@@ -84,7 +84,8 @@ def read_scores(trials: Trials, read: Read = read_columns) -> Scores:
         probabilities = np.stack([matrices[name] for name in names], axis=-1)  # (S, N, C)
         labels = who["label"].astype(np.int64)
         for definition in task.headline(record.spec.dataset):
-            metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds)
+            repeats = folds if record.spec.split.kind == "holdout" and len(set(folds.tolist())) > 1 else None
+            metrics[definition.id] = class_contributions(definition, probabilities, labels, groups, folds, repeats)
     return Scores(tuple(trials.by_seed), tuple(who["case_id"][used].astype(str).tolist()), metrics)
 
 
@@ -93,8 +94,10 @@ def _check_seeds(record: Record, by_seed: Mapping[int, Columns], shared: Sequenc
     first, faults = next(iter(by_seed.values())), []
     for seed, columns in by_seed.items():
         ids = columns["case_id"].astype(str)
-        if not len(ids) or len(set(ids.tolist())) < len(ids):
-            faults.append(f"seed {seed}: {len(ids)} cases, of which {len(ids) - len(set(ids.tolist()))} twice.")
+        apart = columns["fold"] if record.spec.split.kind == "holdout" else np.zeros(len(ids))  # repeats share cases
+        n_once = len(set(zip(ids.tolist(), apart.tolist(), strict=True)))
+        if not len(ids) or n_once < len(ids):
+            faults.append(f"seed {seed}: {len(ids)} cases, of which {len(ids) - n_once} twice.")
         if other := [n for n in shared if columns[n].tolist() != first[n].tolist()]:
             faults.append(f"seed {seed}: other {', '.join(other)} than the first seed ({len(ids)} cases).")
         faults += [
@@ -127,10 +130,10 @@ def _columns(task: Task, record: Record) -> list[str]:
 
 
 def _of_seed(parts: Sequence[tuple[Path, Record]], columns: Sequence[str], read: Read) -> dict[str, NDArray[Any]]:
-    """Columns of one seed's folds together, and `fold`, in the order of the case ids."""
+    """Columns of one seed's folds together, and `fold`, in the order of the case ids, then of the folds."""
     each = [read(folder, record, columns) for folder, record in parts]
     whole = {name: np.concatenate([table[name] for table in each]) for name in columns}
     folds = [np.full(len(table["case_id"]), record.spec.fold) for table, (_, record) in zip(each, parts, strict=True)]
     whole["fold"] = np.concatenate(folds)
-    order = np.argsort(whole["case_id"].astype(str))
+    order = np.lexsort((whole["fold"], whole["case_id"].astype(str)))
     return {name: column[order] for name, column in whole.items()}

@@ -13,7 +13,7 @@ import jinja2
 from usfm_bench.core.errors import capped, listed
 from usfm_bench.core.words import counted
 from usfm_bench.data.audit.burned_in import MIN_PIXELS
-from usfm_bench.data.audit.findings import Audit, Lesions, Overlap, Pair, SplitCheck
+from usfm_bench.data.audit.findings import Audit, CasePair, Lesions, Overlap, SplitCheck
 from usfm_bench.data.audit.near_duplicates import MAX_BITS, MIN_CORRELATION, MIN_CORRELATION_OF_HASHES
 from usfm_bench.data.resize import shrink
 from usfm_bench.data.sample import Image
@@ -74,7 +74,7 @@ def audit_text(audit: Audit) -> str:
     return "\n".join([*(line for head, lines in sections for line in _section(head, lines)), *verdict])
 
 
-def pair_text(pair: Pair) -> str:
+def pair_text(pair: CasePair) -> str:
     """`benign (433) = malignant (145)` and what there is to say about the two."""
     facts = [] if pair.exact else [f"correlation {pair.correlation:.3f}", f"{pair.bits} bits apart"]
     facts += ["mirrored"] if pair.mirrored else []

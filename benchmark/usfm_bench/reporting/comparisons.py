@@ -163,7 +163,7 @@ def _compared(one: Headline, other: Headline) -> Compared:
         a=one.model,
         b=other.model,
         n_seeds=len(seeds),
-        n_cases=len(both),
+        n_cases=len({name for name, _ in both}),
     )
     if one.contributions is None or other.contributions is None:
         return replace(base, reason="undefined without one of the groups of cases")

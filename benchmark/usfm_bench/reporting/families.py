@@ -79,7 +79,9 @@ class Classifier:
         definition = binary_definition(metric, self.positive)
         labels = self.results.case_table["label"].to_numpy(np.int64)
         probabilities = self.results.probabilities
-        return classification_interval(definition, probabilities, labels, groups=groups, only=self._index)
+        return classification_interval(
+            definition, probabilities, labels, groups=groups, repeats=self.results.repeats, only=self._index
+        )
 
     def contributions(self, metric: str, prevalence: float, seeds: Sequence[int]) -> Contributions | None:
         """Of some of its seeds."""

@@ -112,7 +112,7 @@ def _at(family: Family, of: Classifier, prevalence: float, curve: Curve) -> Iter
         fields: dict[str, Any] = fields_of(of.results, definition) | figures(of.at(metric, prevalence))
         yield PrevalenceRow(
             **fields | {"dataset": family.dataset},
-            n_cases=len(of.labels),
+            n_cases=of.results.n_distinct(),
             n_groups=len(np.unique(of.results.groups)),
             label=None if definition.averaging == "macro" else of.positive,
             curve=curve,

@@ -10,7 +10,7 @@ import numpy as np
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.stats import Ranking, Scored, rank_models
-from usfm_bench.stats.headline import Headline
+from usfm_bench.stats.headline import Headline, Unit
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _scored(headlines: Sequence[Headline]) -> tuple[dict[str, dict[str, Scored]]
     return scored, left_out
 
 
-def _of_cases(each: Headline, shared: set[str]) -> Scored:
+def _of_cases(each: Headline, shared: set[Unit]) -> Scored:
     assert each.contributions is not None
     used = np.array([unit in shared for unit in each.units])
     groups = each.contributions.groups[used]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from usfm_bench.core.pipe_table import pipe_table, printable
 from usfm_bench.data.group_words import stated_groups
 from usfm_bench.specs.dataset import DatasetSpec
+from usfm_bench.specs.family import FAMILIES
 from usfm_bench.specs.task import TASKS
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
@@ -94,3 +95,23 @@ def _section(spec: DatasetSpec) -> Iterator[str]:
     yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
     yield from ("", " ".join(known)) if known else ()
     yield from ("", *(f"- {sentence}" for sentence in spec.uncertain))
+
+
+FAMILIES_BEGIN, FAMILIES_END = "<!-- families: written by `make docs` -->\n", "<!-- end of families -->\n"
+
+
+def with_families(text: str) -> str:
+    """The text of docs/models.md with its list of families written anew."""
+    header = ["Family", "What", "Native px", "Mean", "Deviation", "Trained on", "Licence of its weights"]
+    body = [
+        [
+            *(f"`{name}`", family.title, str(family.image_size or "any")),
+            *(", ".join(f"{x:.4g}" for x in dict.fromkeys(each)) for each in (family.mean, family.std)),
+            *(family.trained_on or "differs", family.licence or "see its entry"),
+        ]
+        for name, family in sorted(FAMILIES.items())
+        if family.reads_files
+    ]
+    before, rest = text.split(FAMILIES_BEGIN)
+    table = "\n".join([*pipe_table(header, body, set(header)), ""])
+    return before + FAMILIES_BEGIN + table + FAMILIES_END + rest.split(FAMILIES_END)[1]

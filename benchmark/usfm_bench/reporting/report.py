@@ -14,6 +14,7 @@ from usfm_bench.reporting.comparisons import Compared, compare_models, with_stan
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
+from usfm_bench.reporting.repeats import Repeated, repeated
 from usfm_bench.reporting.robustness import Loss, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
@@ -49,6 +50,8 @@ class Report:
     """Measured values beside published ones of the same data set."""
     prevalence: Prevalence = field(default_factory=Prevalence)
     """F1 against the prevalence of the positive class, of data sets that name one."""
+    repeats: tuple[Repeated, ...] = ()
+    """Headline metrics for new cases and for networks trained anew, where holdouts were repeated."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
 
@@ -104,6 +107,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         spreads=tuple(spreads(found)),
         against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),
         prevalence=prevalence_of(results),
+        repeats=tuple(repeated(found, rows, compared)),
         losses=tuple(losses(results, [found for _, found in conditions], missed)),
     )
 

@@ -153,7 +153,7 @@ def _loss(
         loss=crossed_interval(before - mean, groups=groups, folds=folds),
         relative=_relative(before, mean, groups=groups, folds=folds),
         n_seeds=len(seeds),
-        n_cases=len(units),
+        n_cases=len({name for name, _ in units}),
     )
 
 

@@ -147,7 +147,7 @@ def case_row(results: ModelResults, definition: Definition, missed: Missed = "di
         **fields_of(results, definition),
         **figures(interval),
         sd_cases=_spread(values),
-        n_cases=int(used.sum()),
+        n_cases=results.n_distinct(used),
         n_groups=len(np.unique(groups)),
         **_failures(results, definition),
         label=definition.structure,
@@ -208,12 +208,14 @@ def _set_row(
     base = known_definitions([definition.base])[0] if definition.base else definition
     groups, own = results.groups, labels == k if k is not None else np.ones(len(labels), bool)
     scores = case_scores(base, probabilities, labels)
-    interval = classification_interval(base, probabilities, labels, groups=groups, folds=results.folds, only=k)
+    interval = classification_interval(
+        base, probabilities, labels, groups=groups, folds=results.folds, repeats=results.repeats, only=k
+    )
     return Row(
         **fields_of(results, definition),
         **figures(interval),
         sd_cases=None if scores is None else _spread(scores),
-        n_cases=int(own.sum()),
+        n_cases=results.n_distinct(own),
         n_groups=len(np.unique(groups[own])),
         label=label,
     )

@@ -116,7 +116,9 @@ class Evaluation(Settings):
         dataset = self.dataset.model_copy(update={"name": self.name, "positive": spec.dataset.positive})
         changed: dict[str, Any] = {"dataset": dataset}
         if not self.own_test:
-            seed = spec.seed * spec.split.folds + spec.fold
+            # Repeats may be added later, so numbers of networks cannot depend on how many there are.
+            kfold = spec.split.kind == "kfold"
+            seed = spec.seed * spec.split.folds + spec.fold if kfold else spec.seed + (spec.fold << 32)
             changed |= {"seed": seed, "fold": 0, "split": SplitSpec(kind="holdout", seed=spec.split.seed)}
             changed["model"] = f"{spec.model} (trained on {spec.dataset.name})"
         leaked = self.seen.most if self.seen and self.seen.counts else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from usfm_bench.metrics.operating import VERSION
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
-from usfm_bench.specs.task import DECISION, PROBABILITY, SCALED, TASKS, Task
+from usfm_bench.specs.task import DECISION, PROBABILITY, SCALED, TASKS, WHO, Task
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelResults:
     cases: pd.DataFrame
     """Rows of every `cases.parquet`, with columns seed and fold in front."""
     notes: tuple[str, ...] = ()
-    """Seeds left out because some folds are not done."""
+    """Seeds left out because some folds or repeats are not done."""
 
     @property
     def first(self) -> Record:
@@ -64,9 +64,33 @@ class ModelResults:
         """Seeds with all folds done."""
         return sorted(self.cases["seed"].unique().tolist())
 
+    @property
+    def repeats(self) -> NDArray[np.int64] | None:
+        """(cases,) the repeat that each row of `case_table` is of; None for a split in which a case is tested once."""
+        return self.folds if self.first.spec.split.kind == "holdout" and len(set(self.folds.tolist())) > 1 else None
+
+    def n_distinct(self, used: NDArray[np.bool_] | None = None) -> int:
+        """Number of cases in the rows of `case_table`, or in some of them: those of several repeats count once."""
+        ids = self.case_table["case_id"]
+        return int((ids if used is None else ids[used]).nunique())
+
+    @cached_property
+    def averaged(self) -> ModelResults:
+        """The same with one row a case: the mean over the repeats that tested it."""
+        if self.repeats is None:
+            return self
+        fixed = {"fold", *WHO, *self.task.shared}
+        how = {c: "mean" if self.cases[c].dtype.kind in "fiub" and c not in fixed else "first" for c in self.cases}
+        keys = {name: how.pop(name) and self.cases[name] for name in ("seed", "case_id")}
+        cases = self.cases.groupby(list(keys), sort=False, as_index=False).agg(how)
+        return replace(self, cases=cases.assign(fold=0)[[*self.cases]])
+
     @cached_property
     def case_table(self) -> pd.DataFrame:
-        """One row a case, sorted by case_id: group_id, class and whatever does not depend on the model."""
+        """One row a case, sorted by case_id: group_id, class and whatever does not depend on the model.
+
+        A case of several repeats has a row in each.
+        """
         table: pd.DataFrame = self.cases.iloc[self._rows[0]].reset_index(drop=True)
         return table
 
@@ -77,7 +101,7 @@ class ModelResults:
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
-        """(cases,) the fold that tests each, in the order of `case_table`."""
+        """(cases,) the fold or repeat that tests each, in the order of `case_table`."""
         return self.case_table["fold"].to_numpy(np.int64)
 
     def matrix(self, column: str) -> NDArray[np.float64]:
@@ -118,9 +142,11 @@ class ModelResults:
     def _rows(self) -> NDArray[np.intp]:
         """(seeds, cases) positions in `cases`."""
         ids = self.cases["case_id"].to_numpy().astype(str)
-        order = np.lexsort((ids, self.cases["seed"].to_numpy()))
+        folds = self.cases["fold"].to_numpy()
+        order = np.lexsort((folds, ids, self.cases["seed"].to_numpy()))
         sizes = self.cases["seed"].value_counts()
-        if not len(ids) or sizes.nunique() > 1 or (ids[rows := order.reshape(len(sizes), -1)] != ids[rows[0]]).any():
+        rows = order.reshape(len(sizes), -1) if len(ids) and sizes.nunique() == 1 else order[:0, None]
+        if not len(rows) or (ids[rows] != ids[rows[0]]).any() or (folds[rows] != folds[rows[0]]).any():
             spec, listed = self.first.spec, ", ".join(f"seed {seed}: {n}" for seed, n in sorted(sizes.items()))
             raise BenchError(
                 f"{spec.dataset.name} / {spec.model}: `cases.parquet` of its seeds hold different cases, or none "

@@ -23,9 +23,9 @@ class Trials:
     """Finished trials of one model on one data set, with one recipe and one state of the data."""
 
     by_seed: Mapping[int, Sequence[Trial]]
-    """Seed -> its folds, for seeds with all folds done."""
+    """Seed -> its folds or repeats, for seeds with all of them done."""
     notes: tuple[str, ...]
-    """Seeds left out because some folds are not done."""
+    """Seeds left out because some folds or repeats are not done."""
 
     @property
     def first(self) -> Record:
@@ -61,22 +61,23 @@ def gather_trials(trials: Sequence[Trial], *, rescored: bool = False) -> Trials:
     """
     _check_alike([record for _, record in trials], definitions=not rescored)
     _check_once(trials)
-    folds = trials[0][1].spec.split.folds
+    folds = max(record.spec.split.parts for _, record in trials)  # repeats may be added to those that are there
     if rescored and len({record.spec.fold for _, record in trials}) == 1:
         folds = 1
+    part = trials[0][1].spec.split.part
     by_seed: dict[int, list[Trial]] = {}
     for folder, record in trials:
         by_seed.setdefault(record.spec.seed, []).append((folder, record))
     complete = {seed: parts for seed, parts in sorted(by_seed.items()) if len(parts) == folds}
     notes = [
-        f"seed {seed} left out: {len(parts)} of {folds} folds are done"
+        f"seed {seed} left out: {len(parts)} of {folds} {part}s are done"
         for seed, parts in sorted(by_seed.items())
         if seed not in complete
     ]
     if not complete:
         spec = trials[0][1].spec
         raise UnfinishedError(
-            f"{spec.dataset.name}, {spec.model}: no seed has all {folds} folds; run the suite again to finish it"
+            f"{spec.dataset.name}, {spec.model}: no seed has all {folds} {part}s; run the suite again to finish it"
         )
     return Trials(complete, tuple(notes))
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from usfm_bench.core.errors import BenchError, did_you_mean, unknown
 from usfm_bench.core.resources import load_yaml, resource
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, later
 from usfm_bench.core.validation import in_words, said
 from usfm_bench.specs.task import TASKS, Need
 
@@ -56,14 +56,9 @@ class TrainingSubset(Settings):
     """Share of the training cases, by whole groups; a smaller share is a subset of a larger one."""
     prevalence: float | None = Field(default=None, ge=0.05, le=0.5)
     """Share of the positive class among a number of training cases that is the same for every share."""
-    lot: Literal["split", "trial"] = Field(default="split", exclude_if=lambda lot: lot == "split")
+    lot: Literal["split", "trial"] = later("split")
     """`trial`: each trial's seed draws a lot of its own, so that the spread over seeds holds that of the lots. `split`:
     the split seed drew one for all, as versions before did; intervals are then too narrow (docs/method.md)."""
-
-
-def _unset(value: object) -> bool:
-    # Left out of the settings of a trial, so that a field that came later changes no hash where it is not used.
-    return not value
 
 
 def _plain_name(name: str) -> str:
@@ -90,7 +85,7 @@ class DatasetSpec(Settings):
     """Organ or organs shown."""
     layout: str
     """Name of the reader in `data/readers/`."""
-    structures: tuple[StructureName, ...] = Field(default=(), max_length=16, exclude_if=_unset)
+    structures: tuple[StructureName, ...] = later((), max_length=16)
     """What masks show, where that is several structures, in the order of channels, rows and colours; `options` say how
     each is told. Empty: one structure."""
     path: str = ""
@@ -117,10 +112,10 @@ class DatasetSpec(Settings):
     """Case id to the reason why the case is left out."""
     groups: str | None = None
     """File in `data/group_files/` with the groups of near-duplicates, by pixel hash and by case id."""
-    grouped_by: GroupKind | None = Field(default=None, exclude_if=_unset)
+    grouped_by: GroupKind | None = later(None)
     """What the groups are that no split parts, where the data have something that stands for patients; None: patients.
     Every table says it. Without anything of that kind, groups are near-duplicates or images."""
-    groups_note: str = Field(default="", exclude_if=_unset)
+    groups_note: str = later("")
     """What else to say of the groups."""
     licence: str = "unknown"
     """Terms as the source states them."""
@@ -140,16 +135,16 @@ class DatasetSpec(Settings):
     """sha256 of the published archive, where published."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the reader."""
-    relabel: dict[str, str] = Field(default_factory=dict, exclude_if=_unset)
+    relabel: dict[str, str] = later({})
     """Class on disk to the class of `classes` that it counts as, such as `normal: not malignant`. What counts as a
     class of this mapping is on disk only where it is one of its keys too."""
-    positive: str | None = Field(default=None, exclude_if=_unset)
+    positive: str | None = later(None)
     """The class that a decision is about; thresholds are chosen and prevalence is counted for it."""
-    subsample: Subsample | None = Field(default=None, exclude_if=_unset)
+    subsample: Subsample | None = later(None)
     """Cases left out to make a class rare."""
-    split: OwnSplit | None = Field(default=None, exclude_if=_unset)
+    split: OwnSplit | None = later(None)
     """None: the sides that the data set prescribes, or else the split that a suite draws."""
-    training: TrainingSubset | None = Field(default=None, exclude_if=_unset)
+    training: TrainingSubset | None = later(None)
     """Set by names such as `busi@10%` and `busi-binary@malignant=5%`; see `find_dataset`."""
 
     @model_validator(mode="after")

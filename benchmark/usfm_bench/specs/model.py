@@ -15,7 +15,7 @@ from usfm_bench.specs.family import FAMILIES, Family, Gives
 from usfm_bench.specs.model_files import NamedModel, named_models
 from usfm_bench.specs.pretraining import PretrainSpec, build_spec
 
-Adaptation = Literal["full", "frozen"]
+Adaptation = Literal["full", "frozen", "linear", "knn"]
 ADAPTATIONS: tuple[Adaptation, ...] = get_args(Adaptation)
 """What may stand behind the last @ of a model name."""
 
@@ -53,19 +53,21 @@ class ModelEntry:
     recipe: str | None = None
     """Entry of the registry with the pre-training that makes the weights where they are missing."""
     adaptation: Adaptation = "full"
-    """What is trained: everything, or with `frozen` the decoder or head alone."""
+    """What is trained: everything, with `frozen` the decoder or head alone, with `linear` a linear map of the features,
+    and with `knn` nothing: the nearest training images vote."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of `TASKS` that it can be used for."""
+        """Names of `TASKS` that it can be used for; neighbours vote for a class and draw no masks."""
         from usfm_bench.specs.task import TASKS  # with numpy, which a list of names can do without
 
-        return tuple(name for name, task in TASKS.items() if task.wants in self.gives)
+        gives = ("vector",) if self.adaptation == "knn" else self.gives
+        return tuple(name for name, task in TASKS.items() if task.wants in gives and task.wants in self.gives)
 
     @property
     def frozen(self) -> bool:
         """The encoder keeps its weights; decoder or head alone are trained."""
-        return self.adaptation == "frozen"
+        return self.adaptation != "full"
 
 
 class Models(Registry[ModelEntry]):
@@ -148,7 +150,7 @@ def load_recipe(name: str) -> PretrainSpec:
 def resolve(name: str) -> ModelEntry:
     """The entry of a model name: one of the registry, or `FAMILY:...` such as `timm:NAME@scratch`.
 
-    Behind it may stand how it is adapted to a task: `@full`, which is the default, or `@frozen`.
+    Behind it may stand how it is adapted to a task: `@full`, which is the default, `@frozen`, `@linear` or `@knn`.
 
     Raises:
         BenchError: no such model, or no such adaptation; the nearest is suggested.
@@ -161,7 +163,8 @@ def resolve(name: str) -> ModelEntry:
     entry = _resolved(bare)
     if suffix == "full":
         return entry
-    return replace(entry, name=name, title=f"{entry.title}, {suffix}", adaptation="frozen")
+    adaptation = next(known for known in ADAPTATIONS if known == suffix)
+    return replace(entry, name=name, title=f"{entry.title}, {suffix}", adaptation=adaptation)
 
 
 def _resolved(name: str) -> ModelEntry:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, later
 
 CORRECTIONS = ("class_weights", "sampling", "logit_adjustment")
 """Settings that each move the class prior of a classifier to a balanced one."""
@@ -48,7 +48,7 @@ class TrainingSpec(Settings):
     """Largest gradient norm; None: no clipping."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device has it in hardware, else fp32."""
-    cudnn_attention: bool = Field(default=False, exclude_if=lambda value: not value)
+    cudnn_attention: bool = later(False)
     """Let torch take cuDNN's attention on a GPU. Off, since several of its releases gave NaN gradients."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth of transformer backbones."""
@@ -56,21 +56,23 @@ class TrainingSpec(Settings):
     """Random changes to training images, each with probability 0.5."""
     decoder: Literal["segvit", "upernet"] | None = None
     """Segmentation decoder of backbones; None in classification."""
+    taps: Literal["published", "standardised"] = later("published")
+    """What a decoder reads of a plain transformer: outputs of blocks as they are, as the published code does, or each
+    channel with mean 0 and variance 1 over batch and pixels: a batch norm without parameters, as in MAE's linear probe
+    (He et al. (2022), arXiv:2111.06377)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the cross-entropy in classification."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: cross-entropy weights n / (classes * n_class), from the training split."""
-    sampling: Literal["shuffle", "balanced"] = Field(default="shuffle", exclude_if=lambda value: value == "shuffle")
+    sampling: Literal["shuffle", "balanced"] = later("shuffle")
     """`balanced`: every epoch draws as many images of each class, with replacement; its length stays the same."""
-    loss: Literal["cross_entropy", "focal"] = Field(
-        default="cross_entropy", exclude_if=lambda value: value == "cross_entropy"
-    )
+    loss: Literal["cross_entropy", "focal"] = later("cross_entropy")
     """Of classification. `focal`: cross-entropy times (1 - p)^focal_gamma; Lin et al. (2017), arXiv:1708.02002."""
-    focal_gamma: float = Field(default=2.0, gt=0, exclude_if=lambda value: value == 2.0)
+    focal_gamma: float = later(2.0, gt=0)
     """Of the focal loss."""
-    logit_adjustment: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
+    logit_adjustment: float = later(0.0, ge=0)
     """tau: tau log(class prior) is added to logits in training; Menon et al. (2021), arXiv:2007.07314, Eq. (10)."""
-    reading: Reading | None = Field(default=None, exclude_if=lambda value: value is None)
+    reading: Reading | None = later(None)
     """How the `norm` of USFM's weight file is used in classification (`load_backbone`); segmentation takes outputs of
     blocks, before any last norm. None: `published`, or `own-norm` where the encoder is frozen."""
     validate_every: int = Field(default=1, ge=1)

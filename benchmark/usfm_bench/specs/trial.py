@@ -27,6 +27,7 @@ class TrialSpec(Settings):
     training: TrainingSpec
     split: SplitSpec
     fold: int = Field(default=0, ge=0)
+    """Of `kfold`; of a holdout that is repeated, the repeat."""
     seed: int = Field(ge=0)
     """Governs initialisation, order and augmentation, never the split."""
 
@@ -34,9 +35,10 @@ class TrialSpec(Settings):
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result: without the texts about the data set and where a table shows the row.
 
-        Where the data lies is left out too: the data hash in the record says what it was.
+        Where the data lies is left out too: the data hash in the record says what it was. So is the number of repeats,
+        of which this trial is one: more of them can be run later.
         """
-        return self.model_dump(mode="json", exclude={"table": True, "dataset": WORDS})
+        return self.model_dump(mode="json", exclude={"table": True, "dataset": WORDS, "split": {"repeats"}})
 
     @property
     def hash(self) -> str:

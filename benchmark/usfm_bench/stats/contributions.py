@@ -37,6 +37,7 @@ def class_contributions(
     labels: Ints,
     groups: Ints,
     folds: Ints,
+    repeats: Ints | None = None,
 ) -> Contributions | None:
     """Of a classification metric: scores of cases where it is their mean, else the jackknife's pseudo-values of groups.
 
@@ -50,6 +51,7 @@ def class_contributions(
         labels: (N,).
         groups: (N,).
         folds: (N,).
+        repeats: (N,) as in `deleted`.
 
     Returns:
         None where the metric is undefined without some group, as one that holds a whole class.
@@ -57,7 +59,8 @@ def class_contributions(
     scores = case_scores(definition, probabilities, labels)
     if scores is not None:
         return Contributions(scores, groups, folds)
-    return pseudo_contributions(deleted(definition, probabilities, labels, groups=groups), groups, folds)
+    values = deleted(definition, probabilities, labels, groups=groups, repeats=repeats)
+    return pseudo_contributions(values, groups, folds)
 
 
 def pseudo_contributions(values: Floats, groups: Ints, folds: Ints) -> Contributions | None:
@@ -66,7 +69,7 @@ def pseudo_contributions(values: Floats, groups: Ints, folds: Ints) -> Contribut
     Args:
         values: (S, 1 + G) the metric of all cases, then without each group.
         groups: (N,).
-        folds: (N,).
+        folds: (N,). Where a group is in several, a pseudo-value is of the networks of all, and there is one fold.
 
     Returns:
         None where the metric is undefined without some group, or with one group alone.
@@ -76,4 +79,5 @@ def pseudo_contributions(values: Floats, groups: Ints, folds: Ints) -> Contribut
         return None
     full, without = values[:, :1], values[:, 1:]
     pseudo = full + (len(names) - 1) * (without.mean(axis=1, keepdims=True) - without)
-    return Contributions(pseudo, names, folds[first])
+    parted = len(np.unique(np.stack([groups, folds]), axis=1).T) == len(names)
+    return Contributions(pseudo, names, folds[first] if parted else np.zeros_like(names))

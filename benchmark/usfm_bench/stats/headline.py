@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.stats.contributions import Contributions, class_contributions
+
+Unit = tuple[str, int]
+"""A case or group by its id, and the repeat that tests it; 0 for a split in which a case is tested once."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Headline:
     definition: Definition
     contributions: Contributions | None
     """Over all its seeds; None where the metric is undefined without one of the groups."""
-    units: tuple[str, ...]
-    """(U,) case or group ids behind the contributions."""
+    units: tuple[Unit, ...]
+    """(U,) what is behind the contributions."""
 
     @property
     def place(self) -> tuple[str | None, str, str]:
@@ -52,18 +56,18 @@ def headlines(results: Sequence[ModelResults], missed: Missed) -> list[Headline]
 def _headline(results: ModelResults, definition: Definition, missed: Missed) -> Headline | None:
     table = results.case_table
     case_ids = table["case_id"].to_numpy().astype(str)
-    groups, folds = results.groups, results.folds
+    groups, folds, repeats = results.groups, results.folds, results.repeats
+    units = list(zip(case_ids.tolist(), (np.zeros_like(folds) if repeats is None else repeats).tolist(), strict=True))
     if not results.task.per_case:
         labels = table["label"].to_numpy(np.int64)
-        found = class_contributions(definition, results.probabilities, labels, groups, folds)
-        names = case_ids
-        if found is not None and found.values.shape[1] != len(names):
-            names = table["group_id"].astype(str).unique()  # as `groups` numbers them
-        return Headline(results, definition, found, tuple(names.tolist()))
+        found = class_contributions(definition, results.probabilities, labels, groups, folds, repeats)
+        if found is not None and found.values.shape[1] != len(units):
+            units = [(name, 0) for name in table["group_id"].astype(str).unique().tolist()]  # as `groups` numbers them
+        return Headline(results, definition, found, tuple(units))
     if results.definitions.get(definition.column) != definition.id:
         return None
     definition, scores, used = counted_scores(results, definition, missed)
     if not used.any():
         return Headline(results, definition, None, ())
     found = Contributions(scores[:, used], groups[used], folds[used])
-    return Headline(results, definition, found, tuple(case_ids[used].tolist()))
+    return Headline(results, definition, found, tuple(compress(units, used)))

@@ -100,6 +100,7 @@ def deleted(
     *,
     groups: Labels | None = None,
     only: int | None = None,
+    repeats: Labels | None = None,
 ) -> Floats:
     """(S, 1 + G) a classification metric of all cases, then without each group; NaN where it is undefined.
 
@@ -109,8 +110,19 @@ def deleted(
         labels: (N,).
         groups: (N,) deleted together; without, each case by itself.
         only: the class of a metric of one class.
+        repeats: (N,) the repeat that each row is of, where several test one case: the metric is then the mean of those
+            of each repeat, and a group is deleted from all.
     """
     names = grouped(groups, len(labels))[0]
+    if repeats is not None:
+        parts = []
+        for rows in parts_of(repeats):
+            own, first = np.unique(names[rows], return_index=True)
+            values = deleted(definition, probabilities[:, rows], labels[rows], groups=names[rows], only=only)
+            whole = np.repeat(values[:, :1], 2 + int(names.max()), axis=1)
+            whole[:, 1 + own[np.argsort(first)]] = values[:, 1:]
+            parts.append(whole)
+        return np.asarray(np.mean(parts, axis=0))
     if definition.compute is not None:
         if only is not None:  # one class against the rest, as two columns of which the second is that class
             one = probabilities[..., only]
@@ -119,6 +131,13 @@ def deleted(
     return np.stack(
         [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
     )
+
+
+def parts_of(repeats: Labels | None) -> list[slice | NDArray[np.intp]]:
+    """Rows of each repeat; all of them without repeats."""
+    if repeats is None:
+        return [slice(None)]
+    return [np.flatnonzero(np.asarray(repeats) == repeat) for repeat in np.unique(np.asarray(repeats))]
 
 
 def _recomputed(

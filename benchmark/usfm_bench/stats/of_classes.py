@@ -9,7 +9,7 @@ from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.calibration import brier_scores, chance_calibration_error, without_chance
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.stats.intervals import Interval, crossed_interval, share_interval
-from usfm_bench.stats.jackknife import deleted, grouped, jackknife_interval, jackknife_spread
+from usfm_bench.stats.jackknife import deleted, grouped, jackknife_interval, jackknife_spread, parts_of
 from usfm_bench.stats.proportions import trials_of, wilson_interval
 from usfm_bench.stats.score import noise_of
 
@@ -25,6 +25,7 @@ def classification_interval(
     *,
     groups: Labels | None = None,
     folds: Labels | None = None,
+    repeats: Labels | None = None,
     only: int | None = None,
     level: float = 0.95,
 ) -> Interval:
@@ -38,6 +39,7 @@ def classification_interval(
         labels: (N,).
         groups: (N,) deleted together.
         folds: (N,) as in `crossed_interval`.
+        repeats: (N,) as in `deleted`.
         only: the class of a metric of one class, one against the rest.
         level: nominal coverage.
     """
@@ -51,8 +53,8 @@ def classification_interval(
     if scores is not None:
         return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
     if definition.id in (CHANCE, DEBIASED):
-        return calibration_interval(definition, probabilities, labels, groups=groups, level=level)
-    values = deleted(definition, probabilities, labels, groups=groups, only=only)
+        return calibration_interval(definition, probabilities, labels, groups=groups, repeats=repeats, level=level)
+    values = deleted(definition, probabilities, labels, groups=groups, only=only, repeats=repeats)
     numbers, first, sizes = grouped(groups, len(labels))
     noise = noise_of(definition, probabilities, labels, numbers, only)
     if noise is None:
@@ -79,6 +81,7 @@ def calibration_interval(
     labels: NDArray[np.int64],
     *,
     groups: Labels | None = None,
+    repeats: Labels | None = None,
     level: float = 0.95,
 ) -> Interval:
     """Interval of the calibration error without chance; the chance error itself has none.
@@ -91,12 +94,13 @@ def calibration_interval(
         probabilities: (S, N, C).
         labels: (N,).
         groups: (N,) deleted together.
+        repeats: (N,) as in `deleted`.
         level: nominal coverage.
     """
-    chance = float(np.mean([chance_calibration_error(p) for p in probabilities]))
+    chance = float(np.mean([chance_calibration_error(p[rows]) for p in probabilities for rows in parts_of(repeats)]))
     if definition.id == CHANCE:
         return Interval(chance, None, None)
-    values = deleted(DEFINITIONS[ERROR], probabilities, labels, groups=groups)
+    values = deleted(DEFINITIONS[ERROR], probabilities, labels, groups=groups, repeats=repeats)
     error, sizes = float(values[:, 0].mean()), grouped(groups, len(labels))[2]
     point = without_chance(error, chance)
     if len(sizes) < 2:

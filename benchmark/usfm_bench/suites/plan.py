@@ -114,6 +114,7 @@ def plan_suite(
     models: Sequence[str] = (),
     datasets: Sequence[str] = (),
     seeds: Sequence[int] = (),
+    repeats: int | None = None,
 ) -> list[TrialSpec]:
     """Every trial of the suite, in the order in which they run.
 
@@ -124,11 +125,13 @@ def plan_suite(
         models: replace the suite's own models.
         datasets: replace the suite's own data sets; each goes to the parts whose task it has.
         seeds: trial seeds; the suite's number of seeds when empty.
+        repeats: random holdouts of each data set; the suite's own number when None.
 
     Raises:
         BenchError: an unknown name, or a name that fits no task of the suite, all of them in one message; or a profile
             with faults.
     """
+    split = _repeated(suite, repeats)
     chosen_profile = load_profile(profile or suite.default_profile)
     faults = _name_faults(suite, registry, chosen_profile, models, datasets)
     recipes, unfit = _recipes(suite, chosen_profile)
@@ -140,7 +143,7 @@ def plan_suite(
         entries = [resolve(name) for name in models or part.models.get(chosen_profile.extends, ())]
         # An entry's own name: `NAME@full` is NAME, and not a second model.
         chosen = dict.fromkeys(entry.name for entry in entries if TASKS[part.task].wants in entry.gives)
-        for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(suite.split.folds)):
+        for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(split.parts)):
             trials.append(
                 TrialSpec(
                     suite=suite.name,
@@ -150,7 +153,7 @@ def plan_suite(
                     model=model,
                     profile=chosen_profile.name,
                     training=training,
-                    split=suite.split,
+                    split=split,
                     fold=fold,
                     seed=seed,
                 )
@@ -158,6 +161,17 @@ def plan_suite(
     if not trials:
         raise BenchError(f"Suite '{suite.name}' has nothing to run with these --models and --datasets.")
     return trials
+
+
+def _repeated(suite: Suite, repeats: int | None) -> SplitSpec:
+    if repeats is None:
+        return suite.split
+    if suite.split.kind != "holdout":
+        raise BenchError(
+            f"Suite '{suite.name}' has {suite.split.folds} folds, each of which tests other cases; --repeats is for "
+            "suites with a holdout."
+        )
+    return suite.split.model_copy(update={"repeats": repeats})
 
 
 def _recipes(suite: Suite, profile: Profile) -> tuple[list[TrainingSpec], list[str]]:

@@ -93,7 +93,7 @@ def _sides(keys: Iterable[str]) -> str:
 
 
 _CONVERT = "Export it as COCO or as mask images, which are read."
-_COCO = "outlines in COCO's format: see layout `coco` (docs/adding.md, 'Layouts on disk')."
+_COCO = "outlines in COCO's format: see layout `coco` (docs/layouts.md, 'Outlines')."
 _VIA = f"outlines of the VGG Image Annotator (VIA). {_CONVERT}"
 _JSON_KEYS: list[tuple[set[str], str]] = [
     ({"images", "annotations"}, _COCO),

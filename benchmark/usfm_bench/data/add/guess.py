@@ -14,7 +14,7 @@ from usfm_bench.core.errors import BenchError, DataError
 from usfm_bench.data.add.folder_names import are_numbered, are_sides, folder_roles, is_no_class
 from usfm_bench.data.add.found_files import TABLES, Files, absolute_path
 from usfm_bench.data.add.guess_outlines import LAYOUTS, readings
-from usfm_bench.data.add.guess_pairs import Pair, ending, find_pairs, other_masks, patterns
+from usfm_bench.data.add.guess_pairs import FilePair, ending, find_pairs, other_masks, patterns
 from usfm_bench.data.add.guess_tables import label_tables, read_raw
 from usfm_bench.data.add.side_folders import View, sides_named, view_sides
 from usfm_bench.data.dataset import decode, open_reader
@@ -193,7 +193,7 @@ def _pairs(files: Files) -> Iterator[Candidate]:
             yield from _of_pair(files, pair, view)
 
 
-def _of_pair(files: Files, pair: Pair, view: View) -> Iterator[Candidate]:
+def _of_pair(files: Files, pair: FilePair, view: View) -> Iterator[Candidate]:
     images, masks = map(view.on_disk, patterns(pair))
     names, mask_names = ([view.names[name] for name in side] for side in (pair.images, pair.masks))
     layout = "dicom" if {*names} <= {*files.dicom} else "volumes" if {*names} <= {*files.volumes} else "masks"
@@ -207,7 +207,7 @@ def _of_pair(files: Files, pair: Pair, view: View) -> Iterator[Candidate]:
     yield Candidate(layout, reason, ("mask", *classes), options)
 
 
-def _ignored(pair: Pair, files: dict[str, Path], images: str) -> dict[str, Any]:
+def _ignored(pair: FilePair, files: dict[str, Path], images: str) -> dict[str, Any]:
     """Option `ignore` for what looks like a mask and would be an image."""
     found = other_masks(files, pair)
     stem = images.removesuffix(ending(pair.images))

@@ -44,7 +44,7 @@ class Side(NamedTuple):
     affix: Affix
 
 
-class Pair(NamedTuple):
+class FilePair(NamedTuple):
     """One reading of a folder: which files are images, and which their masks."""
 
     depth: int | None
@@ -62,14 +62,14 @@ Split = tuple[int | None, str | None, str | None, Sequence[str], Sequence[str]]
 """Depth, folders of images and of masks, and the names of both."""
 
 
-def find_pairs(files: Mapping[str, Path]) -> list[Pair]:
+def find_pairs(files: Mapping[str, Path]) -> list[FilePair]:
     """The most likely readings, best first; none where no file looks like a mask."""
     pairs = [*_by_folder(files), *_by_name(files)]
     ranked = sorted(pairs, key=lambda pair: -pair.matched)
     return [pair for pair in ranked if 2 * pair.matched >= len(pair.masks)][:_MOST_PAIRS]
 
 
-def patterns(pair: Pair) -> tuple[str, str]:
+def patterns(pair: FilePair) -> tuple[str, str]:
     """The patterns of the layout `masks` for images and for their masks."""
     parents = [_without(PurePosixPath(name).parts[:-1], pair.depth) for name in pair.images]
     roles = folder_roles(parents)
@@ -94,7 +94,7 @@ def stem_of(name: str) -> str:
     return PurePosixPath(path.stem).stem if path.name.lower().endswith(".nii.gz") else path.stem
 
 
-def other_masks(files: Mapping[str, Path], pair: Pair) -> dict[str, list[str]]:
+def other_masks(files: Mapping[str, Path], pair: FilePair) -> dict[str, list[str]]:
     """Files that would be images but look like masks and are named like an image and a word, by that word.
 
     `case1_other2.png` beside `case1.png` is a mask of something, and never an image without a lesion. The words are
@@ -112,7 +112,7 @@ def other_masks(files: Mapping[str, Path], pair: Pair) -> dict[str, list[str]]:
     return dict(found)
 
 
-def _pattern(pair: Pair, side: Side, roles: Sequence[str], names: Sequence[str], whole: bool) -> str:
+def _pattern(pair: FilePair, side: Side, roles: Sequence[str], names: Sequence[str], whole: bool) -> str:
     folders = list(roles)
     if pair.depth is not None:
         folders = folders[: pair.depth]
@@ -125,7 +125,7 @@ def _without(parts: tuple[str, ...], depth: int | None) -> tuple[str, ...]:
     return parts if depth is None else parts[:depth] + parts[depth + 1 :]
 
 
-def _by_folder(files: Mapping[str, Path]) -> Iterator[Pair]:
+def _by_folder(files: Mapping[str, Path]) -> Iterator[FilePair]:
     """Two folders beside each other, or one within the other, at one depth."""
     parts = {name: PurePosixPath(name).parts[:-1] for name in files}
     for depth in range(max(map(len, parts.values()), default=0)):
@@ -141,7 +141,7 @@ def _by_folder(files: Mapping[str, Path]) -> Iterator[Pair]:
                     yield pair
 
 
-def _by_name(files: Mapping[str, Path]) -> Iterator[Pair]:
+def _by_name(files: Mapping[str, Path]) -> Iterator[FilePair]:
     """Files of one folder that differ in a word at the end or the beginning of their names."""
     stems = {name: stem_of(name) for name in files}
     affixes = [affix for affix in _words(list(stems.values())) if affix.before or affix.behind]
@@ -172,7 +172,7 @@ def _words(stems: Sequence[str]) -> list[Affix]:
     return frequent + [affix._replace(counted=True) for affix in frequent if affix in counted]
 
 
-def _match(split: Split) -> Pair | None:
+def _match(split: Split) -> FilePair | None:
     """The affixes with which most masks of one folder have an image in the other; the simplest of several."""
     stems = [[stem_of(name) for name in names] for names in split[3:]]
     best = None
@@ -184,12 +184,12 @@ def _match(split: Split) -> Pair | None:
     return best
 
 
-def _pair(split: Split, image: Affix, mask: Affix) -> Pair:
+def _pair(split: Split, image: Affix, mask: Affix) -> FilePair:
     depth, image_folder, mask_folder, images, masks = split
     keys = set(filter(None, map(_key_of(image, depth if image_folder is not None else None), images)))
     found = list(map(_key_of(mask, depth if mask_folder is not None else None), masks))
     matched = sum(key in keys for key in found)
-    return Pair(depth, Side(image_folder, image), Side(mask_folder, mask), matched, tuple(images), tuple(masks))
+    return FilePair(depth, Side(image_folder, image), Side(mask_folder, mask), matched, tuple(images), tuple(masks))
 
 
 def _key_of(affix: Affix, depth: int | None) -> Callable[[str], tuple[tuple[str, ...], str] | None]:

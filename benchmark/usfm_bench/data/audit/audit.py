@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import DataError
 from usfm_bench.data.audit.burned_in import MIN_PIXELS, stroke_pixels
-from usfm_bench.data.audit.findings import Audit, ClassCount, Lesions, Overlap, Pair, SplitCheck
+from usfm_bench.data.audit.findings import Audit, CasePair, ClassCount, Lesions, Overlap, SplitCheck
 from usfm_bench.data.audit.near_duplicates import Fingerprints, components, fingerprints, near_pairs
 from usfm_bench.data.dataset import Dataset, find_cases, open_reader, read_cases
 from usfm_bench.data.faults import standing
@@ -96,7 +96,7 @@ def audit_images(images: Images, others: Sequence[Images] = ()) -> Audit:
     )
 
 
-def find_pairs(images: Images) -> tuple[Pair, ...]:
+def find_pairs(images: Images) -> tuple[CasePair, ...]:
     """Exact and near duplicates among all images, also those that are left out."""
     samples, out = images.samples, set(images.spec.exclude)
     found = []
@@ -108,7 +108,7 @@ def find_pairs(images: Images) -> tuple[Pair, ...]:
     return tuple(sorted(found, key=lambda pair: (not pair.exact, -pair.correlation)))
 
 
-def find_groups(pairs: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
+def find_groups(pairs: Sequence[CasePair]) -> tuple[tuple[str, ...], ...]:
     """Case ids that chains of pairs join, the largest group first."""
     ids = list(dict.fromkeys(case_id for pair in pairs for case_id in (pair.first, pair.second)))
     place = {case_id: i for i, case_id in enumerate(ids)}
@@ -120,7 +120,7 @@ def find_groups(pairs: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(map(tuple, members.values()), key=lambda group: -len(group)))
 
 
-def check_split(dataset: Dataset, pairs: Sequence[Pair], name: str, split: SplitSpec) -> SplitCheck:
+def check_split(dataset: Dataset, pairs: Sequence[CasePair], name: str, split: SplitSpec) -> SplitCheck:
     """Groups and duplicates on two sides, over all folds of a split."""
     if not dataset.spec.tasks:
         return SplitCheck(name, None, None, "none: the entry has no task")
@@ -200,10 +200,10 @@ def _pair(
     *,
     grouped: bool = False,
     left_out: bool = False,
-) -> Pair:
+) -> CasePair:
     labels = one.case.label, other.case.label
     exact = one.pixel_hash == other.pixel_hash
-    return Pair(one.case.case_id, other.case.case_id, labels, exact, correlation, bits, mirrored, grouped, left_out)
+    return CasePair(one.case.case_id, other.case.case_id, labels, exact, correlation, bits, mirrored, grouped, left_out)
 
 
 def _quantiles(values: NDArray[np.float64]) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Pair:
+class CasePair:
     """Two images that are the same, or nearly."""
 
     first: str
@@ -51,7 +51,7 @@ class Overlap:
     other: str
     images: int
     """Number of images of the other data set."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CasePair, ...]
     leaks: bool
     """Exact pairs, or near ones between data sets of real images."""
 
@@ -99,7 +99,7 @@ class Audit:
     """Images found."""
     left_out: dict[str, str]
     """Case id to reason."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CasePair, ...]
     """Exact and near duplicates."""
     near_groups: tuple[tuple[str, ...], ...]
     """Case ids of each connected component of pairs."""
@@ -113,12 +113,12 @@ class Audit:
     synthetic: bool
 
     @property
-    def contradictions(self) -> list[Pair]:
+    def contradictions(self) -> list[CasePair]:
         """Duplicates, exact or near, with different labels."""
         return [pair for pair in self.pairs if len({label for label in pair.labels if label is not None}) > 1]
 
     @property
-    def loose(self) -> list[Pair]:
+    def loose(self) -> list[CasePair]:
         """Duplicates that a split could part: in different groups, and neither is left out."""
         return [pair for pair in self.pairs if not pair.grouped and not pair.left_out]
 

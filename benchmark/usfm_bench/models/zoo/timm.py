@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from usfm_bench.core.errors import unknown
 from usfm_bench.specs.family import FAMILIES, Checkpoint, Family
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from usfm_bench.specs.model import ModelEntry
 
 _PLAIN = ("vit_", "deit", "beit", "eva", "usfm_")
@@ -23,14 +28,19 @@ class Timm(Family):
 
     name = "timm"
     title = "timm's model"
-    usage = "timm:NAME (its weights) and timm:NAME@scratch"
+    usage = "timm:NAME (its weights), timm:NAME=PATH (those of a file) and timm:NAME@scratch"
     varied = True
     trained_on = "what timm's card of the model says"
 
     def entry(self, name: str, rest: str) -> ModelEntry:
-        """`timm:NAME` with timm's weights, `timm:NAME@scratch` without."""
-        from usfm_bench.specs.model import ADAPTATIONS, ModelEntry
+        """`timm:NAME` with timm's weights, `timm:NAME=PATH` with a file's, `timm:NAME@scratch` without."""
+        from usfm_bench.specs.model import ADAPTATIONS, ModelEntry, file_entry
 
+        architecture, is_file, path = rest.partition("=")
+        if is_file:
+            self.check_architecture(architecture)
+            entry = file_entry(self, name, Path(path))
+            return replace(entry, architecture=architecture, title=f"timm's {architecture}, {Path(path).name}")
         architecture, at, suffix = rest.partition("@")
         if at and suffix != "scratch":
             own = (f"timm:{architecture}@{known}" for known in ("scratch", *ADAPTATIONS))
@@ -67,20 +77,33 @@ class Timm(Family):
         return architecture.startswith(_PLAIN)
 
     def read(self, path: Path, architecture: str = "") -> Checkpoint:
-        """A state dict of timm's model; the classifier is left out."""
-        import timm
-
+        """A state dict of timm's model, or of the publication that timm's filter knows; the classifier is left out."""
         from usfm_bench.models.checkpoint import read_checkpoint
 
-        config = timm.get_pretrained_cfg(architecture)
-        heads = config.classifier if config and config.classifier else ()
-        heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-        state = read_checkpoint(path)
+        heads, state = _heads(architecture), read_checkpoint(path)
         return Checkpoint(
             architecture,
-            {key: value for key, value in state.items() if not (heads and key.startswith(heads))},
-            ignored=sorted(key for key in state if heads and key.startswith(heads)),
+            {key: value for key, value in state.items() if not key.startswith(heads)},
+            ignored=sorted(key for key in state if key.startswith(heads)),
         )
+
+    def fitted(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+        """Where names are not timm's own, through the filter with which timm reads other forms of this model."""
+        filtered = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        if filtered is not None and not model.state_dict().keys() <= state.keys():
+            with suppress(Exception):  # of no form that it knows: then the keys are told as they are
+                heads = _heads(getattr(model, "pretrained_cfg", {}).get("architecture", ""))
+                state = {key: value for key, value in filtered(dict(state), model).items() if not key.startswith(heads)}
+        return super().fitted(state, model)
+
+
+def _heads(architecture: str) -> tuple[str, ...]:
+    """What the names of a classifier begin with."""
+    import timm
+
+    config = timm.get_pretrained_cfg(architecture) if architecture else None
+    heads = config.classifier if config and config.classifier else ()
+    return tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
 
 
 @cache

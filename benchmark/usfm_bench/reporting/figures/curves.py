@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 from usfm_bench.core.words import counted
 from usfm_bench.metrics.classification import RANKED, class_definition_id
 from usfm_bench.metrics.logits import log_odds_of
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, labels_of, seeds_of, sentence
+from usfm_bench.reporting.figures.group import FigureData, Floats, NamedFigure, chunks, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 from usfm_bench.results.frames import ModelResults
 
@@ -42,7 +42,7 @@ class Curves(NamedTuple):
     prevalence: float
 
 
-def curve_figures(group: Group) -> Iterator[NamedFigure]:
+def curve_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure a class; up to four models a panel."""
     first = group.results[0]
     support = np.bincount(labels_of(first), minlength=len(first.first.classes))

@@ -14,8 +14,8 @@ from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.figures.forest import Column, axis_label, columns_of, model_axis, row_ends
 from usfm_bench.reporting.figures.group import (
     Bools,
+    FigureData,
     Floats,
-    Group,
     NamedFigure,
     defined_cases,
     missed_lesions,
@@ -38,7 +38,7 @@ class Cases(NamedTuple):
     """(n,) lesion without a prediction in at least one seed."""
 
 
-def distribution_figures(group: Group) -> Iterator[NamedFigure]:
+def distribution_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure with a panel a headline metric."""
     columns = columns_of(group.rows, group.task.panels)
     ids = {(row.metric, row.unit): row.definition for row in group.rows if row.source == "measured"}

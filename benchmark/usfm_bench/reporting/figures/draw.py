@@ -20,7 +20,7 @@ from usfm_bench.reporting.figures.curves import curve_figures
 from usfm_bench.reporting.figures.distribution import distribution_figures
 from usfm_bench.reporting.figures.fonts import set_fonts
 from usfm_bench.reporting.figures.forest import forest_figures
-from usfm_bench.reporting.figures.group import Group, NamedFigure, groups_of
+from usfm_bench.reporting.figures.group import FigureData, NamedFigure, groups_of
 from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
 from usfm_bench.reporting.figures.paired import paired_figures
 from usfm_bench.reporting.figures.prevalence import prevalence_figures
@@ -32,7 +32,7 @@ from usfm_bench.reporting.figures.training import training_figures
 from usfm_bench.reporting.report import Report
 from usfm_bench.results.store import Store
 
-Kind = Callable[[Group], Iterator[NamedFigure]]
+Kind = Callable[[FigureData], Iterator[NamedFigure]]
 KINDS: Mapping[str, Kind] = {
     "forest": forest_figures,
     "distribution": distribution_figures,

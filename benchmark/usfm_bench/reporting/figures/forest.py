@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from usfm_bench.core.words import counted, heading, scale_of
 from usfm_bench.metrics.definitions import DEFINITIONS
-from usfm_bench.reporting.figures.group import Group, NamedFigure, sentence
+from usfm_bench.reporting.figures.group import FigureData, NamedFigure, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, shown, styled
 from usfm_bench.reporting.rows import Row
 
@@ -17,7 +17,7 @@ _ROW, _SIDE_BY_SIDE = 3.6, 120.0  # millimetres
 Column = tuple[str, str | None]
 
 
-def forest_figures(group: Group) -> Iterator[NamedFigure]:
+def forest_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure with a panel a headline metric."""
     columns = columns_of(group.rows, group.task.panels)
     names = list(dict.fromkeys(row.metric for row in group.rows if (row.metric, row.unit) in columns))
@@ -109,7 +109,7 @@ def _draw(axes: Axes, y: float, row: Row | None, look: Look | None, source: str,
     )
 
 
-def _caption(group: Group, columns: Sequence[Column]) -> str:
+def _caption(group: FigureData, columns: Sequence[Column]) -> str:
     rows = [row for row in group.rows if (row.metric, row.unit) in columns and row.source == "measured"]
     ids = ", ".join(f"{row.metric} {row.definition}" for row in {row.definition: row for row in rows}.values())
     n_cases = counted([row.n_cases or 0 for row in rows], "case")

@@ -39,7 +39,7 @@ class NamedFigure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Group:
+class FigureData:
     """All models of a report on one data set."""
 
     table: str | None
@@ -84,7 +84,7 @@ class Group:
             yield record, self.folders[record.spec.model, record.spec.fold, record.spec.seed]
 
 
-def groups_of(report: Report, store: Store, width: float, image_root: Path | None) -> Iterator[Group]:
+def groups_of(report: Report, store: Store, width: float, image_root: Path | None) -> Iterator[FigureData]:
     """The data sets of a report, in its order."""
     looks = looks_of([r.first.spec.model for r in report.results])
     folders: dict[str, dict[tuple[str, int, int], Path]] = {}
@@ -105,8 +105,11 @@ def groups_of(report: Report, store: Store, width: float, image_root: Path | Non
             and row.label is None
             and row.dataset == (dataset if row.source == "measured" else label)
         ]
-        yield Group(
-            *(table, dataset, source.synthetic, tuple(results), tuple(rows), looks, folders[dataset]),
+        yield FigureData(
+            *(table, dataset, source.synthetic),
+            # Figures of cases have one dot a case, also where several repeats test it.
+            tuple(r.averaged if r.task.per_case else r for r in results),
+            *(tuple(rows), looks, folders[dataset]),
             *(report.missed, width, image_root),
         )
 

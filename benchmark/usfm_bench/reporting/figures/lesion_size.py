@@ -16,8 +16,8 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.words import counted
 from usfm_bench.reporting.figures.group import (
     Bools,
+    FigureData,
     Floats,
-    Group,
     NamedFigure,
     chunks,
     defined_cases,
@@ -57,7 +57,7 @@ class Bin(NamedTuple):
     """Of the mean DSC."""
 
 
-def lesion_size_figures(group: Group) -> Iterator[NamedFigure]:
+def lesion_size_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure, four models a panel."""
     what = "DSC against lesion size"
     areas = _pixel_areas(group)
@@ -81,7 +81,7 @@ def lesion_size_figures(group: Group) -> Iterator[NamedFigure]:
     )
 
 
-def _pixel_areas(group: Group) -> dict[str, float] | None:
+def _pixel_areas(group: FigureData) -> dict[str, float] | None:
     """Case id -> square millimetres of a pixel; None where a spacing is unknown or nothing was kept."""
     areas: dict[str, float] = {}
     for record, folder in group.trials(group.results[0]):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from usfm_bench.core.words import counted
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, defined_cases, sentence
+from usfm_bench.reporting.figures.group import FigureData, Floats, NamedFigure, defined_cases, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, compare
@@ -19,7 +19,7 @@ from usfm_bench.stats import Interval, compare
 _ALL_PAIRS = 3
 
 
-class Pair(NamedTuple):
+class ModelPair(NamedTuple):
     """Two models on the same cases and seeds."""
 
     a: str
@@ -31,10 +31,10 @@ class Pair(NamedTuple):
     n_seeds: int
 
 
-def paired_figures(group: Group) -> Iterator[NamedFigure]:
+def paired_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure, a panel a pair: all pairs of up to three models, else each against the best mean."""
     what, column = "Paired differences by case", group.task.by_case
-    wanted = pairs_of(group.results, column)
+    wanted = pairs_of([r.averaged for r in group.results], column)
     pairs = [pair for a, b in wanted if (pair := paired(a, b, column)) is not None]
     lost = [f"{a.first.spec.model} and {b.first.spec.model}" for a, b in wanted if paired(a, b, column) is None]
     not_shown = f"Not shown, no seed or case in common: {'; '.join(lost)}" if lost else ""
@@ -81,7 +81,7 @@ def _scores(results: ModelResults, column: str, seeds: Sequence[int], cases: Seq
     return np.asarray(results.matrix(column)[np.ix_(rows, [place[case] for case in cases])])
 
 
-def paired(a: ModelResults, b: ModelResults, column: str) -> Pair | None:
+def paired(a: ModelResults, b: ModelResults, column: str) -> ModelPair | None:
     """Differences on the seeds and cases that both have; None where there are none."""
     seeds = [seed for seed in a.seeds if seed in b.seeds]
     common = set(_used(b, column))
@@ -92,11 +92,11 @@ def paired(a: ModelResults, b: ModelResults, column: str) -> Pair | None:
     scores = [_scores(r, column, seeds, cases) for r in (a, b)]
     interval = compare(*scores, groups=[str(group[case]) for case in cases]).difference
     differences = np.sort((scores[0] - scores[1]).mean(axis=0))
-    return Pair(a.first.spec.model, b.first.spec.model, differences, interval, len(seeds))
+    return ModelPair(a.first.spec.model, b.first.spec.model, differences, interval, len(seeds))
 
 
 @styled
-def paired_panels(pairs: Sequence[Pair], looks: Mapping[str, Look], width: float, column: str) -> Figure:
+def paired_panels(pairs: Sequence[ModelPair], looks: Mapping[str, Look], width: float, column: str) -> Figure:
     """A panel a pair, cases sorted by difference, each side in the colour of the model that is better there."""
     titles = [(shown(pair.a, 24), shown(pair.b, 24)) for pair in pairs]
     lines = max(lines_of(pair.a, 24) + lines_of(pair.b, 24) for pair in pairs)
@@ -111,7 +111,7 @@ def paired_panels(pairs: Sequence[Pair], looks: Mapping[str, Look], width: float
     return figure
 
 
-def _draw(axes: Axes, pair: Pair, looks: Mapping[str, Look]) -> None:
+def _draw(axes: Axes, pair: ModelPair, looks: Mapping[str, Look]) -> None:
     values, n = 100 * pair.differences, len(pair.differences)
     edges = np.arange(n + 1)
     axes.stairs(np.maximum(values, 0), edges, baseline=0, fill=True, color=looks[pair.a].colour)

@@ -113,7 +113,7 @@ def _caption(found: Sequence[Family]) -> str:
     results = [c.results for family in found for c in family.classifiers]
     positive = found[0].first.positive
     numbers = (
-        f"{seeds_of(results)}, {counted([len(r.case_table) for r in results], 'case')}, "
+        f"{seeds_of(results)}, {counted([r.n_distinct() for r in results], 'case')}, "
         f"{counted([int(c.labels.sum()) for family in found for c in family.classifiers], 'positive')}"
     )
     ids = f"f1.binary[{positive}].reweighted@1 and f1.macro[{positive}].reweighted@1"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from usfm_bench.core.words import counted
 from usfm_bench.metrics.calibration import BINS, calibration_error, confidence_bins
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, labels_of, seeds_of, sentence
+from usfm_bench.reporting.figures.group import FigureData, Floats, NamedFigure, labels_of, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, lines_of, new_figure, shown, styled
 from usfm_bench.results.frames import ModelResults
 
@@ -33,7 +33,7 @@ class Reliability(NamedTuple):
     """The same after temperature scaling, where validation cases were kept."""
 
 
-def reliability_figures(group: Group) -> Iterator[NamedFigure]:
+def reliability_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure, a panel a model."""
     found = [reliability_of(r) for r in group.results]
     scaled = any(each.scaled for each in found)

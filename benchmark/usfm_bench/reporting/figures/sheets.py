@@ -16,7 +16,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.words import counted
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image, Mask, Masks
-from usfm_bench.reporting.figures.group import Group, NamedFigure, defined_cases, seeds_of, sentence
+from usfm_bench.reporting.figures.group import FigureData, NamedFigure, defined_cases, seeds_of, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, hues_of, legend_below, panels, shown, styled
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.predictions import load_predictions
@@ -43,7 +43,7 @@ class Shown:
     image: Image | None = None
 
 
-def sheet_figures(group: Group) -> Iterator[NamedFigure]:
+def sheet_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure a model."""
     images, refused = _images(group)
     for results in group.results:
@@ -119,7 +119,7 @@ def add_masks(cases: Sequence[Shown], trials: Sequence[tuple[int, Path]]) -> lis
     return lost
 
 
-def _images(group: Group) -> tuple[dict[str, Image], str]:
+def _images(group: FigureData) -> tuple[dict[str, Image], str]:
     """Images by case where they may be drawn, and why there are none."""
     if group.image_root is None:
         return {}, ""

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from usfm_bench.core.words import counted
-from usfm_bench.reporting.figures.group import Floats, Group, NamedFigure, chunks, sentence
+from usfm_bench.reporting.figures.group import FigureData, Floats, NamedFigure, chunks, sentence
 from usfm_bench.reporting.figures.style import GREY, Look, blocks, shown, styled
 
 
@@ -32,7 +32,7 @@ class History(NamedTuple):
     best_epoch: int
 
 
-def training_figures(group: Group) -> Iterator[NamedFigure]:
+def training_figures(group: FigureData) -> Iterator[NamedFigure]:
     """One figure; up to four models a pair of panels."""
     what = "Training curves"
     histories, lost = [], []

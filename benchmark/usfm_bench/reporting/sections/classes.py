@@ -67,11 +67,15 @@ def _predicted(report: Report, table: str | None) -> dict[tuple[str, str, str], 
 
 
 def _mean_confusion(results: ModelResults) -> dict[str, dict[str, float]]:
-    """Class -> predicted class -> number of test cases, mean over seeds."""
+    """Class -> predicted class -> number of test cases, mean over seeds, and over repeats where there are some."""
+    n_repeats = 1 if results.repeats is None else len(set(results.repeats.tolist()))
     classes = results.first.classes
     predicted, labels = results.probabilities.argmax(axis=2), results.case_table["label"].to_numpy()
     return {
-        name: {other: float((predicted[:, labels == k] == j).sum(axis=1).mean()) for j, other in enumerate(classes)}
+        name: {
+            other: float((predicted[:, labels == k] == j).sum(axis=1).mean()) / n_repeats
+            for j, other in enumerate(classes)
+        }
         for k, name in enumerate(classes)
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from usfm_bench.core.words import in_a_row
 from usfm_bench.reporting.facts import device_of, groups_told, weight_notes
 from usfm_bench.reporting.published import impossible_rows
+from usfm_bench.reporting.repeats import FEW
 from usfm_bench.reporting.report import LEAKS, Report
 from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
 from usfm_bench.reporting.sections.reading import reading_lines
@@ -24,10 +25,12 @@ def notes(report: Report) -> Iterator[Section]:
 
 
 def _lines(report: Report) -> Iterator[str]:
+    splits = "these training splits" if report.repeats else "this training split"
     yield (
-        "Cells are the mean [95 % interval] for training seeds and test cases drawn anew, given this training split; "
+        f"Cells are the mean [95 % interval] for training seeds and test cases drawn anew, given {splits}; "
         "[n/a]: there is no interval."
     )
+    yield from _few_images(report)
     if min(len(r.seeds) for r in report.results) == 1:
         yield (
             "Where there is one seed, the interval holds the spread over cases alone; of proportions (ACC of "
@@ -60,6 +63,20 @@ def _lines(report: Report) -> Iterator[str]:
     if devices := sorted({device_of(record) for r in report.results for record in r.records if record.environment}):
         yield f"Device: {'; '.join(devices)}."
     yield from weight_notes([(r.first.spec.model, r.first) for r in report.results])
+
+
+def _few_images(report: Report) -> Iterator[str]:
+    """Where the choice of the training images moves a score by much, and nothing tells by how much."""
+    few = {
+        r.first.spec.dataset.name: f"{r.first.spec.dataset.name} ({r.first.n_train} training images)"
+        for r in report.results
+        if r.first.spec.split.kind == "holdout" and r.repeats is None and r.first.n_train < FEW
+    }
+    if few:
+        yield (
+            f"{in_a_row([*few.values()])}: which images train a network moves its score there, and no interval holds "
+            f"that. `usfm-bench run --suite {report.suite} --repeats 10` adds intervals for networks trained anew."
+        )
 
 
 def _reported(report: Report) -> Iterator[str]:

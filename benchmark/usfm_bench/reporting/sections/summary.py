@@ -40,7 +40,7 @@ def _of_dataset(report: Report, dataset: str, rows: Sequence[Row]) -> Section:
     return Section(
         title=f"{dataset}{mark}",
         caption=(
-            f"{counted(len(results), 'model')}, {counted([len(r.case_table) for r in results], 'test case')} in "
+            f"{counted(len(results), 'model')}, {counted([r.n_distinct() for r in results], 'test case')} in "
             f"{groups}{kind}, {counted([len(r.seeds) for r in results], 'seed')} a model"
         ),
         notes=tuple(notes),

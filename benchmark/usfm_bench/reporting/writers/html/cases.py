@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from usfm_bench.core.words import scale_of, unit_sign
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image, Mask, Masks
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.reporting.figures.group import Group, labels_of
+from usfm_bench.reporting.figures.group import FigureData, labels_of
 from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
@@ -70,7 +70,7 @@ class _Drawn:
     """Of the models whose masks were kept."""
 
 
-def browser_of(group: Group, ident: str, links: Mapping[tuple[str, str], str], data_root: Path | None) -> Browser:
+def browser_of(group: FigureData, ident: str, links: Mapping[tuple[str, str], str], data_root: Path | None) -> Browser:
     """The browser of one data set.
 
     Args:
@@ -79,6 +79,7 @@ def browser_of(group: Group, ident: str, links: Mapping[tuple[str, str], str], d
         links: (data set, model) to the id of the row that says where its numbers come from.
         data_root: where images are looked for; None: contours alone.
     """
+    group = replace(group, results=tuple(r.averaged for r in group.results))
     ids = sorted({str(i) for r in group.results for i in r.case_table["case_id"]}, key=_natural)
     images, notes = _images(group, data_root)
     scores = list(_scores(group))
@@ -120,7 +121,7 @@ def _places(results: ModelResults, ids: Sequence[str]) -> NDArray[np.int64]:
     return np.array([known.get(case, -1) for case in ids], np.int64)
 
 
-def _facts(group: Group, ids: Sequence[str]) -> list[list[Any]]:
+def _facts(group: FigureData, ids: Sequence[str]) -> list[list[Any]]:
     """Id, class and lesion size of each case. No group: it may be a patient's number."""
     known: dict[str, list[Any]] = {}
     for r in group.results:
@@ -131,7 +132,7 @@ def _facts(group: Group, ids: Sequence[str]) -> list[list[Any]]:
     return [known[case] for case in ids]
 
 
-def _scores(group: Group) -> Iterator[Scores]:
+def _scores(group: FigureData) -> Iterator[Scores]:
     """Each metric with the (seeds, cases) values of every model."""
     if not group.task.per_case:
         metric = Metric("P(true class)", "%", 1000, 1, "higher")
@@ -163,7 +164,7 @@ def _whole(values: NDArray[np.float64], metric: Metric, place: NDArray[np.int64]
 
 
 def _details(
-    group: Group,
+    group: FigureData,
     ids: Sequence[str],
     places: Sequence[NDArray[np.int64]],
     scores: Sequence[Scores],
@@ -202,7 +203,7 @@ def _said(results: ModelResults, place: NDArray[np.int64]) -> list[list[int | No
     return [[None if i < 0 else row[i] for i in place.tolist()] for row in predicted]
 
 
-def _drawn(group: Group) -> tuple[dict[str, _Drawn], list[str]]:
+def _drawn(group: FigureData) -> tuple[dict[str, _Drawn], list[str]]:
     """Contours of the reference and of each model's first seed, and whose masks were not kept."""
     found: dict[str, _Drawn] = {}
     lost: list[str] = []
@@ -227,14 +228,14 @@ def _add(found: dict[str, _Drawn], model: int, kept: SegmentationPredictions) ->
         if case not in found:
             height, width = reference.shape[-2:]
             found[case] = _Drawn(height, width, _paths(reference))
-        found[case].predictions[model] = _paths(prediction)
+        found[case].predictions.setdefault(model, _paths(prediction))  # of the first repeat that tests it
 
 
 def _paths(mask: Mask | Masks) -> Paths:
     return path_of(mask) if mask.ndim == 2 else [path_of(each) for each in mask]
 
 
-def _images(group: Group, data_root: Path | None) -> tuple[dict[str, Image], list[str]]:
+def _images(group: FigureData, data_root: Path | None) -> tuple[dict[str, Image], list[str]]:
     """Images by case, and why there are none. Folders are not named: a page is passed on."""
     if data_root is None:
         return {}, ["Without images, as was asked for."]
