@@ -12,8 +12,8 @@ from usfm_bench.core.errors import BenchError
 
 EXAMPLES = (
     "Examples: `usfm-bench design --cases 120 --positives 14 --seeds 3 --groups 60` · `usfm-bench design --cases 130 "
-    "--seeds 5 --dsc 0.85` (lesions alone) · `usfm-bench design --cases 120 --positives 14 --picture coverage.png` marks the "
-    "design in a grid of others (docs/coverage.md)."
+    "--seeds 5 --dsc 0.85` (lesions alone) · `usfm-bench design --cases 120 --positives 14 --picture coverage.png` "
+    "marks the design in a grid of others (docs/coverage.md)."
 )
 _SIZES, _TRUTH, _HOW = "The study", "What is taken for true", "How it is simulated"
 _MOST_DRAWS = 100_000

@@ -19,22 +19,23 @@ def assumed_in_words(design: Design, assumed: Assumptions) -> list[str]:
     """The generative model, a sentence a line."""
     sentences = [
         f"DSC has a mean of {_percent(assumed.dsc)} and a standard deviation of {_percent(assumed.dsc_spread)} between "
-        f"images; {_percent(assumed.missed)} of the lesions are missed, with an HD95 of 700 px, the others are around 12 px.",
+        f"images; {_percent(assumed.missed)} of the lesions are missed, with an HD95 of 700 px; the others are around "
+        "12 px.",
     ]
     if design.positives is not None:
         sentences.insert(
             0,
-            f"Sensitivity is {_percent(assumed.sensitivity)} and specificity {_percent(assumed.specificity)}; scores are "
-            "normal, and as many cases are positive in every test set.",
+            f"Sensitivity is {_percent(assumed.sensitivity)} and specificity {_percent(assumed.specificity)}; scores "
+            "are normal, and as many cases are positive in every test set.",
         )
     sentences.append(
-        f"Trainings differ by a standard deviation of about {_percent(assumed.seed_spread)} in these means; of what varies "
-        f"between a network's cases, {_percent(assumed.decided)} is the cases' own."
+        f"Trainings differ by a standard deviation of about {_percent(assumed.seed_spread)} in these means; of what "
+        f"varies between a network's cases, {_percent(assumed.decided)} is the cases' own."
     )
     if design.groups < design.cases:
         sentences.append(
-            f"Two cases of a group are alike with a correlation of {assumed.alike:g}; each group has a case of one class, "
-            "and the other cases fall to groups of their class by chance."
+            f"Two cases of a group are alike with a correlation of {assumed.alike:g}; each group has a case of one "
+            "class, and the other cases fall to groups of their class by chance."
         )
     sentences.append(f"Two models find the same cases hard, with a correlation of {assumed.shared:g}.")
     return sentences
@@ -51,8 +52,8 @@ def warnings_of(design: Design, rows: Sequence[Expected]) -> list[str]:
     if design.seeds == 1:
         found.insert(
             0,
-            "One seed: the interval is of that one network, over cases alone. Coverage here is of the mean over trainings. "
-            "No difference of models can be tested.",
+            "One seed: the interval is of that one network, over cases alone. Coverage here is of the mean over "
+            "trainings. No difference of models can be tested.",
         )
     return found
 
@@ -63,9 +64,9 @@ def design_text(design: Design, assumed: Assumptions, rows: Sequence[Expected], 
     title = f"{design.cases} test cases{of_classes}, in {design.groups} groups, by {_counted(design.seeds, 'training')}"
     table = pipe_table(_HEAD, [_line(row) for row in rows], left=("Metric",))
     notes = [
-        f"Simulated {draws} times. Width: of the 95 % interval, its mean. Covers: how often it holds the true value, give or "
-        f"take {_error(rows)} points. Detectable: the smallest true difference of two models that one test at 5 % finds with "
-        "80 % power; tests of many models find less.",
+        f"Simulated {draws} times. Width: of the 95 % interval, its mean. Covers: how often it holds the true value, "
+        f"give or take {_error(rows)} points. Detectable: the smallest true difference of two models that one test at "
+        "5 % finds with 80 % power; tests of many models find less.",
     ]
     warned = warnings_of(design, rows)
     if markdown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from importlib.resources import files
@@ -42,17 +43,20 @@ def designs() -> Iterator[tuple[int, float, Design]]:
 
 def load_grid() -> list[GridCell]:
     """The simulated cells, a line each."""
-    with (files(__package__) / FILE).open(encoding="utf-8", newline="") as stream:  # type: ignore[call-arg]
-        return [
-            GridCell(
-                line["metric"],
-                *(int(line[name]) for name in ("seeds", "cases", "cases_a_group")),
-                float(line["prevalence"]),
-                *(float(line[name]) if line[name] else None for name in ("coverage", "width")),
-                int(line["draws"]),
-            )
-            for line in csv.DictReader(stream)
-        ]
+    text = files("usfm_bench.stats.design").joinpath(FILE).read_text(encoding="utf-8")
+    return [
+        GridCell(
+            metric=line["metric"],
+            seeds=int(line["seeds"]),
+            cases=int(line["cases"]),
+            cases_a_group=int(line["cases_a_group"]),
+            prevalence=float(line["prevalence"]),
+            coverage=float(line["coverage"]) if line["coverage"] else None,
+            width=float(line["width"]) if line["width"] else None,
+            draws=int(line["draws"]),
+        )
+        for line in csv.DictReader(io.StringIO(text))
+    ]
 
 
 def nearest_cell(design: Design) -> tuple[int, int, int, float]:

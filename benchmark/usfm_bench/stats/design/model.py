@@ -205,7 +205,7 @@ def true_values(design: Design, assumed: Assumptions) -> dict[str, float]:
 
 
 def _of_seeds(share: float, assumed: Assumptions) -> dict[str, float]:
-    """Metrics that are not linear in sensitivity and specificity, and the calibration error: by quadrature over seeds."""
+    """Metrics that are not linear in sensitivity and specificity, and the calibration error: by quadrature."""
     nodes, weights = roots_hermitenorm(15)
     weights = weights / weights.sum()
     (negative, positive), (below, above) = assumed.means, assumed.seed_shares

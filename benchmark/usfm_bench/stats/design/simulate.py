@@ -117,7 +117,7 @@ def _unit(name: str) -> str:
 
 
 def _masks(name: str, study: Drawn) -> Floats:
-    return study.dsc if name == "DSC" else study.distances
+    return study.distances if name == "HD95" else study.dsc
 
 
 def _interval(name: str, study: Drawn) -> Interval:
