@@ -8,7 +8,20 @@ import warnings
 import typer
 
 from usfm_bench import __version__
-from usfm_bench.cli import baseline, check, claims, data, evaluate, models, predict, pretrain, report, run, score
+from usfm_bench.cli import (
+    baseline,
+    check,
+    claims,
+    data,
+    design,
+    evaluate,
+    models,
+    predict,
+    pretrain,
+    report,
+    run,
+    score,
+)
 from usfm_bench.cli.output import plain_streams, say_error
 from usfm_bench.core.errors import BenchError, capped
 
@@ -31,6 +44,7 @@ app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("baseline", epilog=baseline.EXAMPLES)(baseline.baseline)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("claims", epilog=claims.EXAMPLES)(claims.claims)
+app.command("design", epilog=design.EXAMPLES)(design.design)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 

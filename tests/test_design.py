@@ -1,0 +1,136 @@
+"""What a design will tell, simulated by the code that reports use."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from usfm_bench.cli import app as cli
+from usfm_bench.core.errors import BenchError
+from usfm_bench.reporting.figures.coverage import coverage_figure
+from usfm_bench.stats.design import Assumptions, Design, simulate
+from usfm_bench.stats.design.grid import designs, load_grid, nearest_cell
+from usfm_bench.stats.design.model import draw_study, true_values
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["usfm-bench", "design", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def test_true_values_are_those_of_very_many_cases_and_trainings():
+    rng, assumed, design = np.random.default_rng(0), Assumptions(), Design(5000, 50, 5000, 1500)
+    truths = true_values(design, assumed)
+    study = draw_study(design, assumed, rng)
+    called, labels = study.probabilities[0, :, :, 1] > 0.5, study.labels == 1
+    assert called[:, labels].mean() == pytest.approx(truths["SEN"], abs=0.03)
+    assert 1 - called[:, ~labels].mean() == pytest.approx(truths["SPEC"], abs=0.02)
+    assert (called == labels).mean() == pytest.approx(truths["ACC"], abs=0.02)
+    assert study.dsc[0].mean() == pytest.approx(truths["DSC"], abs=0.01)
+    assert study.dsc[0].std() == pytest.approx(assumed.dsc_spread, abs=0.01)
+    assert study.distances[0].mean() == pytest.approx(truths["HD95"], rel=0.12)
+    hits, false = called[:, labels].sum(axis=1), called[:, ~labels].sum(axis=1)
+    f1 = 2 * hits / (hits + false + labels.sum())
+    assert f1.mean() == pytest.approx(truths["F1"], abs=0.03)
+    score = study.probabilities[0, 0, :, 1]
+    pairs = (score[labels][:, None] > score[~labels][None]).mean()
+    assert pairs == pytest.approx(truths["AUROC"], abs=0.03)
+
+
+def test_an_easy_design_is_covered_and_the_width_falls_with_the_cases():
+    rows = {}
+    for cases in (60, 240):
+        found = simulate(Design(cases, 3, cases), Assumptions(missed=0.0), 150, np.random.default_rng(1))
+        rows[cases] = {row.metric: row for row in found}
+    assert set(rows[60]) == {"DSC", "HD95"}
+    for of in rows.values():
+        assert 0.9 <= of["DSC"].coverage <= 1
+        assert of["DSC"].without_interval == 0
+    assert rows[240]["DSC"].width == pytest.approx(rows[60]["DSC"].width / 2, rel=0.4)  # seeds have a share
+    assert rows[240]["DSC"].detectable < rows[60]["DSC"].detectable
+
+
+def test_groups_that_are_alike_widen_intervals():
+    alone, together = (
+        simulate(Design(90, 3, n), Assumptions(alike=0.8), 40, np.random.default_rng(2))[0].width for n in (90, 18)
+    )
+    assert together > 1.3 * alone
+
+
+def test_one_command_says_it_all(command):
+    line = ["--cases", 60, "--positives", 9, "--seeds", 3, "--groups", 30, "--draws", 20, "--format", "json"]
+    code, out, err = command(*line)
+    content = json.loads(out)
+    assert code == 0, err
+    assert content["design"] == {"cases": 60, "seeds": 3, "groups": 30, "positives": 9}
+    metrics = {row["metric"]: row for row in content["metrics"]}
+    assert {"SEN", "SPEC", "ACC", "BACC", "AUROC", "F1", "macro F1", "ECE", "DSC", "HD95"} == set(metrics)
+    assert all(row["width"] > 0 for row in metrics.values())
+    assert json.loads(command(*line)[1]) == content
+    _, text, _ = command("--cases", 60, "--positives", 9, "--draws", 20)
+    assert "60 test cases, 9 of them positive, in 60 groups, by 3 trainings." in text
+    assert "Detectable: the smallest true difference" in text
+    _, page, _ = command("--cases", 60, "--draws", 20, "--format", "markdown")
+    assert page.startswith("# 60 test cases, in 60 groups")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--positives", 0], "no interval, since there is no positive case"),
+        (["--positives", 40], "no interval, since there is no negative case"),
+        (["--positives", 1], "one class has one case"),
+        (["--seeds", 1], "One seed: the interval is of that one network"),
+        (["--groups", 1], "no interval, since all cases are one group"),
+    ],
+)
+def test_what_a_design_cannot_tell_is_said(command, arguments, words):
+    code, out, _ = command("--cases", 40, "--draws", 20, *arguments)
+    assert code == 0
+    assert words in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--cases", 10, "--positives", 11, "--groups", 12, "--seeds", 0],
+            ["--positives is 11", "--groups is 12", "--seeds is 0"],
+        ),
+        (["--cases", 0], ["--cases is 0; expected 1 to 5000 test cases."]),
+        (["--cases", 10, "--sensitivity", 1.2, "--alike", -1], ["--sensitivity is 1.2", "--alike is -1"]),
+        (["--cases", 10, "--dsc-spread", 0.6], ["--dsc-spread is 0.6; with a mean of 0.8 it is below 0.400."]),
+        (["--cases", 10, "--draws", 3], ["--draws is 3; expected 20 to 100000."]),
+        (["--cases", 10, "--picture", "x.pdf"], ["expected a name that ends in .png or .svg"]),
+    ],
+)
+def test_impossible_designs_are_refused_all_faults_at_once(command, arguments, words):
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert all(word in " ".join(err.split()) for word in words)
+
+
+def test_the_grid_that_comes_along_is_whole_and_marks_the_nearest_design(command, tmp_path):
+    cells = load_grid()
+    places = {(d.seeds, d.cases, size, prevalence) for size, prevalence, d in designs()}
+    for metric in {cell.metric for cell in cells}:
+        assert {cell[1:5] for cell in cells if cell.metric == metric} == places
+    assert nearest_cell(Design(120, 3, 60, 14)) == (3, 160, 2, 0.1)
+    figure = coverage_figure(cells, Design(120, 3, 60, 14))
+    figure.draw_without_rendering()
+    assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(cell.metric for cell in cells))
+    code, _, err = command("--cases", 40, "--draws", 20, "--picture", tmp_path / "grid.png")
+    assert code == 0, err
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_design_without_sense_is_an_error_in_python_too():
+    with pytest.raises(BenchError, match="--cases is 6000"):
+        Design(6000, 3, 10)
