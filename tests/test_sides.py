@@ -243,7 +243,7 @@ def test_the_share_that_is_there_can_be_asked_for_and_the_share_reached_is_said(
     for seed in range(6):
         kept, [note] = thin_out(samples, entry(subsample=Subsample(label="rare", prevalence=0.05, seed=seed)))
         assert len(kept) == 74
-        assert "5.4% of all are left, 5.0% asked for" in note
+        assert "5.4 % of all are left, 5.0 % asked for" in note
 
 
 def test_classes_of_the_disk_become_those_of_the_entry():
