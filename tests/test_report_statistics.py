@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
 from conftest import TINY
 from invented import invent_store
+from usfm_bench.cli.app import app
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.reporting import build_report, render
 from usfm_bench.results.store import Store
@@ -208,3 +211,25 @@ def test_a_metric_that_needs_one_of_the_groups_is_left_out(make_store):
     assert found == {"ACC": "", "F1": "undefined without one of the groups of cases"}
     assert [r.definition.name for r in report.rankings] == ["ACC"]
     assert np.isfinite([c.difference for c in report.comparisons if c.metric == "ACC"]).all()
+
+
+def test_a_named_baseline_has_a_family_of_its_own(make_store):
+    models = ["usfm-micro-scratch", "unet-resnet18-scratch", "timm:test_resnet@scratch", "usfm-tiny-scratch"]
+    store = make_store(models=models, datasets=["tiny-lesion"])
+    whole = build_report(store, "demo").comparisons
+    named = build_report(store, "demo", against="unet-resnet18-scratch").comparisons
+    assert len(whole) == 2 * 6
+    assert len(named) == 2 * 3
+    kept = {(c.metric, frozenset((c.a, c.b))): c for c in whole}
+    assert all("unet-resnet18-scratch" in (c.a, c.b) for c in named)
+    assert all(kept[c.metric, frozenset((c.a, c.b))].p_value == c.p_value for c in named)
+    tested = [c for c in named if c.p_value is not None]
+    assert [c.p_holm for c in tested] == pytest.approx(holm([c.p_value for c in tested]))
+    assert all(c.p_holm <= kept[c.metric, frozenset((c.a, c.b))].p_holm + 1e-12 for c in tested)
+    assert {(c.family, c.against) for c in named} == {(len(tested), "unet-resnet18-scratch")}
+    arguments = ["report", "--suite", "demo", "--runs", str(store.root), "--sections", "comparisons"]
+    text = CliRunner().invoke(app, [*arguments, "--against", "unet-resnet18-scratch"]).output
+    assert f"over all {len(tested)} comparisons of this table, of every model with unet-resnet18-scratch" in text
+    assert "share a letter" not in text
+    with pytest.raises(BenchError, match="Did you mean 'unet-resnet18-scratch'"):
+        build_report(store, "demo", against="unet-resnet18")

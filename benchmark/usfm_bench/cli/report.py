@@ -66,6 +66,14 @@ def report(
         MissedPolicy,
         typer.Option(help="Distances of a missed lesion: the image diagonal, or left out and counted."),
     ] = MissedPolicy.diagonal,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Compare every model with this one alone, chosen beforehand; Holm is then over fewer comparisons. "
+            "Without: every pair.",
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
     ] = None,
@@ -85,14 +93,14 @@ def report(
     suites = list(dict.fromkeys(map(suite_name, suite)))
     names = _names(sections, form)
     if form is Format.html:
-        _page(suites, profile, missed, runs, out, None if no_images else data_root)
+        _page(suites, profile, missed, against, runs, out, None if no_images else data_root)
         return
     from usfm_bench.core.files import write_text
     from usfm_bench.reporting import render
     from usfm_bench.reporting.readable import ReadableStore
 
     store = ReadableStore(runs)
-    reports = [store.report(name, profile, missed.value) for name in suites]
+    reports = [store.report(name, profile, missed.value, against) for name in suites]
     if form is None and out is None and sys.stdout.isatty():
         _show(reports, names)
     elif out is None:
@@ -140,11 +148,17 @@ def _draw(reports: list[Report], store: Store, folder: Path) -> None:
 
 
 def _page(
-    suites: list[str], profile: str | None, missed: MissedPolicy, runs: Path, out: Path | None, data_root: Path | None
+    suites: list[str],
+    profile: str | None,
+    missed: MissedPolicy,
+    against: str | None,
+    runs: Path,
+    out: Path | None,
+    data_root: Path | None,
 ) -> None:
     from usfm_bench.reporting.writers.html import write_html
 
     if out is None:
         raise BenchError("--format html writes a page; name it with --out page.html, or its folder with --out DIR.")
-    page = write_html(runs, suites, out, profile=profile, missed=missed.value, data_root=data_root)
+    page = write_html(runs, suites, out, profile=profile, missed=missed.value, against=against, data_root=data_root)
     typer.echo(f"Wrote {page}", err=True)

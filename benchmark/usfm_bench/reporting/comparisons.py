@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from usfm_bench.core.errors import unknown
 from usfm_bench.reporting.rows import Row
 from usfm_bench.stats import compare, holm
 from usfm_bench.stats.families import letters, p_best, shrunken_probabilities
@@ -61,6 +62,8 @@ class Compared:
     cases_needed: int | None = None
     reason: str = ""
     """Why there is no comparison."""
+    against: str | None = None
+    """The model with which alone the others are compared; None: all pairs are."""
 
 
 def compare_models(headlines: Sequence[Headline]) -> list[Compared]:
@@ -76,6 +79,29 @@ def compare_models(headlines: Sequence[Headline]) -> list[Compared]:
         ]
         corrected += _with_families(pairs)
     return corrected
+
+
+def compare_against(compared: Sequence[Compared], model: str) -> list[Compared]:
+    """The comparisons with one model, chosen before the results were seen: Holm is over these alone.
+
+    Raises:
+        BenchError: no pair has that model; the nearest name is suggested.
+    """
+    models = dict.fromkeys(name for pair in compared for name in (pair.a, pair.b))
+    if model not in models:
+        raise unknown("model", model, models, hint="`--against` takes a model of the report.")
+    found: list[Compared] = []
+    for table in dict.fromkeys(pair.table for pair in compared):
+        pairs = [pair for pair in compared if pair.table == table and model in (pair.a, pair.b)]
+        tested = [pair.p_value for pair in pairs if pair.p_value is not None]
+        adjusted = iter(holm(tested))
+        found += [
+            replace(
+                pair, family=len(tested), p_holm=next(adjusted) if pair.p_value is not None else None, against=model
+            )
+            for pair in pairs
+        ]
+    return found
 
 
 def _with_families(pairs: Sequence[Compared]) -> list[Compared]:
@@ -108,7 +134,7 @@ def groups_not_told_apart(compared: Sequence[Compared]) -> dict[tuple[str, str],
     """Data set and metric -> model -> letters, of three models or more: those that share one are not told apart."""
     found = {}
     for place in dict.fromkeys((c.dataset, c.metric) for c in compared):
-        pairs = [c for c in compared if (c.dataset, c.metric) == place and c.p_holm is not None]
+        pairs = [c for c in compared if (c.dataset, c.metric) == place and c.p_holm is not None and c.against is None]
         wins = Counter(c.a for c in pairs)
         models = sorted({model for c in pairs for model in (c.a, c.b)}, key=lambda model: -wins[model])
         if len(models) > 2:

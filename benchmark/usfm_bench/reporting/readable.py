@@ -38,13 +38,13 @@ class ReadableStore(Store):
         start = f"{encode_name(suite)}/"
         return [f"Left out {name}: {why}" for name, why in self.left_out.items() if name.startswith(start)]
 
-    def report(self, suite: str, profile: str | None, missed: Missed) -> Report:
+    def report(self, suite: str, profile: str | None, missed: Missed, against: str | None = None) -> Report:
         """The report of what can be read, with what was left out in its notes.
 
         Raises:
             BenchError: as `build_report`, or nothing can be read.
         """
-        found = build_report(self, suite, profile, missed=missed)
+        found = build_report(self, suite, profile, missed=missed, against=against)
         if not found.results:
             raise BenchError("\n".join([f"No trial of suite '{suite}' can be read.", *self.notes(suite)]))
         return replace(found, notes=(*self.notes(suite), *found.notes))

@@ -10,7 +10,7 @@ import numpy as np
 from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.reporting.comparisons import Compared, compare_models, with_standing
+from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
@@ -65,7 +65,9 @@ def leaking(report: Report) -> set[str]:
     return {row.dataset for row in report.rows if row.n_leaked}
 
 
-def build_report(store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal") -> Report:
+def build_report(
+    store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal", against: str | None = None
+) -> Report:
     """Rows for everything that is finished.
 
     Args:
@@ -73,6 +75,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         suite: its name.
         profile: None: the only one that is there.
         missed: what a missed lesion's distances get: the image's `diagonal`, or nothing, and n says so (`exclude`).
+        against: a model that all others are compared with; None: all pairs are compared.
 
     Raises:
         BenchError: nothing is finished, or several profiles are and none is chosen; names them.
@@ -102,7 +105,7 @@ def build_report(store: Store, suite: str, profile: str | None = None, *, missed
         results=tuple(results),
         notes=notes,
         missed=missed,
-        comparisons=tuple(compared),
+        comparisons=tuple(compared if against is None else compare_against(compared, against)),
         rankings=tuple(rankings(found, np.random.default_rng(0))),
         spreads=tuple(spreads(found)),
         against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),

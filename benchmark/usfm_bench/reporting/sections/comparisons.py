@@ -35,8 +35,10 @@ def _pairs(compared: Sequence[Compared]) -> tuple[Grid, list[str]]:
     header += ["P(claim false)", "Would find", "Seeds needed", "Cases needed"]
     tested = [c for c in shown if c.p_value is not None]
     family = max((c.family for c in compared), default=0)
+    against = next((c.against for c in compared), None)
+    pairs = "every pair of models" if against is None else f"every model with {against}"
     notes = [
-        f"Holm: over all {family} comparisons of this table, of every pair of models on every data set by "
+        f"Holm: over all {family} comparisons of this table, of {pairs} on every data set by "
         f"{' and '.join(dict.fromkeys(c.metric for c in compared))}. p (best): of B being the best model there, "
         "one-sided, by Bonferroni over the other models, data sets and metrics (Hsu's comparison with the best). p is "
         "uncorrected. P(A better): shrunk by how little the models of that data set differ beyond chance; P(claim "

@@ -64,6 +64,7 @@ def write_html(
     *,
     profile: str | None = None,
     missed: Missed = "diagonal",
+    against: str | None = None,
     data_root: Path | None = None,
 ) -> Path:
     """Write one HTML file, which holds everything: it opens from disk and asks nothing of a network.
@@ -74,6 +75,7 @@ def write_html(
         out: the page, a name that ends in .html; of any other name, the folder whose index.html it becomes.
         profile: None: the only one that is there.
         missed: what a missed lesion's distances get.
+        against: as of `build_report`.
         data_root: where the data lie, for the images of cases; None: contours alone.
 
     Returns:
@@ -87,7 +89,7 @@ def write_html(
     store = ReadableStore(runs)
     shown = []
     for i, suite in enumerate(suites):
-        report = store.report(suite, profile, missed)
+        report = store.report(suite, profile, missed, against)
         shown.append(_shown(report, store, f"s{i}", data_root))
     write_text(page, _render(shown))
     return page
