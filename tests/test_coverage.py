@@ -65,7 +65,7 @@ def test_the_error_without_chance_covers_that_of_the_population(cell):
     means, found = edges.cover_calibration(cell, 300, np.random.default_rng(2))
     assert found.covered >= 0.93
     off = abs(means["debiased"] - means["truth"])
-    # Of networks that are less sure than they could be, chance is less than their probabilities say, and too much is taken.
+    # Of networks less sure than they could be, chance is less than their probabilities say: too much is taken off.
     assert off < (abs(means["ece"] - means["truth"]) if cell.factor >= 1 else 0.045)
 
 
