@@ -29,6 +29,7 @@ from published_forms import (
     vit_state,
     vit_tokens,
 )
+from published_usfm import published_state
 from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import embed, load_backbone
 from usfm_bench.models.checkpoint import read_tensors
@@ -452,6 +453,24 @@ def test_a_whole_model_is_refused_in_words(tmp_path):
     path = saved(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     with pytest.raises(WeightsError, match="exists only where the code of its maker runs"):
         read_tensors(path)
+
+
+def test_beit_is_usfms_encoder_with_another_normalisation_and_a_head_that_is_left_out(tmp_path):
+    state = published_state(seed=3)
+    own = saved({"model": state | {"lm_head.weight": make(20, 96), "lm_head.bias": make(20)}}, tmp_path / "beit.pth")
+    usfm = saved(state, tmp_path / "usfm.pth")
+    assert (file_family(own).name, file_family(usfm).name) == ("beit", "usfm")
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(2))
+    as_imagenet = normalised(images, (0.5,) * 3, (0.5,) * 3)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in IMAGENET)
+    between = as_imagenet * std + mean  # what ImageNet's normalisation makes of it is what BEiT's makes of the images
+    with torch.inference_mode():
+        model = load_backbone(f"usfm:{usfm}", reading="own-norm").eval()
+        expected = model.forward_head(model.forward_features((between - mean) / std), pre_logits=True)
+    torch.testing.assert_close(embed(f"beit:{own}", images), expected, atol=1e-5, rtol=1e-5)
+    assert {"lm_head.bias", "lm_head.weight"} <= set(inspect_checkpoint(own)["not part of the encoder"])
+    with pytest.raises(WeightsError, match=r"missing: norm\.bias"):
+        load_backbone(f"beit:{saved({k: v for k, v in state.items() if k != 'norm.bias'}, tmp_path / 'less.pth')}")
 
 
 # ---- timm's models with a local file ---------------------------------------------------------------------------------
