@@ -103,8 +103,8 @@ def test_without_frozen_the_encoders_statistics_follow_the_images():
     ("name", "words"),
     [
         ("usfm@frozn", "Unknown adaptation 'frozn'. Did you mean 'frozen'?"),
-        ("usfm@linaer", "Did you mean 'linear'? Of 'usfm' there are: full, frozen, linear, knn."),
-        ("unet-resnet18-scratch@lora", "Of 'unet-resnet18-scratch' there are: full, frozen, linear, knn."),
+        ("usfm@linaer", "Did you mean 'linear'? Of 'usfm' there are: full, frozen, linear, knn, lora."),
+        ("unet-resnet18-scratch@adapter", "Of 'unet-resnet18-scratch' there are: full, frozen, linear, knn, lora."),
         ("usfm@frozen@full", "names two adaptations"),
         ("timm:resnet18@frozn", "Did you mean 'timm:resnet18@frozen'?"),
         ("timm:resnet18@scratch@kn", "Did you mean 'timm:resnet18@scratch'?"),

@@ -48,7 +48,7 @@ def benchmark(
             images (B, 3, S, S), of the profile's S, and gives features (B, D), (B, N, D) or (B, C, h, w), which are
             averaged over all but B and D. It is copied for each seed and classifies.
         datasets: a name of the registry, or several of one task.
-        adaptation: `full`, `frozen`, `linear` or `knn`, of all models.
+        adaptation: `full`, `frozen`, `lora`, `linear` or `knn`, of all models.
         seeds: how many.
         profile: `quick`, `paper`, `smoke`, or the file of a recipe.
         mean: that a module's images in [0, 1] are normalised with.

@@ -13,6 +13,7 @@ from usfm_bench.core.files import file_sha256
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.models.features import PlainFeatures, Pyramid, Standardised, feature_channels
 from usfm_bench.models.hub import state_sha256
+from usfm_bench.models.lora import add_lora
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UPerNet
 from usfm_bench.models.probes import LinearMaps, Probe
@@ -92,6 +93,8 @@ def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
             raise
         raise BenchError(f"Model '{name}' does not fit {task.name} at {recipe.image_size} px: {error}") from error
     network.undecayed = family.undecayed
+    if entry.adaptation == "lora":
+        add_lora(network, recipe, name)
     return network
 
 

@@ -37,6 +37,8 @@ class Network(nn.Module):
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
     frozen = False
     """The encoder keeps its weights and its statistics; only what stands on it is trained."""
+    adapters: Sequence[nn.Module] = ()
+    """Modules within the encoder that are trained although it is frozen."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -48,11 +50,11 @@ class Network(nn.Module):
         return ()
 
     def freeze(self) -> None:
-        """Keep the encoder as it is; only what stands on it is trained."""
+        """Keep the encoder as it is; only what stands on it is trained, and adapters within it."""
         self.frozen = True
         self.encoder.requires_grad_(False)
-        for head in self.heads():
-            head.requires_grad_(True)
+        for module in (*self.heads(), *self.adapters):
+            module.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

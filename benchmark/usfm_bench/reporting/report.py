@@ -11,6 +11,7 @@ from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
+from usfm_bench.reporting.labels import LabelCurves, label_curves
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
@@ -52,6 +53,8 @@ class Report:
     """F1 against the prevalence of the positive class, of data sets that name one."""
     repeats: tuple[Repeated, ...] = ()
     """Headline metrics for new cases and for networks trained anew, where holdouts were repeated."""
+    labels: LabelCurves = field(default_factory=LabelCurves)
+    """Headline metrics against the share of the training side that was used."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
 
@@ -111,6 +114,7 @@ def build_report(
         against=tuple(against_published(rows, {name: label for name, label in labels.items() if label})),
         prevalence=prevalence_of(results),
         repeats=tuple(repeated(found, rows, compared)),
+        labels=label_curves(found, rows),
         losses=tuple(losses(results, [found for _, found in conditions], missed)),
     )
 

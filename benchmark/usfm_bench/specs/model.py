@@ -15,7 +15,7 @@ from usfm_bench.specs.family import FAMILIES, Family, Gives
 from usfm_bench.specs.model_files import NamedModel, named_models
 from usfm_bench.specs.pretraining import PretrainSpec, build_spec
 
-Adaptation = Literal["full", "frozen", "linear", "knn"]
+Adaptation = Literal["full", "frozen", "linear", "knn", "lora"]
 ADAPTATIONS: tuple[Adaptation, ...] = get_args(Adaptation)
 """What may stand behind the last @ of a model name."""
 
@@ -53,8 +53,9 @@ class ModelEntry:
     recipe: str | None = None
     """Entry of the registry with the pre-training that makes the weights where they are missing."""
     adaptation: Adaptation = "full"
-    """What is trained: everything, with `frozen` the decoder or head alone, with `linear` a linear map of the features,
-    and with `knn` nothing: the nearest training images vote."""
+    """What is trained: everything, with `frozen` the decoder or head alone, with `lora` also maps of low rank beside
+    the encoder's attention, with `linear` a linear map of the features, and with `knn` nothing: the nearest training
+    images vote."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -66,7 +67,7 @@ class ModelEntry:
 
     @property
     def frozen(self) -> bool:
-        """The encoder keeps its weights; decoder or head alone are trained."""
+        """The encoder keeps its weights; what stands on it is trained, and with `lora` what stands beside them."""
         return self.adaptation != "full"
 
 
@@ -150,7 +151,8 @@ def load_recipe(name: str) -> PretrainSpec:
 def resolve(name: str) -> ModelEntry:
     """The entry of a model name: one of the registry, or `FAMILY:...` such as `timm:NAME@scratch`.
 
-    Behind it may stand how it is adapted to a task: `@full`, which is the default, `@frozen`, `@linear` or `@knn`.
+    Behind it may stand how it is adapted to a task: `@full`, which is the default, `@frozen`, `@linear`,
+    `@knn` or `@lora`.
 
     Raises:
         BenchError: no such model, or no such adaptation; the nearest is suggested.

@@ -75,6 +75,12 @@ class TrainingSpec(Settings):
     reading: Reading | None = later(None)
     """How the `norm` of USFM's weight file is used in classification (`load_backbone`); segmentation takes outputs of
     blocks, before any last norm. None: `published`, or `own-norm` where the encoder is frozen."""
+    lora_rank: int = later(8, ge=1)
+    """Rank of the maps that `@lora` trains beside layers of the encoder."""
+    lora_alpha: int = later(16, ge=1)
+    """Such a map is multiplied by lora_alpha / lora_rank."""
+    lora_targets: tuple[str, ...] = later(("attn.qkv", "attn.proj"), min_length=1)
+    """Ends of the names of those layers."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations. The checkpoint with the best validation score is kept; test images have no say."""
     threads: int | None = Field(default=None, ge=1)

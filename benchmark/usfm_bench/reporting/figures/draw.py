@@ -21,6 +21,7 @@ from usfm_bench.reporting.figures.distribution import distribution_figures
 from usfm_bench.reporting.figures.fonts import set_fonts
 from usfm_bench.reporting.figures.forest import forest_figures
 from usfm_bench.reporting.figures.group import FigureData, NamedFigure, groups_of
+from usfm_bench.reporting.figures.labels import label_figures
 from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
 from usfm_bench.reporting.figures.paired import paired_figures
 from usfm_bench.reporting.figures.prevalence import prevalence_figures
@@ -77,10 +78,9 @@ def draw_all(
     used: set[str] = set()
     for named in ranking_figures(report) if ranks else ():
         yield named._replace(name=_unique(named.name, used))
-    for named in prevalence_figures(report, width):
-        yield named._replace(name=_unique(named.name, used))
-    for named in robustness_figures(report, width):
-        yield named._replace(name=_unique(named.name, used))
+    for figures_of in (prevalence_figures, label_figures, robustness_figures):
+        for named in figures_of(report, width):
+            yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
         kinds = [KINDS[kind] for kind in group.task.figures if sheets or kind != "sheet"]
         for figure in itertools.chain.from_iterable(kind(group) for kind in kinds):
