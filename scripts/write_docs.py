@@ -9,7 +9,7 @@ from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import corruptions_picture, with_corruptions
 from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import with_definitions
-from usfm_bench.reporting.registry import datasets_markdown, with_families
+from usfm_bench.reporting.registry import datasets_markdown, with_families, with_seen
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 
@@ -41,7 +41,8 @@ def write_example() -> None:
 if __name__ == "__main__":
     write_text(METHOD, with_definitions(METHOD.read_text(encoding="utf-8")))
     write_text(DATASETS, datasets_markdown(load_registry(PROJECT / "datasets.yaml").values()))
-    write_text(MODELS, with_families(MODELS.read_text(encoding="utf-8")))
+    models = with_families(MODELS.read_text(encoding="utf-8"))
+    write_text(MODELS, with_seen(models, load_registry(PROJECT / "datasets.yaml")))
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
     print(f"Wrote {METHOD.relative_to(PROJECT)}, {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")

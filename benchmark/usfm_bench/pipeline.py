@@ -74,6 +74,7 @@ def run_one(
     fabric = build_fabric(spec.training, device, device_index)
     reset_peak_memory(fabric)
     network = untrained(spec, sides, allow_hash=allow_hash)
+    seen = _seen(spec, sides)
     folder = store.begin(spec, **sides.hashes, weight_hash=network.weight_hash, code=code_version())
     before_s = clock() - started
     fit = train(network, spec, sides, fabric, state=folder / "state.pt", on_epoch=on_epoch)
@@ -82,8 +83,15 @@ def run_one(
     weights = _keep(folder / WEIGHTS, network) if keep else None
     cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
-    record = assemble(spec, sides, network, scored, weights=weights, fit=fit, cost=cost, environment=about)
+    record = assemble(spec, sides, network, scored, seen=seen, weights=weights, fit=fit, cost=cost, environment=about)
     return store.save(record, scored.cases, scored.predictions, fit.history)
+
+
+def _seen(spec: TrialSpec, sides: Sides) -> tuple[bool | None, str | None]:
+    """Found out before training, or a registry that was broken in the meantime would cost the trial."""
+    entry = resolve(spec.model)
+    card = read_card(entry.weight_file) if entry.weight_file else None
+    return seen_in_pretraining(entry, card, sides.whole, sides.test), card.recipe_hash if card else None
 
 
 def _keep(path: Path, network: Network) -> Weights:
@@ -234,14 +242,14 @@ def assemble(
     network: Network,
     scored: Scored,
     *,
+    seen: tuple[bool | None, str | None],
     weights: Weights | None,
     fit: Progress,
     cost: Cost,
     environment: dict[str, Any],
 ) -> Record:
-    """The record of a trial that has just ended."""
-    dataset, entry = sides.whole, resolve(spec.model)
-    card = read_card(entry.weight_file) if entry.weight_file else None
+    """The record of a trial that has just ended; `seen`: whether test images were, and the hash of the pre-training."""
+    dataset = sides.whole
     return Record(
         spec=spec.without_place(),
         spec_hash=spec.hash,
@@ -251,8 +259,8 @@ def assemble(
         trained_hash=state_sha256(network),
         reading=network.reading,
         weights=weights,
-        seen_in_pretraining=seen_in_pretraining(entry, card, dataset, sides.test),
-        pretraining_hash=card.recipe_hash if card else None,
+        seen_in_pretraining=seen[0],
+        pretraining_hash=seen[1],
         n_train=len(sides.train),
         n_val=len(sides.val),
         n_test=len(sides.test),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usfm_bench.cli.facts import print_facts
-from usfm_bench.cli.options import TextFormat
+from usfm_bench.cli.options import RegistryFile, TextFormat, split_names
 from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
+    from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.family import Family
     from usfm_bench.specs.model import ModelEntry
 
@@ -26,6 +27,7 @@ def list_models(
     form: FormatOption = TextFormat.text,
 ) -> None:
     """Every named model and whether its weights are here."""
+    from usfm_bench.specs.dataset import load_registry
     from usfm_bench.specs.family import FAMILIES
     from usfm_bench.specs.model import ADAPTATIONS, MODELS
 
@@ -36,7 +38,8 @@ def list_models(
     if not entries:
         typer.echo(f"No model matches '{pattern}'.", err=True)
     else:
-        header, *lines = _columns([_HEADER, *(_line(entry) for entry in entries)])
+        known = load_registry()
+        header, *lines = _columns([_HEADER, *(_line(entry, known) for entry in entries)])
         typer.echo(header, err=True)  # what is read by a script is names alone
         for line in lines:
             typer.echo(printable(line))
@@ -65,16 +68,46 @@ def inspect_file(
     print_facts(inspect_checkpoint(file), form)
 
 
+@app.command("seen", epilog="Example: `usfm-bench models seen 'ultra*' --datasets busi,bus-bra`")
+def seen_data(
+    pattern: Annotated[str, typer.Argument(help="Only names that match, with * and ?.")] = "*",
+    datasets: Annotated[str, typer.Option(metavar="NAME,...", help="Of these data sets; none: of all.")] = "",
+    registry: RegistryFile = None,
+    form: FormatOption = TextFormat.text,
+) -> None:
+    """Which models saw which data sets in training: a table of yes, no and unknown; in JSON with the reasons."""
+    from usfm_bench.specs.dataset import find_dataset, load_registry
+    from usfm_bench.specs.model import MODELS
+    from usfm_bench.specs.seen import VERDICTS, image_sets, seen_by
+
+    known = load_registry(registry)
+    asked = [find_dataset(name, known) for name in split_names(datasets)] or image_sets(known)
+    entries = [e for name, e in MODELS.items() if fnmatch(name, pattern) and e.weights != "scratch"]
+    found = {e.name: {spec.name: seen_by(e, spec, known) for spec in asked} for e in entries}
+    if form is TextFormat.json:
+        shown = {
+            model: {name: {"seen": seen.verdict, "why": seen.why} for name, seen in row.items()}
+            for model, row in found.items()
+        }
+        print_facts(shown, form)
+        return
+    body = [[model, *(VERDICTS[seen.verdict] for seen in row.values())] for model, row in found.items()]
+    for line in _columns([["model", *(spec.name for spec in asked)], *body]):
+        typer.echo(printable(line))
+
+
 _HEADER = ["name", "family", "size", "licence", "saw BUSI", "weights"]
 _WIDEST = 34
 
 
-def _line(entry: ModelEntry) -> list[str]:
+def _line(entry: ModelEntry, known: dict[str, DatasetSpec]) -> list[str]:
     """Of the list: what it takes to have the weights, and whether they are here."""
+    from usfm_bench.specs.seen import VERDICTS, seen_by
+
     if entry.weights == "scratch":
         return [entry.name, entry.family, "", "", "", "random"]
     licence = entry.licence if len(entry.licence) <= _WIDEST else f"{entry.licence[: _WIDEST - 1]}…"
-    seen = {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining]
+    seen = VERDICTS[seen_by(entry, known["busi"], known).verdict]
     return [entry.name, entry.family, entry.size, licence, seen, _state(entry)]
 
 
@@ -84,8 +117,10 @@ def _columns(rows: list[list[str]]) -> list[str]:
 
 
 def _facts(entry: ModelEntry) -> dict[str, Any]:
+    from usfm_bench.specs.dataset import load_registry
     from usfm_bench.specs.family import FAMILIES
     from usfm_bench.specs.model import load_recipe
+    from usfm_bench.specs.seen import in_groups
 
     family = FAMILIES[entry.family]
     return {
@@ -102,7 +137,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "links": list(entry.links),
         "licence": entry.licence or None,
         "trained on": entry.trained_on or None,
-        "test images seen in pre-training": {True: "yes", False: "no", None: "unknown"}[entry.seen_in_pretraining],
+        "seen in training": {said: ", ".join(names) for said, names in in_groups(entry, load_registry()).items()},
         "adaptation": entry.adaptation,
         "patch": family.patch,
         "native input size": family.image_size,

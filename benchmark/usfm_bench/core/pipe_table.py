@@ -30,6 +30,18 @@ def marked(grid: Grid, names: Collection[str], mark: str) -> Grid:
     return Grid(heads, body, grid.of)
 
 
+def marked_models(grid: Grid, pairs: Collection[tuple[str, str]], mark: str) -> Grid:
+    """The grid with a mark behind the model of the lines whose numbers come from these data sets and models."""
+    if not pairs or "Model" not in grid.header:
+        return grid
+    column = grid.header.index("Model")
+    body = [
+        [*line[:column], f"{line[column]} {mark}", *line[column + 1 :]] if of in pairs else line
+        for line, of in zip(grid.body, grid.of or [None] * len(grid.body), strict=True)
+    ]
+    return Grid(grid.header, body, grid.of)
+
+
 def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]], left: Collection[str]) -> list[str]:
     """Lines of a table; the columns in `left` to the left, figures to the right."""
     lines = [[escaped(cell) for cell in line] for line in (header, *body)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import SerializeAsAny, ValidationError, field_validator
 
 from usfm_bench.core.errors import BenchError
@@ -14,6 +16,7 @@ from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.specs.model import ModelEntry
 from usfm_bench.specs.pretraining import PretrainSpec, settings_of
+from usfm_bench.specs.seen import seen_by
 
 
 class Card(Settings):
@@ -68,7 +71,12 @@ def seen_in_pretraining(entry: ModelEntry, card: Card | None, dataset: Dataset, 
     Else what the registry says; None: unknown, as for a file of the user's own where a recipe would have made another.
     """
     if card is None:
-        return entry.seen_in_pretraining if entry.recipe is None else None
+        return seen_by(entry, dataset.spec).verdict if entry.recipe is None else None
+    return bool(seen_cases(card, dataset, test).any())
+
+
+def seen_cases(card: Card, dataset: Dataset, test: Dataset) -> NDArray[np.bool_]:
+    """(N,) whether each test image, a near-duplicate or another image of its patient was seen."""
     seen = set(card.seen)
     groups = {sample.group_id for sample in dataset.samples if sample.pixel_hash in seen}
-    return any(sample.group_id in groups for sample in test.samples)
+    return np.array([sample.group_id in groups for sample in test.samples], dtype=bool)

@@ -9,6 +9,8 @@ from usfm_bench.core.pipe_table import pipe_table, printable
 from usfm_bench.data.group_words import stated_groups
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.family import FAMILIES
+from usfm_bench.specs.model import MODELS
+from usfm_bench.specs.seen import in_groups
 from usfm_bench.specs.task import TASKS
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
@@ -95,6 +97,33 @@ def _section(spec: DatasetSpec) -> Iterator[str]:
     yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
     yield from ("", " ".join(known)) if known else ()
     yield from ("", *(f"- {sentence}" for sentence in spec.uncertain))
+
+
+SEEN_BEGIN, SEEN_END = "<!-- seen: written by `make docs` -->\n", "<!-- end of seen -->\n"
+
+
+def with_seen(text: str, registry: dict[str, DatasetSpec]) -> str:
+    """The text of docs/models.md with its table of what models saw written anew."""
+    body = [
+        [f"`{name}`", *_seen_cells(in_groups(entry, registry))]
+        for name, entry in sorted(MODELS.items())
+        if entry.weights != "scratch"
+    ]
+    header = ["Model", "Seen", "Unknown", "Not seen", "Why"]
+    before, rest = text.split(SEEN_BEGIN)
+    table = "\n".join([*pipe_table(header, body, set(header)), ""])
+    return before + SEEN_BEGIN + table + SEEN_END + rest.split(SEEN_END)[1]
+
+
+def _seen_cells(groups: dict[str, list[str]]) -> list[str]:
+    """Data sets by verdict, the largest group as `all` or `all others`, and the reasons of the rest."""
+    largest = max(groups, key=lambda said: len(groups[said]))
+    cells = dict.fromkeys(("yes", "unknown", "no"), "")
+    for said, names in groups.items():
+        word = said.partition(",")[0]
+        shown = ", ".join(names) if said != largest else "all others" if len(groups) > 1 else "all"
+        cells[word] = f"{cells[word]}, {shown}".lstrip(", ")
+    return [*cells.values(), "; ".join(dict.fromkeys(said.partition(", ")[2] for said in groups))]
 
 
 FAMILIES_BEGIN, FAMILIES_END = "<!-- families: written by `make docs` -->\n", "<!-- end of families -->\n"

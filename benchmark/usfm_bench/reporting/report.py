@@ -63,6 +63,15 @@ LEAKS = "(LEAKS)"
 """Mark of a data set whose split has a group on two sides."""
 
 
+SEEN = "(SEEN)"
+"""Mark of a model whose weights saw test images before."""
+
+
+def contaminated(report: Report) -> set[tuple[str, str]]:
+    """Data set and model whose weights saw test images before."""
+    return {(row.dataset, row.model) for row in report.rows if row.source == "measured" and row.seen_in_pretraining}
+
+
 def leaking(report: Report) -> set[str]:
     """Data sets whose own split has a patient or a near-duplicate on two sides."""
     return {row.dataset for row in report.rows if row.n_leaked}

@@ -129,6 +129,8 @@ class DatasetSpec(Settings):
     """How to cite the data set."""
     source: str = ""
     """Where to get it."""
+    contains: tuple[str, ...] = later(())
+    """Data sets whose images are among its own, so that a model that saw one has seen part of the other."""
     size: str = ""
     """Rough size on disk."""
     checksum: str | None = None
@@ -193,6 +195,7 @@ WORDS = {"title", "path", "paper_label", "n_images", "n_patients", "n_by_class",
         "uncertain",
         "citation",
         "source",
+        "contains",
         "size",
         "checksum",
     ),

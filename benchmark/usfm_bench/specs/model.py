@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,7 +45,13 @@ class ModelEntry:
     """Of the file, in words."""
     trained_on: str = ""
     seen_in_pretraining: bool | None = False
-    """Whether the weights saw the benchmark's test images; None: unknown."""
+    """Whether the weights saw images of data sets that `saw` does not name; None: unknown."""
+    saw: Mapping[str, bool | None] = field(default_factory=dict, hash=False)
+    """Data set or collection -> whether the weights saw its images, None: unknown; `specs.seen` closes it."""
+    saw_source: str = ""
+    """Where that is stated."""
+    adapted_from: str = ""
+    """Model whose training counts too."""
     mean: Sequence[float] | None = None
     """That images in [0, 1] are normalised with; None: the family's, or the hub's."""
     std: Sequence[float] | None = None
@@ -106,6 +112,9 @@ def _entry(name: str, named: NamedModel) -> ModelEntry:
         size=named.size,
         trained_on=named.trained_on or ("" if named.weights == "scratch" else family.trained_on),
         seen_in_pretraining=seen if is_file else bool(seen),
+        saw=named.saw,
+        saw_source=named.saw_source,
+        adapted_from=named.adapted_from,
         mean=named.mean,
         std=named.std,
         recipe=name if named.recipe else None,

@@ -48,7 +48,14 @@ class NamedModel(Settings):
     """Of the file; another file is refused."""
     trained_on: str = ""
     seen_in_pretraining: bool | None = None
-    """Whether the weights saw the benchmark's test images; None: unknown of a file, no of the others."""
+    """Whether the weights saw images of data sets that `saw` does not name; None: unknown of a file, no of others."""
+    saw: dict[str, bool | None] = Field(default_factory=dict)
+    """Data set, or collection of `specs/collections.yaml`, to whether the weights saw its images;
+    None: unknown."""
+    saw_source: str = ""
+    """Where that is stated."""
+    adapted_from: str = ""
+    """Model whose training counts too."""
     mean: Channels | None = None
     """That images in [0, 1] are normalised with; None: the family's."""
     std: tuple[Positive, Positive, Positive] | None = None

@@ -15,7 +15,7 @@ from usfm_bench.reporting.figures.style import Look, blocks, looks_of, shown, st
 from usfm_bench.reporting.labels import LabelCurve
 from usfm_bench.reporting.report import Report
 
-_APART = 1.03  # factor between models at one share, whose bars would hide each other
+_APART = 1.06  # factor between models at one share, whose bars would hide each other
 
 
 def label_figures(report: Report, width: float) -> Iterator[NamedFigure]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.pipe_table import Grid, marked
+from usfm_bench.core.pipe_table import Grid, marked, marked_models
 from usfm_bench.core.registry import Registry
-from usfm_bench.reporting.report import LEAKS, Report, leaking
+from usfm_bench.reporting.report import LEAKS, SEEN, Report, contaminated, leaking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,4 +125,5 @@ def sections(report: Report, names: Sequence[str] = ()) -> list[Section]:
             found += made
     leaks, tables = leaking(report), {table: i for i, table in enumerate(dict.fromkeys(r.table for r in report.rows))}
     found.sort(key=lambda s: (_PLACES.index(s.place), tables.get(s.table, 0) if s.place == "table" else 0))
-    return [replace(s, grid=marked(s.grid, leaks, LEAKS)) if s.grid else s for s in found]
+    seen = contaminated(report)
+    return [replace(s, grid=marked_models(marked(s.grid, leaks, LEAKS), seen, SEEN)) if s.grid else s for s in found]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import NONE, exact_percent, heading, with_interval
@@ -85,7 +86,7 @@ def _needed_grid(needed: Sequence[Needed]) -> Grid:
             f"{each.other} with {exact_percent(each.at)}",
             each.metric,
             in_images(each),
-            _shown(each, exact_percent, each.share, each.low, each.high),
+            _shown(each, _rounded, each.share, each.low, each.high),
         ]
         for each in needed
     ]
@@ -97,11 +98,13 @@ def in_images(each: Needed) -> str:
     return _shown(each, str, each.images, each.images_low, each.images_high)
 
 
-def _shown(each: Needed, show: object, point: float | None, low: float | None, high: float | None) -> str:
-    assert callable(show)
+def _rounded(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
+
+def _shown(each: Needed, show: Callable[[Any], str], point: float | None, low: float | None, high: float | None) -> str:
     def bounded(value: float | None, share: float | None) -> str:
-        return f"≤ {show(value)}" if share == each.least else str(show(value))
+        return f"≤ {show(value)}" if share == each.least else show(value)
 
     said = "not reached" if each.share is None else bounded(point, each.share)
     if not each.known:

@@ -8,7 +8,7 @@ from usfm_bench.core.words import in_a_row
 from usfm_bench.reporting.facts import device_of, groups_told, weight_notes
 from usfm_bench.reporting.published import impossible_rows
 from usfm_bench.reporting.repeats import FEW
-from usfm_bench.reporting.report import LEAKS, Report
+from usfm_bench.reporting.report import LEAKS, SEEN, Report
 from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
 from usfm_bench.reporting.sections.reading import reading_lines
 from usfm_bench.reporting.sections.tables import gaps
@@ -111,7 +111,8 @@ def _seen(report: Report) -> str:
         models.setdefault(r.seen_in_pretraining, {})[r.first.spec.model] = None
     words = {False: "no", True: "YES", None: "unknown"}
     told = "; ".join(f"{words[seen]} for {', '.join(names)}" for seen, names in models.items())
-    return f"Test images seen in pre-training: {told}."
+    mark = f" {SEEN} in the tables: scores on images that were trained on are too good." * (True in models)
+    return f"Test images seen in pre-training: {told}.{mark}"
 
 
 def _left_out(report: Report) -> list[str]:
