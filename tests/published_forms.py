@@ -361,3 +361,198 @@ def lite0_pooled(images: Tensor, state: State) -> Tensor:
         y = norm(conv(y, f"{at}_project_conv"), f"{at}_bn2")
         x = x + y if stride == 1 and x.shape[1] == channels else y
     return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))
+
+
+# ---- DeblurringMIM's ConvMAE -------------------------------------------------------------------------------------
+
+
+def convmae_state(widths=(8, 12, 128), depths=(2, 2, 2), grid=4, make=None) -> State:
+    """ConvMAE's encoder: two stages of convolutions, one of attention; no class token."""
+    make, state = make or draw(), {}
+
+    def both(name: str, *shape: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = make(*shape), make(shape[0])
+
+    def norm(name: str, n: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = 1 + make(n), make(n)
+
+    before = (3, *widths)
+    for k, patch in enumerate((4, 2, 2), 1):
+        both(f"patch_embed{k}.proj", widths[k - 1], before[k - 1], patch, patch)
+        norm(f"patch_embed{k}.norm", widths[k - 1])
+    width = widths[2]
+    both("patch_embed4", width, width)
+    state["pos_embed"] = make(1, grid**2, width)
+    for k in (1, 2):
+        n = widths[k - 1]
+        for i in range(depths[k - 1]):
+            at = f"blocks{k}.{i}."
+            norm(f"{at}norm1", n)
+            norm(f"{at}norm2", n)
+            both(f"{at}conv1", n, n, 1, 1)
+            both(f"{at}conv2", n, n, 1, 1)
+            both(f"{at}attn", n, 1, 5, 5)
+            both(f"{at}mlp.fc1", 4 * n, n, 1, 1)
+            both(f"{at}mlp.fc2", n, 4 * n, 1, 1)
+    for i in range(depths[2]):
+        at = f"blocks3.{i}."
+        norm(f"{at}norm1", width)
+        norm(f"{at}norm2", width)
+        both(f"{at}attn.qkv", 3 * width, width)
+        both(f"{at}attn.proj", width, width)
+        both(f"{at}mlp.fc1", 4 * width, width)
+        both(f"{at}mlp.fc2", width, 4 * width)
+    norm("norm", width)
+    return state
+
+
+def convmae_pooled(images: Tensor, state: State, heads: int) -> Tensor:
+    """(B, D): mean of the normalised tokens, without the outputs of the stages before."""
+
+    def conv(x: Tensor, name: str, **how: int) -> Tensor:
+        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], **how)
+
+    def norm(x: Tensor, at: str, eps: float = 1e-5) -> Tensor:
+        return layer_norm(x.movedim(1, -1), state, at, eps).movedim(-1, 1)
+
+    x = images
+    for k, patch in enumerate((4, 2, 2), 1):
+        x = F.gelu(norm(conv(x, f"patch_embed{k}.proj", stride=patch), f"patch_embed{k}.norm."))
+        for i in range(2 if k < 3 else 0):
+            at = f"blocks{k}.{i}."
+            inside = conv(norm(x, f"{at}norm1."), f"{at}conv1")
+            x = x + conv(conv(inside, f"{at}attn", padding=2, groups=x.shape[1]), f"{at}conv2")
+            x = x + conv(F.gelu(conv(norm(x, f"{at}norm2."), f"{at}mlp.fc1")), f"{at}mlp.fc2")
+    tokens = F.linear(x.flatten(2).mT, state["patch_embed4.weight"], state["patch_embed4.bias"]) + state["pos_embed"]
+    for i in range(2):
+        at = f"blocks3.{i}."
+        tokens = tokens + attention(layer_norm(tokens, state, f"{at}norm1."), state, f"{at}attn.", heads)
+        tokens = tokens + mlp(layer_norm(tokens, state, f"{at}norm2."), state, f"{at}mlp.")
+    return layer_norm(tokens, state, "norm.").mean(1)
+
+
+# ---- EchoCare ----------------------------------------------------------------------------------------------------
+
+
+def echocare_state(width=8, window=4, depths=(2, 2, 2, 2), heads=(2, 2, 4, 4), make=None) -> State:
+    """MONAI's Swin transformer of two dimensions, second version, patch 2; with the indices that its file holds."""
+    make, state = make or draw(), {}
+    state["patch_embed.proj.weight"], state["patch_embed.proj.bias"] = make(width, 3, 2, 2), make(width)
+    for k in range(4):
+        n = width * 2**k
+        for i in range(depths[k]):
+            at = f"layers{k + 1}.0.blocks.{i}."
+            for norm in ("norm1", "norm2"):
+                state[f"{at}{norm}.weight"], state[f"{at}{norm}.bias"] = 1 + make(n), make(n)
+            state[f"{at}attn.relative_position_bias_table"] = make((2 * window - 1) ** 2, heads[k])
+            state[f"{at}attn.relative_position_index"] = torch.zeros(window**2, window**2, dtype=torch.int64)
+            state[f"{at}attn.qkv.weight"], state[f"{at}attn.qkv.bias"] = make(3 * n, n), make(3 * n)
+            state[f"{at}attn.proj.weight"], state[f"{at}attn.proj.bias"] = make(n, n), make(n)
+            state[f"{at}mlp.linear1.weight"], state[f"{at}mlp.linear1.bias"] = make(4 * n, n), make(4 * n)
+            state[f"{at}mlp.linear2.weight"], state[f"{at}mlp.linear2.bias"] = make(n, 4 * n), make(n)
+        at = f"layers{k + 1}.0.downsample."
+        state[f"{at}reduction.weight"] = make(2 * n, 4 * n)
+        state[f"{at}norm.weight"], state[f"{at}norm.bias"] = 1 + make(4 * n), make(4 * n)
+        for j in (1, 2):
+            state[f"layers{k + 1}c.0.layer.conv{j}.conv.weight"] = make(n, n, 3, 3)
+    return state
+
+
+def echocare_pooled(images: Tensor, state: State, window: int, depths, heads) -> Tensor:
+    """(B, 16 width): mean of the deepest map, each place of which has mean 0 and variance 1."""
+    x = F.conv2d(images, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=2)
+    for k in range(4):
+        inside = F.instance_norm(F.conv2d(x, state[f"layers{k + 1}c.0.layer.conv1.conv.weight"], padding=1))
+        inside = F.conv2d(F.leaky_relu(inside, 0.01), state[f"layers{k + 1}c.0.layer.conv2.conv.weight"], padding=1)
+        x = F.leaky_relu(F.instance_norm(inside) + x, 0.01).movedim(1, -1)
+        for i in range(depths[k]):
+            at, side = f"layers{k + 1}.0.blocks.{i}.", min(window, x.shape[1])
+            shift = window // 2 if i % 2 and x.shape[1] > window else 0
+            x = x + _swin_attention(
+                layer_norm(x, state, f"{at}norm1.", 1e-5), state, f"{at}attn.", heads[k], side, shift
+            )
+            own = {f"fc{j}.{end}": state[f"{at}mlp.linear{j}.{end}"] for j in (1, 2) for end in ("weight", "bias")}
+            x = x + mlp(layer_norm(x, state, f"{at}norm2.", 1e-5), own, "")
+        quarters = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        merged = layer_norm(torch.cat(quarters, -1), state, f"layers{k + 1}.0.downsample.norm.", 1e-5)
+        x = F.linear(merged, state[f"layers{k + 1}.0.downsample.reduction.weight"]).movedim(-1, 1)
+    return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).mean((1, 2))
+
+
+def _swin_attention(x: Tensor, state: State, at: str, heads: int, window: int, shift: int) -> Tensor:
+    """(B, H, W, D): each place attends to those of its window that were near it before the shift."""
+    size, d = x.shape[1], x.shape[-1] // heads
+    table = state[f"{at}relative_position_bias_table"]
+    reach = (round(table.shape[0] ** 0.5) + 1) // 2
+    x = torch.roll(x, (-shift, -shift), (1, 2))
+    q, k, v = F.linear(x, state[f"{at}qkv.weight"], state[f"{at}qkv.bias"]).chunk(3, dim=-1)
+    out = torch.zeros_like(x)
+    places = [(r, c) for r in range(window) for c in range(window)]
+    for top in range(0, size, window):
+        for left in range(0, size, window):
+            # Those that were rolled around from the other edge are no neighbours.
+            rolled = [
+                (top + r >= size - shift if shift else False, left + c >= size - shift if shift else False)
+                for r, c in places
+            ]
+            apart = torch.tensor([[-100.0 * (one != other) for other in rolled] for one in rolled])
+            rows = torch.tensor(
+                [[(r - s + reach - 1) * (2 * reach - 1) + c - t + reach - 1 for s, t in places] for r, c in places]
+            )
+            inside = (slice(None), slice(top, top + window), slice(left, left + window))
+            for h in range(heads):
+                own = slice(h * d, (h + 1) * d)
+                a, b, e = (part[inside][..., own].flatten(1, 2) for part in (q, k, v))
+                weights = (a @ b.mT / math.sqrt(d) + table[rows, h] + apart).softmax(-1)
+                out[(*inside, own)] = (weights @ e).unflatten(1, (window, window))
+    out = F.linear(out, state[f"{at}proj.weight"], state[f"{at}proj.bias"])
+    return torch.roll(out, (shift, shift), (1, 2))
+
+
+# ---- PanEcho -----------------------------------------------------------------------------------------------------
+
+
+def panecho_state(dims=(8, 12, 16, 24), depths=(1, 2, 1, 1), make=None) -> State:
+    """torchvision's ConvNeXt, whose classifier is a norm alone."""
+    make, state = make or draw(), {}
+
+    def both(name: str, *shape: int, offset: float = 0) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = offset + make(*shape), make(shape[0])
+
+    both("features.0.0", dims[0], 3, 4, 4)
+    both("features.0.1", dims[0], offset=1)
+    for k in range(4):
+        n = dims[k]
+        if k:
+            both(f"features.{2 * k}.0", dims[k - 1], offset=1)
+            both(f"features.{2 * k}.1", n, dims[k - 1], 2, 2)
+        for i in range(depths[k]):
+            at = f"features.{2 * k + 1}.{i}."
+            state[f"{at}layer_scale"] = make(n, 1, 1)
+            both(f"{at}block.0", n, 1, 7, 7)
+            both(f"{at}block.2", n, offset=1)
+            both(f"{at}block.3", 4 * n, n)
+            both(f"{at}block.5", n, 4 * n)
+    both("classifier.0", dims[3], offset=1)
+    return state
+
+
+def panecho_pooled(images: Tensor, state: State, depths=(1, 2, 1, 1)) -> Tensor:
+    """(B, D): the norm of the mean over the deepest map."""
+
+    def conv(x: Tensor, name: str, **how: int) -> Tensor:
+        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], **how)
+
+    def norm(x: Tensor, at: str) -> Tensor:
+        return layer_norm(x.movedim(1, -1), state, at).movedim(-1, 1)
+
+    x = norm(conv(images, "features.0.0", stride=4), "features.0.1.")
+    for k in range(4):
+        if k:
+            x = conv(norm(x, f"features.{2 * k}.0."), f"features.{2 * k}.1", stride=2)
+        for i in range(depths[k]):
+            at = f"features.{2 * k + 1}.{i}."
+            own = {f"fc{j}.{e}": state[f"{at}block.{b}.{e}"] for j, b in ((1, 3), (2, 5)) for e in ("weight", "bias")}
+            inside = norm(conv(x, f"{at}block.0", padding=3, groups=x.shape[1]), f"{at}block.2.").movedim(1, -1)
+            x = x + state[f"{at}layer_scale"] * mlp(inside, own, "").movedim(-1, 1)
+    return layer_norm(x.mean((2, 3)), state, "classifier.0.")

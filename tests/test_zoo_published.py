@@ -2,6 +2,7 @@
 
 import os
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from published_forms import (
+    convmae_pooled,
+    convmae_state,
     draw,
+    echocare_pooled,
+    echocare_state,
     endofm_state,
     endofm_tokens,
     layer_norm,
@@ -22,6 +27,8 @@ from published_forms import (
     misfm_state,
     namespace,
     normalised,
+    panecho_pooled,
+    panecho_state,
     resnet_pooled,
     resnet_state,
     sam_maps,
@@ -32,9 +39,12 @@ from published_forms import (
 from published_usfm import published_state
 from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import embed, load_backbone
+from usfm_bench.models.build import build_model
 from usfm_bench.models.checkpoint import read_tensors
 from usfm_bench.models.weights import file_family, inspect_checkpoint
 from usfm_bench.specs.family import FAMILIES, IMAGENET
+from usfm_bench.specs.task import TASKS
+from usfm_bench.specs.training import TrainingSpec
 
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 NONE = (0.0,) * 3, (1.0,) * 3
@@ -94,6 +104,9 @@ SIMCLR_V2 = renamed(
     *((r"^layer(\d)\.(\d+)\.downsample\.0\.", r"net.\1.blocks.\2.projection.shortcut."),),
     *((r"^layer(\d)\.(\d+)\.downsample\.1\.", r"net.\1.blocks.\2.projection.bn.0."),),
 )
+CONVMAE, PANECHO = convmae_state(make=draw(11)), panecho_state(make=draw(12))
+SWIN = echocare_state(make=draw(13))
+SWIN_KEPT = {k: v for k, v in SWIN.items() if not k.endswith("_index")}
 ENDO, MISFM = endofm_state(make=draw(8)), misfm_state(make=draw(9))
 LITE0 = lite0_state(draw(10))
 LIN = ((r"\.mlp\.fc([12])\.", r".mlp.lin\1."),)
@@ -237,6 +250,29 @@ FORMS = {
         *("deblurringmim", {"model": VIT | mae_decoder(128, make), "args": namespace(), "epoch": 799}),
         *(VIT, lambda x: class_token(blurred(x), VIT, 2), 64, IMAGENET),
     ),
+    "deblurringmim convmae": (
+        "deblurringmim",
+        {
+            "model": CONVMAE
+            | {"stage1_output_decode.weight": make(128, 8, 4, 4), "mask_token": make(1, 1, 64)}
+            | {"decoder_embed.weight": make(64, 128)},
+            "args": namespace(),
+        },
+        *(CONVMAE, lambda x: convmae_pooled(blurred(x), CONVMAE, 2), 64, IMAGENET),
+    ),
+    "echocare": (
+        *("echocare", SWIN | {"mask_token": make(1, 8, 1, 1)}, SWIN_KEPT),
+        *(lambda x: echocare_pooled(x, SWIN, 4, (2, 2, 2, 2), (2, 2, 4, 4)), 64, NONE),
+    ),
+    "panecho": (
+        "panecho",
+        {
+            "weights": under("encoder.encoder.model.", PANECHO)
+            | {"encoder.time_encoder.pe": make(1, 16, 24), "EF_head.1.weight": make(1, 24)},
+            "epoch": 5,
+        },
+        *(PANECHO, lambda x: panecho_pooled(x, PANECHO), 64, IMAGENET),
+    ),
     "efficientnetlite": (
         *("efficientnetlite", LITE0, {k: v for k, v in LITE0.items() if not k.startswith("_fc.")}),
         *(lambda x: lite0_pooled(x, LITE0), 96, ((0.5,) * 3, (0.5,) * 3)),
@@ -296,7 +332,7 @@ def test_a_missing_renamed_or_misshapen_tensor_is_named(form, tmp_path):
         n
         for n in kept
         if re.search(
-            r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$|en_conv4\.conv_list\.1\.3\.weight$|blocks\.6\.0\.conv_dw\.weight$",
+            r"mlp\.fc2\.weight$|layer4\.0\.conv2\.weight$|en_conv4\.conv_list\.1\.3\.weight$|layers4\.0\.blocks\.1\.mlp\.linear2\.weight$|blocks\.6\.0\.conv_dw\.weight$",
             n,
         )
     ][-1]
@@ -401,6 +437,49 @@ def test_the_published_sam_has_the_published_tensors():
     assert (len(state), sum(v.numel() for v in state.values())) == (177, 89_670_912)
     assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {k: tuple(v.shape) for k, v in state.items()}
     assert checkpoint.settings["global_attn_indexes"] == [2, 5, 8, 11]
+
+
+def test_the_published_echocare_has_the_published_tensors():
+    with torch.device("meta"):
+        file = echocare_state(128, 8, (2, 2, 18, 2), (4, 8, 16, 32), make=lambda *s: torch.empty(s))
+        state, ignored = FAMILIES["echocare"].renamed(file)
+        checkpoint = FAMILIES["echocare"].checkpoint(state, ignored)
+        model = FAMILIES["echocare"].build(checkpoint.architecture, checkpoint.settings)
+    assert len(file) == 358
+    assert sum(v.numel() for v in file.values()) == 120_319_992
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {k: tuple(v.shape) for k, v in state.items()}
+
+
+def test_the_published_convmae_has_the_published_tensors():
+    with torch.device("meta"):
+        state = convmae_state((256, 384, 768), (2, 2, 11), 14, make=lambda *s: torch.empty(s))
+        checkpoint = FAMILIES["deblurringmim"].checkpoint(state, [])
+        model = FAMILIES["deblurringmim"].build(checkpoint.architecture, checkpoint.settings)
+    assert (len(state), sum(v.numel() for v in state.values())) == (205, 84_605_824)
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {k: tuple(v.shape) for k, v in state.items()}
+
+
+def test_the_published_panecho_is_convnext_tiny():
+    with torch.device("meta"):
+        file = panecho_state((96, 192, 384, 768), (3, 3, 9, 3), make=lambda *s: torch.empty(s))
+        kept, _ = FAMILIES["panecho"].renamed(under("encoder.encoder.model.", file))
+        checkpoint = FAMILIES["panecho"].checkpoint(kept, [])
+        model = FAMILIES["panecho"].build(checkpoint.architecture, {"num_classes": 0, **checkpoint.settings})
+    assert checkpoint.settings == {}
+    shapes = {k: tuple(v.shape) for k, v in checkpoint.state.items()}
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize("form", ["deblurringmim convmae", "echocare", "panecho", "misfm"])
+def test_maps_of_what_has_stages_feed_a_decoder(form, tmp_path):
+    family, content, *_ = FORMS[form]
+    path = saved(content, tmp_path / "weights.pth")
+    train = SimpleNamespace(classes=("a", "b"), structures=())
+    recipe = TrainingSpec(image_size=64, epochs=1, batch_size=2, lr=1e-3, decoder="upernet")
+    network = build_model(f"{family}:{path}", TASKS["segmentation"], train, recipe)
+    assert network.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
+    sides = [m.shape[-1] for m in network.features(torch.rand(2, 3, 64, 64))]
+    assert sides == ([32, 16, 8, 4] if form == "misfm" else [16, 8, 4, 2])
 
 
 @pytest.mark.parametrize("side", [64, 128, 192])

@@ -176,23 +176,11 @@ def train(
     Raises:
         TrialError: the loss is not finite, or there are too few images.
     """
-    if isinstance(network, Probe):
-        data = network_data(sides.train, TASKS[spec.task], spec.training.image_size)
-        normalise = _normalise(network, fabric)
-        return fit_probe(
-            network, data, sides.val_net, spec.training, fabric=fabric, normalise=normalise, on_epoch=on_epoch
-        )
-    return finetune(
-        network,
-        network_data(sides.train, TASKS[spec.task], spec.training.image_size),
-        sides.val_net,
-        spec.training,
-        seed=spec.seed,
-        fabric=fabric,
-        normalise=_normalise(network, fabric),
-        state=state,
-        on_epoch=on_epoch,
-    )
+    data = network_data(sides.train, TASKS[spec.task], spec.training.image_size)
+    common = {"fabric": fabric, "normalise": _normalise(network, fabric), "on_epoch": on_epoch}
+    if isinstance(network, Probe):  # solved, not stepped: it has no epochs to go on from, and draws nothing
+        return fit_probe(network, data, sides.val_net, spec.training, **common)
+    return finetune(network, data, sides.val_net, spec.training, seed=spec.seed, state=state, **common)
 
 
 def answer(

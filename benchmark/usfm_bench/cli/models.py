@@ -159,6 +159,8 @@ def _state(entry: ModelEntry) -> str:
 
     if entry.weights == "scratch":
         return "random weights"
+    if entry.unsettled:
+        return f"cannot be loaded yet: {entry.unsettled}"
     if entry.weights == "hub":
         return "weights from a hub, downloaded when first used"
     here = entry.weight_file is not None and entry.weight_file.is_file()

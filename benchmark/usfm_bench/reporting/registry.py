@@ -139,7 +139,7 @@ def with_families(text: str) -> str:
             *(family.trained_on or "differs", family.licence or "see its entry"),
         ]
         for name, family in sorted(FAMILIES.items())
-        if family.reads_files
+        if family.reads_files and family.usage
     ]
     before, rest = text.split(FAMILIES_BEGIN)
     table = "\n".join([*pipe_table(header, body, set(header)), ""])

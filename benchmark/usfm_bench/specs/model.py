@@ -56,6 +56,8 @@ class ModelEntry:
     """That images in [0, 1] are normalised with; None: the family's, or the hub's."""
     std: Sequence[float] | None = None
     """The same."""
+    unsettled: str = ""
+    """Why its file cannot be read yet; empty: it can."""
     recipe: str | None = None
     """Entry of the registry with the pre-training that makes the weights where they are missing."""
     adaptation: Adaptation = "full"
@@ -115,6 +117,7 @@ def _entry(name: str, named: NamedModel) -> ModelEntry:
         saw=named.saw,
         saw_source=named.saw_source,
         adapted_from=named.adapted_from,
+        unsettled=named.unsettled,
         mean=named.mean,
         std=named.std,
         recipe=name if named.recipe else None,
@@ -204,6 +207,8 @@ def weight_file(entry: ModelEntry) -> Path:
     path = entry.weight_file
     if path is None:
         raise WeightsError(f"'{entry.name}' stands for no weight file; `usfm-bench models list` shows which names do.")
+    if entry.unsettled:
+        raise WeightsMissingError(f"'{entry.name}' cannot be loaded yet: {entry.unsettled}. Source: {entry.source}.")
     if not path.is_file():
         links = f" Links: {', '.join(entry.links)}." if entry.links else ""
         raise WeightsMissingError(

@@ -60,6 +60,8 @@ class NamedModel(Settings):
     """That images in [0, 1] are normalised with; None: the family's."""
     std: tuple[Positive, Positive, Positive] | None = None
     """The same."""
+    unsettled: str = ""
+    """Why its file cannot be read yet; empty: it can."""
     recipe: dict[str, Any] | None = None
     """Pre-training by which `run` makes the file where it is missing."""
 

@@ -44,11 +44,7 @@ class MisFm(Renamed):
 
     def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
         """Its last four levels, at strides 2 to 16."""
-        from usfm_bench.models.zoo.misfm_encoder import Levels
-        from usfm_bench.specs.family import Asked
-
-        found = self.backbone(entry, Asked(shape=shape))
-        return Backbone(Levels(found.model), found.mean, found.std, shape=found.shape)
+        return self.own_stages(entry, shape)
 
 
 FAMILIES.register(MisFm.name)(MisFm())

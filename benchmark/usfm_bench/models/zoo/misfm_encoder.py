@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from usfm_bench.models.pooled import Pooled
+
 
 def _step(channels: int, dropout: float) -> nn.Sequential:
     norm = nn.InstanceNorm2d(channels, affine=True)
@@ -55,7 +57,7 @@ class _Encoder(nn.Module):
         return maps
 
 
-class FmUNet(nn.Module):
+class FmUNet(Pooled):
     """Grey images -> maps at strides 1 to 16, with timm's methods for classifiers."""
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -63,7 +65,6 @@ class FmUNet(nn.Module):
         self.project = nn.Conv2d(1, channels[0], 3, padding=1)
         self.encoder = _Encoder(channels)
         self.num_features = channels[-1]
-        self.fc: nn.Module = nn.Identity()
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W), of which the channels are equal -> five maps; each image is of mean 0 and deviation 1 first."""
@@ -75,33 +76,3 @@ class FmUNet(nn.Module):
     def forward_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, H / 16, W / 16)."""
         return self.maps(images)[-1]
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Mean over the map, and the classifier."""
-        pooled = features.mean((2, 3))
-        out: Tensor = pooled if pre_logits else self.fc(pooled)
-        return out
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, or pooled features where there is no classifier."""
-        return self.forward_head(self.forward_features(images))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new linear head."""
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-
-    def get_classifier(self) -> nn.Module:
-        """The linear head."""
-        return self.fc
-
-
-class Levels(nn.Module):
-    """The last four maps of an encoder."""
-
-    def __init__(self, model: FmUNet) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> maps at strides 2 to 16."""
-        return self.model.maps(images)[-4:]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from usfm_bench.core.errors import WeightsError
-from usfm_bench.specs.family import FAMILIES, Checkpoint, Family
+from usfm_bench.specs.family import FAMILIES, Asked, Backbone, Checkpoint, Family
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from usfm_bench.specs.model import ModelEntry
 
 _DEPTHS = {192: 12, 384: 12, 768: 12, 1024: 24, 1280: 32}
 """Width -> blocks of the published sizes: a file of fewer has lost some."""
@@ -83,6 +86,13 @@ class Renamed(Family):
             KeyError: a tensor whose shape tells the size is not there.
         """
         return Checkpoint("vit_base_patch16_224", state, self.vit(state), ignored)
+
+    def own_stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
+        """The last four maps of an encoder that is a `models.pooled.Pooled` with `maps`."""
+        from usfm_bench.models.pooled import Maps
+
+        found = self.backbone(entry, Asked(shape=shape))
+        return replace(found, model=Maps(found.model))
 
     def heads(self, width: int) -> int:
         """Heads of a transformer of that width, which no shape tells; 64 channels each."""

@@ -42,7 +42,8 @@ class Usfm(Family):
         """Whether a file has a table of relative positions, or BEiT's scales of its blocks."""
         names = list(names)
         return any(name.endswith((TABLE, ".gamma_1")) for name in names) and not any(
-            "lm_head." in name for name in names
+            "lm_head." in name or "downsample." in name
+            for name in names  # BEiT's pre-training, and Swin
         )
 
     def read(self, path: Path, architecture: str = "") -> Checkpoint:
