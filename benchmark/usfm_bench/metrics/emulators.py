@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial.distance import cdist
 
 from usfm_bench.metrics.classification import matthews
 from usfm_bench.metrics.definitions import Definition, define
@@ -53,7 +52,7 @@ def _smoothed(part: int, whole: int) -> float:
 def _rows_as_points(pair: Pair) -> float:
     """Each row of a mask as one point, pixels that differ as the distance; the maximum, not a percentile."""
     pred, target = (np.unique(mask, axis=0).astype(np.float32) for mask in pair.whole)
-    apart = cdist(pred, target, "cityblock")
+    apart = scipy.spatial.distance.cdist(pred, target, "cityblock")
     return float(max(apart.min(axis=1).max(), apart.min(axis=0).max()))
 
 
@@ -165,7 +164,7 @@ def _region_percentile(pair: Pair) -> float:
     if not pair.n_pred:
         pred = pred.copy()
         pred[0, 0] = True
-    to_target, to_pred = distance_transform_edt(~target), distance_transform_edt(~pred)
+    to_target, to_pred = scipy.ndimage.distance_transform_edt(~target), scipy.ndimage.distance_transform_edt(~pred)
     return float(max(np.percentile(to_target[pred], 95), np.percentile(to_pred[target], 95)))
 
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import scipy  # its parts are imported when they are used
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.sample import Mask
@@ -99,15 +98,16 @@ def border_distances(pred: Mask, target: Mask, spacing: tuple[float, float] | No
             return Distances(*(np.sqrt(squares.min(axis=axis).astype(np.float64)) for axis in (1, 0)))
     if len(points_pred) + len(points_target) > _DENSE * pred.size:
         return Distances(
-            distance_transform_edt(~target, sampling=spacing)[pred],
-            distance_transform_edt(~pred, sampling=spacing)[target],
+            scipy.ndimage.distance_transform_edt(~target, sampling=spacing)[pred],
+            scipy.ndimage.distance_transform_edt(~pred, sampling=spacing)[target],
         )
     if spacing is not None:
         scale = np.array(spacing[::-1])
         points_pred, points_target = points_pred * scale, points_target * scale
     # Neither sorting nor tightening the boxes pays for a tree that is asked once.
     tree_pred, tree_target = (
-        cKDTree(points, balanced_tree=False, compact_nodes=False) for points in (points_pred, points_target)
+        scipy.spatial.cKDTree(points, balanced_tree=False, compact_nodes=False)
+        for points in (points_pred, points_target)
     )
     return Distances(tree_target.query(points_pred)[0], tree_pred.query(points_target)[0])
 

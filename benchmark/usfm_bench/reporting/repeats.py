@@ -37,12 +37,12 @@ class Repeated:
     mean: float | None
     """Over all cases of all repeats."""
     ci_low: float | None
-    """Of these networks on new cases."""
+    """The interval of `mean` for these networks on new cases."""
     ci_high: float | None
     anew_mean: float
     """Mean over repeats."""
     anew_low: float | None
-    """Of networks trained anew on such data."""
+    """The interval of `anew_mean` for networks trained anew on such data."""
     anew_high: float | None
     anew_p: float | None = None
     """Of no difference between networks trained anew."""

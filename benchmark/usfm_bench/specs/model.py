@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from usfm_bench.core.errors import BenchError, WeightsError, WeightsMissingError, unknown
 from usfm_bench.core.files import file_sha256
@@ -82,9 +82,14 @@ class ModelEntry:
 class Models(Registry[ModelEntry]):
     """The named models: those of the shipped registry, those of plug-ins, and the user's, of which the last counts."""
 
+    _known: tuple[Any, dict[str, ModelEntry]] | None = None
+
     def _all(self) -> dict[str, ModelEntry]:
-        shipped, own = ({name: _entry(name, m) for name, m in part.items()} for part in named_models())
-        return shipped | super()._all() | own
+        parts, plugged, folder = named_models(), super()._all(), pretrained_folder()
+        if self._known is None or self._known[0] != (parts, plugged, folder):
+            shipped, own = ({name: _entry(name, m) for name, m in part.items()} for part in parts)
+            self._known = (parts, dict(plugged), folder), shipped | plugged | own
+        return self._known[1]
 
 
 MODELS = Models("model", hint="`usfm-bench models list` shows all.")

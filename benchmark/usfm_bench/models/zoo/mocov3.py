@@ -26,7 +26,7 @@ class MocoV3(Renamed):
     trained_on = "ImageNet-1k"
 
     def checkpoint(self, state: dict[str, Tensor], ignored: list[str]) -> Checkpoint:
-        """By what its first layer is called."""
+        """The name of the first layer tells a residual network from a transformer."""
         if "conv1.weight" in state:
             architecture, settings = resnet_of(state)
             return Checkpoint(architecture, state, settings, ignored)

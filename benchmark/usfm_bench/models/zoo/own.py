@@ -24,7 +24,7 @@ class Own(Family):
     varied = True
 
     def entry(self, name: str, rest: str) -> ModelEntry:
-        """Of a module that is being benchmarked."""
+        """The entry of a module that is being benchmarked."""
         if rest not in OWN:
             raise BenchError(f"'{name}' was a module in another process; pass it to `usfm_bench.benchmark` again.")
         return ModelEntry(name, self.name, rest, f"module of your own, {rest}", gives=self.gives)

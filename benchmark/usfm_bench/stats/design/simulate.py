@@ -121,7 +121,7 @@ def _masks(name: str, study: Drawn) -> Floats:
 
 
 def _interval(name: str, study: Drawn) -> Interval:
-    """Of the first model, as reports print it."""
+    """The interval of the first model's metric, as reports print it."""
     if name in _MASKS:
         return crossed_interval(_masks(name, study)[0], groups=study.groups, bounds=_MASKS[name])
     ident, only = _CLASSES[name]
