@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -61,6 +62,7 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
             f"batch_size {spec.batch_size} is not a multiple of {options.devices} devices x {spec.accumulate} "
             "micro-batches."
         )
+    _check_distinct(spec, data)
     _check_state(spec, data, options)
     fabric = device_fabric(spec.precision, spec.threads, options.device, devices=options.devices)
     fault: BenchError | None
@@ -363,6 +365,22 @@ def learning_rate(spec: PretrainSpec, step: int) -> float:
         return spec.lr * (step + 1) / spec.warmup_steps
     done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
     return spec.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _check_distinct(spec: PretrainSpec, data: PretrainImages) -> None:
+    """Every organ has the same share of a batch, and its images come again once all have been seen.
+
+    Raises:
+        BenchError: an image would be in a batch twice, and the method would tell it from itself.
+    """
+    counts = Counter(data.organs)
+    organ, fewest = min(counts.items(), key=lambda of: (of[1], of[0]))
+    if METHODS[spec.method].distinct and (most := fewest * len(counts)) < spec.batch_size:
+        raise BenchError(
+            f"method '{spec.method}' tells the images of a batch apart, and every organ has the same share of it: "
+            f"there are {fewest} images of {organ}, so a batch of {spec.batch_size} would hold some twice. Set "
+            f"batch_size to {most} or less, or add images."
+        )
 
 
 def _check_state(spec: PretrainSpec, data: PretrainImages, options: Options) -> None:

@@ -38,6 +38,8 @@ class Method(ABC, Generic[S]):
 
     settings: ClassVar[type[PretrainSpec]]
     """What a recipe of the method may say; its own keys stand beside those of `PretrainSpec`."""
+    distinct: ClassVar[bool] = False
+    """It tells the images of a batch apart, so that none may be there twice."""
     network: nn.Module
     """All that the method trains and keeps: parameters with a gradient are trained, the others and buffers (a momentum
     encoder, a queue) are the method's own to change. All of it is in the checkpoint. `compile` compiles its forward."""
