@@ -197,8 +197,7 @@ class Cases:
 
     @property
     def _met(self) -> frozenset[int]:
-        """Positions of the cases that the data set of the trial shows on any side, so that all its trials leave out
-        the same cases, whatever their folds."""
+        """Positions of cases that the trial's data set shows on any side: all its folds leave out the same ones."""
         return self._overlaps.whole.all if self._overlaps is not None else frozenset()
 
     @cached_property

@@ -11,6 +11,7 @@ from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
+from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
@@ -54,6 +55,12 @@ class Report:
     """Headline metrics for new cases and for networks trained anew, where holdouts were repeated."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
+    targets: tuple[Target, ...] = ()
+    """Models on other data sets, where trials were evaluated there."""
+    drops: tuple[Drop, ...] = ()
+    """How far they fall there."""
+    orders: tuple[Order, ...] = ()
+    """Whether the order of models is the same there."""
 
 
 LEAKS = "(LEAKS)"
@@ -86,6 +93,7 @@ def build_report(
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     conditions = evaluated(store.folder, results)
+    targets, unread = evaluated_elsewhere(store.folder, results)
     notes = (
         *unfinished,
         *_notes(results),
@@ -93,7 +101,7 @@ def build_report(
         *dict.fromkeys(note for r in results for note in tuning_notes(r)),
         *thin(rows),
         *(_rarely_missed(results) if missed == "diagonal" else ()),
-        *(f"Evaluations left out: {fault}" for fault, _ in conditions if fault),
+        *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
     found = headlines(results, missed)
     compared = compare_models(found)
@@ -112,6 +120,9 @@ def build_report(
         prevalence=prevalence_of(results),
         repeats=tuple(repeated(found, rows, compared)),
         losses=tuple(losses(results, [found for _, found in conditions], missed)),
+        targets=tuple(targets),
+        drops=tuple(drops(targets, missed)),
+        orders=tuple(orders(targets, missed, np.random.default_rng(0))),
     )
 
 

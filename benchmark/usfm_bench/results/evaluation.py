@@ -109,6 +109,11 @@ class Evaluation(Settings):
         """What decides the numbers."""
         return self.model_dump(include={"name", "spec_hash", "weights", "data_hash", "condition"})
 
+    def is_of(self, record: Record) -> bool:
+        """Whether it is of the trial that the record is of, with the weights that lie there now."""
+        weights = record.weights
+        return record.spec_hash == self.spec_hash and weights is not None and weights.sha256 == self.weights
+
     def as_trial(self, record: Record) -> Record:
         """The trial's record as if it had been tested on these cases, for tables.
 
@@ -141,6 +146,16 @@ def conditions_of(trial: Path) -> Iterator[tuple[Path, Evaluation]]:
     for path in sorted((trial / EVALUATIONS).glob("*@test.*/record.json".replace("@", encode_name("@")))):
         evaluation = read_evaluation(path.parent)
         if evaluation is not None and evaluation.own_test and evaluation.condition is not None:
+            yield path.parent, evaluation
+
+
+def others_of(trial: Path) -> Iterator[tuple[Path, Evaluation]]:
+    """The finished evaluations of a trial on other data sets as they are, in the order of their names."""
+    for path in sorted((trial / EVALUATIONS).glob("*/record.json")):
+        if ".stale-" in path.parent.name:
+            continue
+        evaluation = read_evaluation(path.parent)
+        if evaluation is not None and not evaluation.own_test and evaluation.condition is None:
             yield path.parent, evaluation
 
 

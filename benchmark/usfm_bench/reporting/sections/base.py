@@ -78,7 +78,7 @@ WORDS = frozenset(
     {
         *("Suite", "Dataset", "Model", "Published row", "Metric", "Difference [95 %]", "Arithmetic", "Class"),
         *("Structure", "Threshold for", "Predicted as", "Definition", "Unit", "A", "B", "Narrower with", "Lacks"),
-        *("Device", "Corruption", "Worst"),
+        *("Device", "Corruption", "Worst", "Source", "Target", "Order, internal", "Order on target"),
     }
 )
 """Columns of words, which stand to the left."""
