@@ -19,6 +19,7 @@ from usfm_bench.reporting.repeats import Repeated, repeated
 from usfm_bench.reporting.robustness import Loss, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
+from usfm_bench.reporting.subgroups import Subgroups
 from usfm_bench.reporting.tuning import tuning_notes
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
@@ -61,6 +62,8 @@ class Report:
     """How far they fall there."""
     orders: tuple[Order, ...] = ()
     """Whether the order of models is the same there."""
+    subgroups: Subgroups = field(default_factory=Subgroups)
+    """Of columns that were asked for."""
 
 
 LEAKS = "(LEAKS)"

@@ -77,6 +77,7 @@ def unpaired(
     groups_a: Labels | None = None,
     groups_b: Labels | None = None,
     folds_a: Labels | None = None,
+    folds_b: Labels | None = None,
 ) -> Unpaired:
     """mean(a) - mean(b) over cases of two sets by the same networks, as the module says.
 
@@ -85,14 +86,16 @@ def unpaired(
         b: (S, C2), the same networks in the same order.
         groups_a: (C1,) cases of one group vary together.
         groups_b: (C2,) the same of b. A group in both sets is taken for two.
-        folds_a: (C1,) the fold that each case of a is tested in; a row of b is then the mean of the folds' networks.
+        folds_a: (C1,) the fold that each case of a is tested in; where b has none, its rows are means of the folds'
+            networks.
+        folds_b: (C2,) the same of b.
 
     Raises:
         BenchError: not the same number of networks, or NaN.
     """
     if len(a) != len(b):
         raise BenchError(f"a has {len(a)} networks, b {len(b)}; the difference is of the same networks on both sets.")
-    sides = [variance_components(a, groups_a, folds=folds_a), variance_components(b, groups_b)]
+    sides = [variance_components(a, groups_a, folds=folds_a), variance_components(b, groups_b, folds=folds_b)]
     parts = [(side.cases, float(_freedom(side))) for side in sides]
     n_seeds = len(a)
     if n_seeds > 1:

@@ -28,6 +28,7 @@ from usfm_bench.reporting.figures.reliability import reliability_figures
 from usfm_bench.reporting.figures.robustness import robustness_figures
 from usfm_bench.reporting.figures.sheets import sheet_figures
 from usfm_bench.reporting.figures.style import PAGE, styled
+from usfm_bench.reporting.figures.subgroups import subgroup_figures
 from usfm_bench.reporting.figures.training import training_figures
 from usfm_bench.reporting.report import Report
 from usfm_bench.results.store import Store
@@ -80,6 +81,8 @@ def draw_all(
     for named in prevalence_figures(report, width):
         yield named._replace(name=_unique(named.name, used))
     for named in robustness_figures(report, width):
+        yield named._replace(name=_unique(named.name, used))
+    for named in subgroup_figures(report, width):
         yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):
         kinds = [KINDS[kind] for kind in group.task.figures if sheets or kind != "sheet"]

@@ -16,6 +16,7 @@ from usfm_bench.reporting.sections import (
     repeats,
     robustness,
     spreads,
+    subgroups,
     summary,
     tables,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "repeats",
     "robustness",
     "spreads",
+    "subgroups",
     "summary",
     "tables",
 ]
