@@ -4,16 +4,19 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from usfm_bench.core.files import write_text
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.data.splits import split_dataset
-from usfm_bench.results.record import Cost, Record
+from usfm_bench.results.evaluation import Evaluation, Seen, evaluation_folder, save_evaluation
+from usfm_bench.results.record import Cost, Record, Weights
 from usfm_bench.results.store import Store
-from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.dataset import DatasetSpec, load_registry
 from usfm_bench.specs.task import TASKS, Predictions
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.suites.plan import load_suite, plan_suite
@@ -131,3 +134,40 @@ def invent_record(spec: TrialSpec, dataset: Dataset, cases, definitions, tuned=N
         best_epoch=1,
         cost=Cost(wall_s=1.0, train_images_per_s=10.0, peak_memory_mb=100.0, parameters=1000),
     )
+
+
+def invent_evaluations(store: Store, dataset: DatasetSpec, data_root: Path, suite: str = "demo", **fields) -> None:
+    """Evaluations of all finished trials of the data set's tasks on it; the records get weights that are not there."""
+    whole = open_dataset(dataset, data_root)
+    for folder, found in list(store.finished(suite)):
+        if found.spec.task not in dataset.tasks or found.spec.dataset.name == dataset.name:
+            continue
+        weights = Weights(sha256=found.spec.hash, size=1)
+        record = found.model_copy(update={"weights": weights})
+        write_text(folder / "record.json", record.model_dump_json())
+        task, known = TASKS[found.spec.task], dataset.model_copy(update={"classes": found.classes or dataset.classes})
+        cases_of = Dataset(known, whole.samples, whole.notes, whole.grouped_by)
+        predictions = invent_predictions(found.spec, cases_of)
+        if isinstance(predictions, ClassificationPredictions):
+            predictions = replace(predictions, val_logits=None, val_labels=None)
+        cases = score_cases(task, predictions, case_table(cases_of), tuned=found.tuned)
+        definitions = task.definitions(predictions)
+        evaluation = Evaluation(
+            name=dataset.name,
+            trial=found.spec.label,
+            spec_hash=found.spec_hash,
+            weights=weights.sha256,
+            dataset=dataset,
+            data_hash=whole.content_hash,
+            own_test=False,
+            seen=Seen(n=len(whole), same_dataset=False, pixels=0, groups=0, near_duplicates=0),
+            seen_in_pretraining=False,
+            n_test=len(whole),
+            n_test_groups=len(set(whole.groups)),
+            grouped_by=whole.grouped_by,
+            groups=whole.groups_in_words,
+            notes=whole.notes,
+            definitions=definitions,
+            scores=task.summarise(cases, definitions, cases_of.classes),
+        ).model_copy(update=fields)
+        save_evaluation(evaluation_folder(folder, dataset.name), evaluation, cases, predictions)

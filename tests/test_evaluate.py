@@ -18,7 +18,7 @@ from usfm_bench.cli import app as cli
 from usfm_bench.core.errors import WeightsError
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.execution import evaluation_cases
-from usfm_bench.execution.evaluation_jobs import plan_jobs
+from usfm_bench.execution.evaluation_jobs import Job, plan_jobs
 from usfm_bench.models.build import build_model
 from usfm_bench.models.kept import keep_weights, own_state, restore_network, stand_in
 from usfm_bench.models.size import weight_bytes
@@ -67,10 +67,14 @@ OTHER = "other: {extends: phantom, tasks: [classification], options: {n: 24, siz
 OTHER_LESION = "other-lesion: {extends: phantom-lesion, tasks: [segmentation], options: {n: 24, size: 64, seed: 5}}\n"
 
 
-def write_images(folder: Path, registry: Path, ending: str, labels: dict[str, str] | None = None) -> str:
-    """The images of `tiny` as files, one folder a class; gives the entry of a data set called `files`."""
+def write_images(
+    folder: Path, registry: Path, ending: str, labels: dict[str, str] | None = None, names: list[str] | None = None
+) -> str:
+    """The images of `tiny`, or some of them, as files, one folder a class; gives the entry of a data set `files`."""
     dataset = open_dataset(load_registry(registry)["tiny"], folder)
     for sample in dataset.samples:
+        if names is not None and sample.case.case_id not in names:
+            continue
         label = (labels or {}).get(str(sample.case.label), str(sample.case.label))
         path = folder / "files" / label / f"{sample.case.case_id}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -354,6 +358,43 @@ def test_a_copy_under_another_name_is_seen(evaluate, folders, tmp_path, tiny_reg
     trial = read_record(folders["tiny"] / "record.json")
     assert seen[counted] >= trial.n_train + trial.n_val
     assert not seen["same_dataset"]
+
+
+def test_a_few_pictures_that_the_source_shows_too_are_left_out_and_counted(evaluate, folders, tmp_path, tiny_registry):
+    known = open_dataset(load_registry(tiny_registry)["tiny"], tmp_path).samples[:4]
+    entry = write_images(tmp_path, tiny_registry, ".png", names=[s.case.case_id for s in known])
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        path = tmp_path / "files" / "benign" / f"new{i}.png"
+        cv2.imwrite(str(path), rng.integers(0, 255, (50, 40), dtype=np.uint8))
+    code, out, err = evaluate("--on", "files", more=entry)
+    assert code == 0, err
+    record = json.loads((folders["tiny"] / "evaluations" / "files" / "record.json").read_text())
+    assert (record["known_left_out"], record["n_test"], record["seen_scored"]) == (4, 20, False)
+    assert "files: left out, as the same or nearly the same picture, or of its group: 4 that tiny shows too." in out
+    assert "files: no case of class normal, malignant, which the model knows." in out
+    code, out, _ = evaluate("--on", "files", "--allow-seen", "--fresh", more=entry)
+    record = json.loads((folders["tiny"] / "evaluations" / "files" / "record.json").read_text())
+    assert (record["known_left_out"], record["n_test"], record["seen_scored"]) == (0, 24, True)
+    assert "files: SEEN IN TRAINING (--allow-seen): of 24 cases" in out
+
+
+def test_a_class_that_the_models_data_set_renames_is_renamed_in_others(trained_runs, tiny_registry):
+    [(folder, record)] = [each for each in find_trials(trained_runs) if each[1].spec.dataset.name == "tiny"]
+    dataset = record.spec.dataset.model_copy(
+        update={"classes": ("not malignant", "malignant"), "relabel": {"benign": "not malignant"}}
+    )
+    binary = record.model_copy(
+        update={"spec": record.spec.model_copy(update={"dataset": dataset}), "classes": dataset.classes}
+    )
+    other = load_registry()["phantom"].model_copy(update={"name": "other", "options": {"n": 24, "size": 64, "seed": 5}})
+    sources = evaluation_cases.Sources(load_registry(tiny_registry), folder, lambda text: None)
+    cases = evaluation_cases.Cases(Job(folder, binary, other), sources, allow_seen=True)
+    before = [s.case.label for s in cases.whole.samples if s.case.label != "normal"]
+    assert [s.case.label for s in cases.scored.samples] == [
+        "malignant" if label == "malignant" else "not malignant" for label in before
+    ]
+    assert cases.left_out == {"normal": 24 - len(before)}
 
 
 def test_where_the_trained_images_are_gone_it_is_said_that_nobody_knows(evaluate, folders):

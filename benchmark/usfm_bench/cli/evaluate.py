@@ -35,7 +35,8 @@ def evaluate(
     on: Annotated[
         str | None,
         typer.Option(
-            help="Data sets, as a,b: all their cases. Without: the trials' own test cases.", rich_help_panel=_WHAT
+            help="Data sets, as a,b: all their cases. Without: what the suite says, or the trials' own test cases.",
+            rich_help_panel=_WHAT,
         ),
     ] = None,
     conditions: Annotated[
@@ -71,18 +72,22 @@ def evaluate(
     from usfm_bench.cli.progress import CountProgress
     from usfm_bench.results.store import Store, choose_profile
     from usfm_bench.specs.dataset import load_registry
-    from usfm_bench.suites.plan import suite_name
+    from usfm_bench.suites.plan import known_suite, suite_name
 
-    store, suite = Store(runs), suite_name(suite)
+    plan, store, suite = known_suite(suite), Store(runs), suite_name(suite)
     trials = list(store.finished(suite, choose_profile(store, suite, profile)))
     require_training()
     from usfm_bench.execution.evaluation import Evaluator
-    from usfm_bench.execution.evaluation_jobs import plan_conditions, plan_jobs
+    from usfm_bench.execution.evaluation_jobs import plan_conditions, plan_jobs, plan_suite_jobs
     from usfm_bench.training.device import resolve_device
 
     known = load_registry(registry)
     states = plan_conditions(split_names(conditions), split_names(severities))
-    jobs = plan_jobs(trials, split_names(on), split_names(models), known, states)
+    names = split_names(models)
+    by_suite = plan is not None and not on and not states and any(part.evaluate for part in plan.parts)
+    jobs = plan_suite_jobs(trials, plan, names, known) if plan is not None and by_suite else None
+    jobs = plan_jobs(trials, split_names(on), names, known, states) if jobs is None else jobs
+    states = [job.condition for job in jobs if job.condition is not None and job.dataset is None]
     with CountProgress("evaluations", len(jobs)) as progress:
         place = resolve_device(device.value)
         evaluator = Evaluator(known, data_root, place, allow_seen=allow_seen, fresh=fresh, say=progress.say)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, RunsFolder
+from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, RegistryFile, RunsFolder, split_names
 from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ def report(
             "Without: every pair.",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN,...",
+            help="Subgroups: `size` (of lesions, in fifths), `class`, or columns of the data set's own table, such as "
+            "BIRADS,Device, which is looked for under --data-root.",
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
     ] = None,
@@ -83,6 +92,7 @@ def report(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     cache: CacheFolder = None,
+    registry: RegistryFile = None,
     no_images: Annotated[
         bool, typer.Option("--no-images", help="html: contours alone, without the images of patients or phantoms.")
     ] = False,
@@ -92,15 +102,16 @@ def report(
 
     suites = list(dict.fromkeys(map(suite_name, suite)))
     names = _names(sections, form)
+    extended = _subgroups(by, data_root, registry)
     if form is Format.html:
-        _page(suites, profile, missed, against, runs, out, None if no_images else data_root)
+        _page(suites, profile, missed, against, runs, out, None if no_images else data_root, extended)
         return
     from usfm_bench.core.files import write_text
     from usfm_bench.reporting import render
     from usfm_bench.reporting.readable import ReadableStore
 
     store = ReadableStore(runs)
-    reports = [store.report(name, profile, missed.value, against) for name in suites]
+    reports = [extended(store.report(name, profile, missed.value, against)) for name in suites]
     if form is None and out is None and sys.stdout.isatty():
         _show(reports, names)
     elif out is None:
@@ -110,6 +121,20 @@ def report(
         typer.echo(f"Wrote {out}", err=True)
     if figures is not None:
         _draw(reports, store, figures)
+
+
+def _subgroups(by: str | None, data_root: Path, registry: Path | None) -> Callable[[Report], Report]:
+    """What adds the subgroups that were asked for to a report."""
+    columns = list(dict.fromkeys(split_names(by)))
+    if by is not None and not columns:
+        raise BenchError("--by names no column. `--by size,class` shows lesions by size, and classes.")
+    if not columns:
+        return lambda report: report
+    from usfm_bench.reporting.subgroups import with_subgroups
+    from usfm_bench.specs.dataset import load_registry
+
+    known = load_registry(registry)
+    return lambda report: with_subgroups(report, columns, known, data_root)
 
 
 def _names(sections: str | None, form: Format | None) -> list[str]:
@@ -155,10 +180,18 @@ def _page(
     runs: Path,
     out: Path | None,
     data_root: Path | None,
+    extended: Callable[[Report], Report],
 ) -> None:
     from usfm_bench.reporting.writers.html import write_html
 
     if out is None:
         raise BenchError("--format html writes a page; name it with --out page.html, or its folder with --out DIR.")
-    page = write_html(runs, suites, out, profile=profile, missed=missed.value, against=against, data_root=data_root)
+    page = write_html(
+        *(runs, suites, out),
+        profile=profile,
+        missed=missed.value,
+        against=against,
+        data_root=data_root,
+        extended=extended,
+    )
     typer.echo(f"Wrote {page}", err=True)

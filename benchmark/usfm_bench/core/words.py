@@ -98,6 +98,11 @@ def p_value(x: float | None) -> str:
     return NONE if x is None or x != x else "< 0.001" if x < 0.001 else f"{x:.3f}"
 
 
+def finite(x: float | None) -> float | None:
+    """The number, or None where there is none, as JSON has it."""
+    return None if x is None or x != x else x
+
+
 def count(n: int | None) -> str:
     """The number, or nothing."""
     return "" if n is None else str(n)

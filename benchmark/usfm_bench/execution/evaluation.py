@@ -110,7 +110,7 @@ class Evaluator:
         record = read_record(job.folder / "record.json")
         if record != job.record:
             raise BenchError("another process has run this trial anew meanwhile. Evaluate again.")
-        cases = Cases(job, self._sources)
+        cases = Cases(job, self._sources, allow_seen=self._allow_seen)
         planned = self._planned(job, cases)
         folder = evaluation_folder(job.folder, job.name)
         before = None if self._fresh else read_evaluation(folder)
@@ -133,15 +133,17 @@ class Evaluator:
         """The record but for the numbers.
 
         Raises:
-            BenchError: the cases were seen in training.
+            BenchError: the cases have no class that the model knows, or were seen in training.
         """
         weights, spec = kept_weights(job.folder, job.record), job.record.spec
-        scored, seen = cases.scored, cases.seen
+        cases.check_classes()
+        seen = cases.seen
         if seen is not None and seen.counts and not self._allow_seen:
             raise BenchError(
                 f"'{job.name}' is not new to this model: {seen}. A score on cases that were trained on says nothing of "
                 "others. --allow-seen goes on, and marks the results."
             )
+        scored = cases.scored
         entry = resolve(spec.model)
         card = read_card(entry.weight_file) if entry.weight_file else None
         return Evaluation(
@@ -158,6 +160,8 @@ class Evaluator:
             n_test=len(scored),
             n_test_groups=len(set(scored.groups)),
             left_out=cases.left_out,
+            known_left_out=cases.known_left_out,
+            seen_scored=self._allow_seen and seen is not None and seen.most > 0,
             grouped_by=cases.whole.grouped_by,
             groups=cases.whole.groups_in_words,
             notes=cases.whole.notes,
@@ -183,11 +187,20 @@ def seen_lines(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     """What readers of the table must know of its cases, each line once."""
     for name in dict.fromkeys(evaluation.name for evaluation in evaluations):
         own = [evaluation for evaluation in evaluations if evaluation.name == name]
-        if seen := [e.seen for e in own if e.seen is not None and (e.seen.counts or e.seen.most)]:
-            worst = max(seen, key=lambda each: (each.counts, each.most))
-            yield f"{name}: {'SEEN IN TRAINING (--allow-seen): ' if worst.counts else ''}{worst}."
+        if seen := [e.seen for e in own if e.seen is not None and (e.seen.counts or e.seen_scored)]:
+            yield f"{name}: SEEN IN TRAINING (--allow-seen): {max(seen, key=lambda each: each.most)}."
+        if known := {_source(e): e.known_left_out for e in own if e.known_left_out}:
+            counts = ", ".join(f"{n} that {source} shows too" for source, n in known.items())
+            yield f"{name}: left out, as the same or nearly the same picture, or of its group: {counts}."
         if any(evaluation.seen is None for evaluation in own):
             yield f"{name}: whether the models were trained on these cases is not known; their data are not here."
         if left_out := own[0].left_out:
             classes = ", ".join(f"{n} of class '{label}'" for label, n in left_out.items())
             yield f"{name}: left out, since the model does not know their class: {classes}."
+        if absent := dict.fromkeys(label for e in own for label in e.scores.get("absent", ())):
+            yield f"{name}: no case of class {', '.join(absent)}, which the model knows."
+
+
+def _source(evaluation: Evaluation) -> str:
+    """The data set that the trial was trained on."""
+    return evaluation.trial.partition(" / ")[0]

@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.alike import alike
-from usfm_bench.data.audit.overlap import Comparison
+from usfm_bench.data.audit.overlap import Comparison, Overlap
 from usfm_bench.data.corruptions import corrupt_sample
 from usfm_bench.data.dataset import Dataset, open_dataset
+from usfm_bench.data.sample import Sample
 from usfm_bench.execution.evaluation_jobs import Job
 from usfm_bench.pipeline import Sides
 from usfm_bench.results.evaluation import Seen
@@ -25,6 +26,15 @@ from usfm_bench.specs.dataset import DatasetSpec, find_dataset
 from usfm_bench.specs.task import TASKS
 
 _CLASSLESS = "(no class)"
+
+
+class _Overlaps(NamedTuple):
+    """Which cases a trial's data set shows too."""
+
+    trained: Overlap
+    """On its training and validation side."""
+    whole: Overlap
+    """On any side."""
 
 
 class Sources:
@@ -101,10 +111,16 @@ class Sources:
 
 
 class Cases:
-    """What a job scores."""
+    """What a job scores.
 
-    def __init__(self, job: Job, sources: Sources) -> None:
-        self._job, self._sources = job, sources
+    Args:
+        job: one trial on one data set.
+        sources: data sets in memory.
+        allow_seen: score cases that the trial's data set shows, too.
+    """
+
+    def __init__(self, job: Job, sources: Sources, *, allow_seen: bool = False) -> None:
+        self._job, self._sources, self._allow_seen = job, sources, allow_seen
 
     @cached_property
     def whole(self) -> Dataset:
@@ -113,23 +129,51 @@ class Cases:
             return self._sources.trained_on(self._job.record).whole
         return self._sources.open(self._job.dataset)
 
+    def check_classes(self) -> None:
+        """Raise a BenchError where the data set has no class that the model knows."""
+        if self._job.dataset is not None and not self._known_classes:
+            raise BenchError(self._no_class())
+
     @cached_property
     def scored(self) -> Dataset:
-        """The test cases, or those of a class that the model knows.
+        """The test cases; of another data set those of a class that the model knows, without cases that are known.
 
         Raises:
-            BenchError: the data set has no class that the model knows.
+            BenchError: nothing is left.
         """
         if self._job.dataset is None:
             return self._sources.trained_on(self._job.record).test
-        if TASKS[self._job.record.spec.task].needs != "label":
+        rows = [i for i in self._known_classes if self._allow_seen or i not in self._met]
+        if not rows:
+            raise BenchError(
+                f"'{self._job.name}' has no case that '{self._job.record.spec.dataset.name}' does not show too, so "
+                "that none is new to this model. --allow-seen scores them all, and marks the results."
+            )
+        if len(rows) == len(self.whole) and TASKS[self._job.record.spec.task].needs != "label":
             return self.whole
         known = self._job.record.classes
-        rows = [i for i, sample in enumerate(self.whole.samples) if sample.case.label in known]
-        if not rows:
-            raise BenchError(self._no_class())
+        cases = self.whole.subset(rows)
+        if TASKS[self._job.record.spec.task].needs != "label":
+            return cases
         spec = self.whole.spec.model_copy(update={"classes": known})
-        return Dataset(spec, tuple(self.whole.samples[i] for i in rows), self.whole.notes, self.whole.grouped_by)
+        return Dataset(spec, tuple(map(self._named, cases.samples)), self.whole.notes, self.whole.grouped_by)
+
+    @cached_property
+    def _known_classes(self) -> list[int]:
+        """Positions of the cases of a class that the model knows; of all where its task needs no class."""
+        samples = self.whole.samples
+        if TASKS[self._job.record.spec.task].needs != "label":
+            return list(range(len(samples)))
+        known = self._job.record.classes
+        return [i for i, sample in enumerate(samples) if self._named(sample).case.label in known]
+
+    def _named(self, sample: Sample) -> Sample:
+        """The case under the model's name of its class: `relabel` of the model's data set maps those of others too."""
+        record = self._job.record
+        label = sample.case.label
+        if label in record.classes or (named := record.spec.dataset.relabel.get(label or "")) is None:
+            return sample
+        return replace(sample, case=replace(sample.case, label=named))
 
     @property
     def pictures(self) -> Dataset:
@@ -140,32 +184,49 @@ class Cases:
     @property
     def left_out(self) -> dict[str, int]:
         """Class that the model does not know -> number of cases."""
-        ids = {sample.case.case_id for sample in self.scored.samples}
         if self._job.dataset is None:
             return {}
-        return dict(
-            Counter(s.case.label or _CLASSLESS for s in self.whole.samples if s.case.case_id not in ids).most_common()
-        )
+        known = set(self._known_classes)
+        others = (s.case.label or _CLASSLESS for i, s in enumerate(self.whole.samples) if i not in known)
+        return dict(Counter(others).most_common())
+
+    @property
+    def known_left_out(self) -> int:
+        """Cases left out since the data set that was trained on shows them, or nearly the same picture, too."""
+        return 0 if self._job.dataset is None or self._allow_seen else len(self._met.intersection(self._known_classes))
+
+    @property
+    def _met(self) -> frozenset[int]:
+        """Positions of cases that the trial's data set shows on any side: all its folds leave out the same ones."""
+        return self._overlaps.whole.all if self._overlaps is not None else frozenset()
 
     @cached_property
-    def seen(self) -> Seen | None:
-        """Which of the scored cases the trial was trained on; None where that cannot be found out."""
-        if self._job.dataset is None:
-            return Seen(n=len(self.scored), same_dataset=False, pixels=0, groups=0, near_duplicates=0)
+    def _overlaps(self) -> _Overlaps | None:
+        """None where the cases that were trained on are not here."""
+        assert self._job.dataset is not None
         record = self._job.record
-        same = _base(record.spec.dataset.name) == self._job.dataset.name
         try:
             sides = self._sources.trained_on(record)
         except BenchError as error:
-            if same:
-                return Seen(n=len(self.whole), same_dataset=True, pixels=0, groups=0, near_duplicates=0)
-            first = str(error).splitlines()[0]
-            what = f"whether models of '{record.spec.dataset.name}' were trained on '{self._job.name}' is not known"
-            self._sources.say_once(f"{what}: {first}")
+            if _base(record.spec.dataset.name) != self._job.dataset.name:
+                first = str(error).splitlines()[0]
+                what = f"whether models of '{record.spec.dataset.name}' were trained on '{self._job.name}' is not known"
+                self._sources.say_once(f"{what}: {first}")
             return None
-        met = [*sides.split.train, *sides.split.val]
-        overlap = self._sources.comparison(sides.whole, self.whole).overlap(met)
-        return Seen(n=len(self.whole), same_dataset=same, **overlap._asdict())
+        comparison = self._sources.comparison(sides.whole, self.whole)
+        trained = comparison.overlap([*sides.split.train, *sides.split.val])
+        return _Overlaps(trained, comparison.overlap(range(len(sides.whole))))
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """Which cases of the data set the trial was trained on; None where that cannot be found out."""
+        if self._job.dataset is None:
+            return Seen(n=len(self.scored), same_dataset=False, pixels=0, groups=0, near_duplicates=0)
+        same = _base(self._job.record.spec.dataset.name) == self._job.dataset.name
+        if self._overlaps is None:
+            return Seen(n=len(self.whole), same_dataset=True, pixels=0, groups=0, near_duplicates=0) if same else None
+        counts = {name: len(rows) for name, rows in self._overlaps.trained._asdict().items()}
+        return Seen(n=len(self.whole), same_dataset=same, **counts)
 
     def _no_class(self) -> str:
         known, there = self._job.record.classes, self.whole.classes

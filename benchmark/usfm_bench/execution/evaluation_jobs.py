@@ -13,6 +13,7 @@ from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trial
 from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.dataset import DatasetSpec, find_dataset
+from usfm_bench.suites.plan import Suite
 
 
 class Job(NamedTuple):
@@ -112,6 +113,42 @@ def plan_jobs(
         for trial in chosen
         if _fits(trial[1], dataset)
     ]
+
+
+def plan_suite_jobs(
+    trials: Sequence[Trial], suite: Suite, models: Sequence[str], registry: Mapping[str, DatasetSpec]
+) -> list[Job]:
+    """What the parts of a suite say under `evaluate`: each trial on the part's other data sets, under its conditions.
+
+    A data set that is read from the same place as the trial's own is left out.
+
+    Raises:
+        BenchError: as `plan_jobs`, or the suite says nothing.
+    """
+    jobs: list[Job] = []
+    for part in suite.parts:
+        if (wanted := part.evaluate) is None:
+            continue
+        alone = sum(other.task == part.task for other in suite.parts) == 1  # takes what --datasets put in its place too
+        named = part.datasets
+        own = [
+            (folder, record)
+            for folder, record in trials
+            if record.spec.task == part.task and (alone or record.spec.dataset.name.partition("@")[0] in named)
+        ]
+        if not own:
+            continue
+        states = plan_conditions(wanted.conditions, [str(level) for level in wanted.severities])
+        of_part = [name for name in models if any(record.spec.model == name for _, record in own)]
+        if models and not of_part:
+            continue
+        found = plan_jobs(own, wanted.datasets, of_part, registry, states)
+        jobs += [job for job in found if job.dataset is None or not _same_place(job.record.spec.dataset, job.dataset)]
+    return jobs
+
+
+def _same_place(one: DatasetSpec, other: DatasetSpec) -> bool:
+    return one.name.partition("@")[0] == other.name or bool(other.path and other.path == one.path)
 
 
 def _fits(record: Record, dataset: DatasetSpec) -> bool:

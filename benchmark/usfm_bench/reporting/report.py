@@ -11,6 +11,7 @@ from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
+from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.labels import LabelCurves, label_curves
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
@@ -19,6 +20,7 @@ from usfm_bench.reporting.repeats import Repeated, repeated
 from usfm_bench.reporting.robustness import Loss, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
+from usfm_bench.reporting.subgroups import Subgroups
 from usfm_bench.reporting.tuning import tuning_notes
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
@@ -58,6 +60,14 @@ class Report:
     """Headline metrics against the share of the training side that was used."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
+    targets: tuple[Target, ...] = ()
+    """Models on other data sets, where trials were evaluated there."""
+    drops: tuple[Drop, ...] = ()
+    """How far they fall there."""
+    orders: tuple[Order, ...] = ()
+    """Whether the order of models is the same there."""
+    subgroups: Subgroups = field(default_factory=Subgroups)
+    """Of columns that were asked for."""
 
 
 LEAKS = "(LEAKS)"
@@ -99,6 +109,7 @@ def build_report(
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     conditions = evaluated(store.folder, results)
+    targets, unread = evaluated_elsewhere(store.folder, results)
     notes = (
         *unfinished,
         *_notes(results),
@@ -107,7 +118,7 @@ def build_report(
         *thin(rows),
         *rare(results),
         *(_rarely_missed(results) if missed == "diagonal" else ()),
-        *(f"Evaluations left out: {fault}" for fault, _ in conditions if fault),
+        *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
     found = headlines(results, missed)
     compared = compare_models(found)
@@ -127,6 +138,9 @@ def build_report(
         repeats=tuple(repeated(found, rows, compared)),
         labels=label_curves(found, rows),
         losses=tuple(losses(results, [found for _, found in conditions], missed)),
+        targets=tuple(targets),
+        drops=tuple(drops(targets, missed)),
+        orders=tuple(orders(targets, missed, np.random.default_rng(0))),
     )
 
 

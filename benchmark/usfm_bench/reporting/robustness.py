@@ -14,7 +14,6 @@ from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.evaluation import conditions_of
 from usfm_bench.results.frames import ModelResults, gather, stored_cases
-from usfm_bench.results.record import Record
 from usfm_bench.results.trials import Trial
 from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.trial import TrialSpec
@@ -68,7 +67,7 @@ def evaluated(folder: Callable[[TrialSpec], Path], results: Sequence[ModelResult
         for record in each.records:
             try:
                 for place, evaluation in conditions_of(folder(record.spec)):
-                    if evaluation.condition is not None and _of(record, evaluation.spec_hash, evaluation.weights):
+                    if evaluation.condition is not None and evaluation.is_of(record):
                         trial = place, evaluation.as_trial(record)
                         by_condition.setdefault(evaluation.condition, []).append(trial)
             except BenchError as error:
@@ -81,11 +80,6 @@ def evaluated(folder: Callable[[TrialSpec], Path], results: Sequence[ModelResult
                 faults |= {f"{condition.label}: {error}": None}
         found.append(("; ".join(faults), gathered))
     return found
-
-
-def _of(record: Record, spec_hash: str, weights: str) -> bool:
-    """Whether an evaluation is of the trial that lies there now."""
-    return record.spec_hash == spec_hash and record.weights is not None and record.weights.sha256 == weights
 
 
 def losses(results: Sequence[ModelResults], corrupted: Sequence[Corrupted], missed: Missed) -> list[Loss]:

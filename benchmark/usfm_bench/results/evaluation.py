@@ -26,7 +26,7 @@ EVALUATIONS = "evaluations"
 SCHEMA_VERSION = 1
 
 
-_MANY = 0.1  # pictures of one layout are near-duplicates by chance now and then; simulated ones in up to 3 of 100
+_MOST = 0.5  # of the cases known: a copy, or nearly one
 
 
 class Seen(Settings):
@@ -50,8 +50,8 @@ class Seen(Settings):
 
     @property
     def counts(self) -> bool:
-        """Whether a score on them is no score on new cases: one is known, or a tenth looks like known ones."""
-        return self.same_dataset or max(self.pixels, self.groups) > 0 or self.near_duplicates > _MANY * self.n
+        """Whether what is left without them is no other data set: it is the same, or more than half is known."""
+        return self.same_dataset or self.most > _MOST * self.n
 
     def __str__(self) -> str:
         same = "it is the data set that the model was trained on; " if self.same_dataset else ""
@@ -90,6 +90,10 @@ class Evaluation(Settings):
     n_test_groups: int
     left_out: dict[str, int] = Field(default_factory=dict)
     """Class that the model does not know -> number of its cases, which were not scored."""
+    known_left_out: int = 0
+    """Cases that were not scored since the data set that was trained on shows them, or nearly the same picture, too."""
+    seen_scored: bool = False
+    """Whether cases that were trained on are among those scored (--allow-seen)."""
     grouped_by: str | None
     groups: str
     """The groups of the data set in words."""
@@ -104,6 +108,11 @@ class Evaluation(Settings):
     def identity(self) -> dict[str, Any]:
         """What decides the numbers."""
         return self.model_dump(include={"name", "spec_hash", "weights", "data_hash", "condition"})
+
+    def is_of(self, record: Record) -> bool:
+        """Whether it is of the trial that the record is of, with the weights that lie there now."""
+        weights = record.weights
+        return record.spec_hash == self.spec_hash and weights is not None and weights.sha256 == self.weights
 
     def as_trial(self, record: Record) -> Record:
         """The trial's record as if it had been tested on these cases, for tables.
@@ -121,7 +130,7 @@ class Evaluation(Settings):
             seed = spec.seed * spec.split.folds + spec.fold if kfold else spec.seed + (spec.fold << 32)
             changed |= {"seed": seed, "fold": 0, "split": SplitSpec(kind="holdout", seed=spec.split.seed)}
             changed["model"] = f"{spec.model} (trained on {spec.dataset.name})"
-        leaked = self.seen.most if self.seen and self.seen.counts else 0
+        leaked = self.seen.most if self.seen and (self.seen_scored or self.seen.counts) else 0
         same = "data_hash", "n_test", "n_test_groups", "grouped_by", "groups", "notes", "definitions", "scores"
         return record.model_copy(
             update={
@@ -137,6 +146,16 @@ def conditions_of(trial: Path) -> Iterator[tuple[Path, Evaluation]]:
     for path in sorted((trial / EVALUATIONS).glob("*@test.*/record.json".replace("@", encode_name("@")))):
         evaluation = read_evaluation(path.parent)
         if evaluation is not None and evaluation.own_test and evaluation.condition is not None:
+            yield path.parent, evaluation
+
+
+def others_of(trial: Path) -> Iterator[tuple[Path, Evaluation]]:
+    """The finished evaluations of a trial on other data sets as they are, in the order of their names."""
+    for path in sorted((trial / EVALUATIONS).glob("*/record.json")):
+        if ".stale-" in path.parent.name:
+            continue
+        evaluation = read_evaluation(path.parent)
+        if evaluation is not None and not evaluation.own_test and evaluation.condition is None:
             yield path.parent, evaluation
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -24,6 +24,17 @@ from usfm_bench.suites.recipes import Profile, ProfileName, is_file_name, load_p
 _HERE = Path(__file__).parent
 
 
+class Evaluate(Settings):
+    """What `usfm-bench evaluate --suite NAME` asks finished trials, where the command names nothing."""
+
+    datasets: tuple[str, ...] = ()
+    """All their cases; a trial's own is left out. Empty: the trials' own test cases."""
+    conditions: tuple[str, ...] = ()
+    """Corruptions, or groups of them, as `--conditions` takes them."""
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = ()
+    """Of the corruptions; empty: all five."""
+
+
 class SuitePart(Settings):
     """Data sets and models of one task."""
 
@@ -37,6 +48,8 @@ class SuitePart(Settings):
     """Model names, by profile."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of `TrainingSpec` that this suite changes in every profile."""
+    evaluate: Evaluate | None = None
+    """What the part's finished trials are asked beyond their test cases, without training."""
 
     @field_validator("task")
     @classmethod
@@ -87,6 +100,11 @@ def suite_name(name: str) -> str:
         BenchError: faults of the file.
     """
     return load_suite(name).name if is_file_name(name) else name
+
+
+def known_suite(name: str) -> Suite | None:
+    """The suite of that name or file; None where the name is of no suite, as of trials that another version ran."""
+    return load_suite(name) if is_file_name(name) or name in suite_names() else None
 
 
 def _own_suite(content: Any, path: Path) -> Suite:

@@ -13,14 +13,19 @@ from usfm_bench.data.patients import patient_key
 
 
 class Overlap(NamedTuple):
-    """How many cases are known."""
+    """Positions of the cases that are known."""
 
-    pixels: int
+    pixels: frozenset[int]
     """With the pixels of a known case."""
-    groups: int
+    groups: frozenset[int]
     """In a group with such a case, or of its patient; those with the same pixels are among them."""
-    near_duplicates: int
+    near_duplicates: frozenset[int]
     """Nearly the same picture as a known case, those with the same pixels included."""
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Known in any of these ways."""
+        return self.pixels | self.groups | self.near_duplicates
 
 
 class Comparison:
@@ -37,7 +42,7 @@ class Comparison:
         self._pairs = np.array([pair[:2] for pair in pairs], dtype=np.int64).reshape(-1, 2)
 
     def overlap(self, rows: Iterable[int]) -> Overlap:
-        """How many of the cases are known to a model that met these positions of the first data set."""
+        """Which of the cases are known to a model that met these positions of the first data set."""
         met = np.array(sorted(rows), dtype=np.int64)
         near = np.unique(self._pairs[np.isin(self._pairs[:, 0], met), 1])
         known, cases = self._known.samples, self._cases.samples
@@ -51,7 +56,9 @@ class Comparison:
             if case.pixel_hash in met_pixels or patient_key(case.case.patient) in patients
         }
         return Overlap(
-            sum(case.pixel_hash in pixels for case in cases), sum(c.group_id in groups for c in cases), len(near)
+            frozenset(i for i, case in enumerate(cases) if case.pixel_hash in pixels),
+            frozenset(i for i, case in enumerate(cases) if case.group_id in groups),
+            frozenset(near.tolist()),
         )
 
     def _patients(self, rows: Iterable[int]) -> set[str]:

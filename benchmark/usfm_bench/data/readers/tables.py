@@ -55,6 +55,13 @@ class Table(Options):
     """Names of the columns, where the file has no line of names."""
 
 
+def own_tables(options: Mapping[str, Any]) -> list[Table]:
+    """The tables that an entry's reader is told of with `label_from`; none where it has no such option."""
+    told = options.get("label_from")
+    listed = told if isinstance(told, list) else [told]
+    return [Table.model_validate(each) for each in listed if isinstance(each, dict)]
+
+
 class Row(NamedTuple):
     """What a table says of one image."""
 

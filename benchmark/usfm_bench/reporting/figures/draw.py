@@ -29,6 +29,7 @@ from usfm_bench.reporting.figures.reliability import reliability_figures
 from usfm_bench.reporting.figures.robustness import robustness_figures
 from usfm_bench.reporting.figures.sheets import sheet_figures
 from usfm_bench.reporting.figures.style import PAGE, styled
+from usfm_bench.reporting.figures.subgroups import subgroup_figures
 from usfm_bench.reporting.figures.training import training_figures
 from usfm_bench.reporting.report import Report
 from usfm_bench.results.store import Store
@@ -78,7 +79,7 @@ def draw_all(
     used: set[str] = set()
     for named in ranking_figures(report) if ranks else ():
         yield named._replace(name=_unique(named.name, used))
-    for figures_of in (prevalence_figures, label_figures, robustness_figures):
+    for figures_of in (prevalence_figures, label_figures, robustness_figures, subgroup_figures):
         for named in figures_of(report, width):
             yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):

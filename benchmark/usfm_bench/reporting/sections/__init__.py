@@ -6,6 +6,7 @@ from usfm_bench.reporting.sections import (
     costs,
     decisions,
     definitions,
+    external,
     further,
     labels,
     notes,
@@ -16,6 +17,7 @@ from usfm_bench.reporting.sections import (
     repeats,
     robustness,
     spreads,
+    subgroups,
     summary,
     tables,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "costs",
     "decisions",
     "definitions",
+    "external",
     "further",
     "labels",
     "notes",
@@ -36,6 +39,7 @@ __all__ = [
     "repeats",
     "robustness",
     "spreads",
+    "subgroups",
     "summary",
     "tables",
 ]

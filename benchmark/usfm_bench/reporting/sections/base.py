@@ -78,7 +78,8 @@ WORDS = frozenset(
     {
         *("Suite", "Dataset", "Model", "Published row", "Metric", "Difference [95 %]", "Arithmetic", "Class"),
         *("Structure", "Threshold for", "Predicted as", "Definition", "Unit", "A", "B", "Narrower with", "Lacks"),
-        *("Device", "Corruption", "Worst"),
+        *("Device", "Corruption", "Worst", "Source", "Target", "Order, internal", "Order on target"),
+        *("Column", "Value", "Best"),
     }
 )
 """Columns of words, which stand to the left."""

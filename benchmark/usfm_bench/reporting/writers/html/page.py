@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def write_html(
     missed: Missed = "diagonal",
     against: str | None = None,
     data_root: Path | None = None,
+    extended: Callable[[Report], Report] = lambda report: report,
 ) -> Path:
     """Write one HTML file, which holds everything: it opens from disk and asks nothing of a network.
 
@@ -77,6 +78,7 @@ def write_html(
         missed: what a missed lesion's distances get.
         against: as of `build_report`.
         data_root: where the data lie, for the images of cases; None: contours alone.
+        extended: adds to each report, such as `with_subgroups`.
 
     Returns:
         The page.
@@ -89,7 +91,7 @@ def write_html(
     store = ReadableStore(runs)
     shown = []
     for i, suite in enumerate(suites):
-        report = store.report(suite, profile, missed, against)
+        report = extended(store.report(suite, profile, missed, against))
         shown.append(_shown(report, store, f"s{i}", data_root))
     write_text(page, _render(shown))
     return page
