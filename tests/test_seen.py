@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -12,6 +14,8 @@ from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.registry import with_seen
+from usfm_bench.reporting.subgroups import with_subgroups
+from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import find_dataset, load_registry
 from usfm_bench.specs.model import MODELS, ModelEntry
 from usfm_bench.specs.seen import collections, seen_by
@@ -113,3 +117,32 @@ def test_every_table_marks_a_model_that_saw_test_images(tmp_path, tiny_registry)
         assert lines
         assert all("(SEEN)" in line for line in lines)
         assert not any("(SEEN)" in line for line in text.splitlines() if "usfm-micro-scratch" in line)
+
+
+def test_scores_of_seen_and_unseen_cases_stand_beside_each_other(tmp_path, tiny_registry):
+    store = invent_store(tmp_path, tiny_registry, ["usfm-micro-scratch"])
+    for folder, _ in store.finished("demo", None):
+        table = pd.read_parquet(folder / "cases.parquet")
+        table.assign(seen=np.arange(len(table)) % 2 == 0).to_parquet(folder / "cases.parquet", index=False)
+    report = with_subgroups(build_report(store, "demo"), ["seen"], REGISTRY, tmp_path)
+    [dsc] = [{r.value: r for r in report.subgroups.rows if r.metric == "DSC"}]
+    assert set(dsc) == {"seen", "not seen"}
+    [full] = [r for r in report.rows if r.metric == "DSC" and r.source == "measured"]
+    n = {value: row.n_cases for value, row in dsc.items()}
+    assert full.mean == pytest.approx(sum(n[v] * row.mean for v, row in dsc.items()) / sum(n.values()))
+    assert "seen" in render([report], "markdown", ["subgroups"])
+
+
+def test_a_trial_of_weights_with_a_card_says_which_cases_they_saw(tmp_path, tiny_registry):
+    weights, registry = tmp_path / "m.pth", ["--registry", str(tiny_registry)]
+    small = ["image_size=64", "all_images=true", *(f"masking.{k}" for k in ("patch_size=16", "base_bandwidth=2"))]
+    what = ["--model", "usfm_micro_patch16_224", "--datasets", "tiny-lesion", "--steps", "1", "--out", str(weights)]
+    changes = [part for setting in [*small, "masking.protected=1"] for part in ("--set", setting)]
+    made = CliRunner().invoke(app, ["pretrain", *what, *changes, *registry])
+    assert made.exit_code == 0, made.output
+    what = ["--models", f"usfm:{weights}", "--datasets", "tiny-lesion", "--seeds", "1", "--no-keep-weights"]
+    ran = CliRunner().invoke(app, ["run", "--suite", "demo", *what, *registry, "--runs", str(tmp_path / "runs")])
+    assert ran.exit_code == 0, ran.output
+    [(folder, record)] = Store(tmp_path / "runs").finished("demo", None)
+    assert record.seen_in_pretraining is True
+    assert pd.read_parquet(folder / "cases.parquet")["seen"].all()

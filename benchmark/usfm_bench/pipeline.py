@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from usfm_bench.core.environment import code_version, describe_environment, now
 from usfm_bench.core.files import file_sha256
@@ -22,7 +24,7 @@ from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import WEIGHTS, keep_weights
 from usfm_bench.models.networks import Network
 from usfm_bench.models.probes import Probe
-from usfm_bench.pretraining.card import read_card, seen_in_pretraining
+from usfm_bench.pretraining.card import read_card, seen_cases, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record, Weights
 from usfm_bench.results.store import Store
 from usfm_bench.specs.model import resolve
@@ -84,14 +86,16 @@ def run_one(
     cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
     record = assemble(spec, sides, network, scored, seen=seen, weights=weights, fit=fit, cost=cost, environment=about)
-    return store.save(record, scored.cases, scored.predictions, fit.history)
+    cases = scored.cases if seen.cases is None else scored.cases.assign(seen=seen.cases)
+    return store.save(record, cases, scored.predictions, fit.history)
 
 
-def _seen(spec: TrialSpec, sides: Sides) -> tuple[bool | None, str | None]:
+def _seen(spec: TrialSpec, sides: Sides) -> Seen:
     """Found out before training, or a registry that was broken in the meantime would cost the trial."""
     entry = resolve(spec.model)
     card = read_card(entry.weight_file) if entry.weight_file else None
-    return seen_in_pretraining(entry, card, sides.whole, sides.test), card.recipe_hash if card else None
+    cases = None if card is None else seen_cases(card, sides.whole, sides.test)
+    return Seen(seen_in_pretraining(entry, card, sides.whole, sides.test), card.recipe_hash if card else None, cases)
 
 
 def _keep(path: Path, network: Network) -> Weights:
@@ -153,6 +157,18 @@ class Scored:
     """Means, for a quick look."""
     tuned: Tuned | None
     """What validation chose."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the weights saw of the test images in pre-training."""
+
+    verdict: bool | None
+    """None: unknown."""
+    recipe_hash: str | None
+    """Of the pre-training, where a card lies beside the weights."""
+    cases: NDArray[np.bool_] | None
+    """(N,) by test case, where a card says it."""
 
 
 def untrained(spec: TrialSpec, sides: Sides, *, allow_hash: bool = False) -> Network:
@@ -230,13 +246,13 @@ def assemble(
     network: Network,
     scored: Scored,
     *,
-    seen: tuple[bool | None, str | None],
+    seen: Seen,
     weights: Weights | None,
     fit: Progress,
     cost: Cost,
     environment: dict[str, Any],
 ) -> Record:
-    """The record of a trial that has just ended; `seen`: whether test images were, and the hash of the pre-training."""
+    """The record of a trial that has just ended."""
     dataset = sides.whole
     return Record(
         spec=spec.without_place(),
@@ -247,8 +263,8 @@ def assemble(
         trained_hash=state_sha256(network),
         reading=network.reading,
         weights=weights,
-        seen_in_pretraining=seen[0],
-        pretraining_hash=seen[1],
+        seen_in_pretraining=seen.verdict,
+        pretraining_hash=seen.recipe_hash,
         n_train=len(sides.train),
         n_val=len(sides.val),
         n_test=len(sides.test),

@@ -14,8 +14,8 @@ from usfm_bench.data.readers.tables import Table, key_finder, own_tables
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.specs.dataset import DatasetSpec
 
-SIZE, CLASS = "size", "class"
-"""Columns that need no table: the lesion's size in fifths, and the class."""
+SIZE, CLASS, SEEN = "size", "class", "seen"
+"""Columns that need no table: the lesion's size in fifths, the class, and whether the weights saw the image."""
 MOST = 20
 """Values of a column of words; more are names, which no report shows."""
 _FIFTHS = 5
@@ -43,7 +43,8 @@ def column_of(results: ModelResults, name: str, registry: Mapping[str, DatasetSp
 
     Args:
         results: of one model on one data set.
-        name: `size`, `class`, or a column of the table that the registry entry of the data set names.
+        name: `size`, `class`, `seen` where a card of the weights says which images they saw, or a column of the table
+            that the registry entry of the data set names.
         registry: all data sets.
         data_root: where their paths are resolved.
 
@@ -56,6 +57,9 @@ def column_of(results: ModelResults, name: str, registry: Mapping[str, DatasetSp
     if name.lower() == SIZE and "target_px" in results.case_table:
         pixels = results.case_table["target_px"].to_numpy(np.float64)
         return _fifths(SIZE, [float(n) if n > 0 else None for n in pixels], " px")
+    if name.lower() == SEEN and SEEN in results.case_table:
+        words = ["seen" if seen else "not seen" for seen in results.case_table[SEEN].tolist()]
+        return Column(SEEN, tuple(words), ("not seen", "seen"))
     dataset = results.first.spec.dataset.name.partition("@")[0]
     title, read = _from_tables(dataset, name, registry, data_root)
     return parsed(title, [read(str(case)) for case in results.case_table["case_id"]], dataset)
@@ -107,7 +111,8 @@ def _from_tables(
     where = f"its table has {', '.join(known[2:])}; " if len(known) > 2 else "it comes with no table; "
     raise BenchError(
         f"Dataset '{dataset}' has no column '{name}'.{did_you_mean(name, known)} --by takes {SIZE} (of lesions), "
-        f"{CLASS}, and columns of the table that its registry entry names: {where}ids and patients are not taken."
+        f"{CLASS}, {SEEN} (of weights with a card), and columns of the table that its registry entry names: {where}ids "
+        "and patients are not taken."
     )
 
 
