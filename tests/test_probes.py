@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from usfm_bench.core.errors import BenchError, TrialError
+from usfm_bench.data import cache_folder
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.execution.run import run_trials
@@ -140,7 +141,8 @@ def test_a_cache_serves_another_process_and_holds_no_image(monkeypatch, tmp_path
     train, val = sides(), sides(18, 1)
     torch.manual_seed(5)
     first, _, _ = fitted("linear", train, val)
-    [path] = (tmp_path / "features").iterdir()
+    [path] = tmp_path.iterdir()
+    assert [file.path for file in cache_folder.cached_files(tmp_path)] == [path]
     assert path.stat().st_size < 60 * 4 * len(first.memory[0] if len(first.memory) else first.head.weight[0])
     known_features._known.clear()
     seen = counted(monkeypatch)
@@ -153,6 +155,17 @@ def test_a_cache_serves_another_process_and_holds_no_image(monkeypatch, tmp_path
     torch.manual_seed(5)
     assert torch.equal(fitted("linear", train, val)[0].head.weight, first.head.weight)
     assert sum(seen) > 50
+    known_features._known.clear()
+    cache_folder.clear(tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("USFM_BENCH_CACHE_LIMIT", "0")  # no room: computed again, and nothing is written
+    assert torch.is_tensor(fitted("linear", train, val)[0].head.weight)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("USFM_BENCH_CACHE", "none")
+    monkeypatch.chdir(tmp_path)
+    known_features._known.clear()
+    fitted("linear", train, val)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["linear", "knn"])

@@ -15,15 +15,15 @@ FOLDER, LIMIT = "USFM_BENCH_CACHE", "USFM_BENCH_CACHE_LIMIT"
 """Variables of the environment: the folder, and how many GB it may hold."""
 DEFAULT_LIMIT_GB = 20.0
 GB = 10**9
-_OURS = re.compile(r"[A-Za-z0-9._-]+-v\d+-[0-9a-f]{12}\.arrow")
-_UNFINISHED = re.compile(rf"\.{_OURS.pattern}\..+")
+_OURS = re.compile(r"[A-Za-z0-9._-]+-v\d+-[0-9a-f]{12}\.arrow|features-[0-9a-f]{64}\.safetensors")
+_UNFINISHED = re.compile(rf"\.({_OURS.pattern})\..+")
 _ABANDONED_S = 3600  # a file that has not been written to for so long is no longer being written
 _in_use: set[Path] = set()
 
 
 @dataclass(frozen=True)
 class CachedFile:
-    """Decoded images of one data set."""
+    """Decoded images of one data set, or features of images to one encoder."""
 
     path: Path
     size: int
@@ -55,7 +55,7 @@ def cache_limit() -> int:
 
 
 def cached_files(folder: Path) -> list[CachedFile]:
-    """Data sets in the folder, the one that was used last in front; files of others are not looked at."""
+    """Data sets and features in the folder, the one that was used last in front; files of others are not looked at."""
     return sorted(_files(folder, _OURS), key=lambda file: (-file.used, file.path))
 
 
@@ -87,7 +87,7 @@ def make_room(path: Path, size: int) -> bool:
 
 
 def clear(folder: Path) -> list[CachedFile]:
-    """Remove every data set of the folder, and nothing else; returns what was removed."""
+    """Remove all data sets and features of the folder, and nothing else; returns what was removed."""
     files = cached_files(folder)
     for file in files:
         file.path.unlink(missing_ok=True)

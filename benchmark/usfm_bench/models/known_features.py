@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import write_atomic
+from usfm_bench.data.cache_folder import cache_folder, make_room, mark_used
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.probes import Probe
 
@@ -22,12 +21,13 @@ _MOST = 4  # encoders in memory
 class KnownFeatures:
     """Rows of one encoder by the bytes of what it was shown; the encoder sees each image once.
 
-    On disk they are `features/<encoder>.safetensors` in the cache: hashes of images and numbers, no image.
+    On disk they are `features-<encoder>.safetensors` in the cache, within its limit: hashes of images and numbers, no
+    image.
     """
 
     def __init__(self, encoder: str) -> None:
-        cache = os.environ.get("USFM_BENCH_CACHE")
-        self._path = Path(cache, "features", f"{encoder}.safetensors") if cache else None
+        folder = cache_folder()
+        self._path = None if folder is None else folder / f"features-{encoder}.safetensors"
         self._rows: dict[bytes, Tensor] = {}
         self._saved = 0
         if self._path is not None and self._path.is_file():
@@ -56,8 +56,10 @@ class KnownFeatures:
         content = save({"images": names, "features": torch.stack(list(self._rows.values()))})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path, lambda stream: stream.write(content))
-            self._saved = len(self._rows)
+            if make_room(self._path, len(content)):
+                write_atomic(self._path, lambda stream: stream.write(content))
+                mark_used(self._path)
+                self._saved = len(self._rows)
         except (BenchError, OSError):
             self._path = None
 
