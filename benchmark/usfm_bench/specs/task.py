@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.training import TrainingSpec
 
-Need = Literal["mask", "label"]
+Need = Literal["mask", "label", "pair"]
 Columns = Mapping[str, Any]
 """Columns of `cases.parquet` by name: a DataFrame, or arrays of equal length."""
 Answer = NDArray[Any] | Mapping[str, Any]
