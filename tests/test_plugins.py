@@ -262,7 +262,7 @@ from usfm_bench.data.corruptions import CORRUPTIONS
 print(len(READERS) > 5, sorted(TASKS), "fine" in CORRUPTIONS, type(TASKS["segmentation"]).__name__)
 """
     done = python(folder, code)
-    assert done.stdout == "True ['classification', 'segmentation'] True Segmentation\n"
+    assert done.stdout == "True ['classification', 'enhancement', 'segmentation'] True Segmentation\n"
     lines = done.stderr.splitlines()
     assert [re.match(r"warning: plug-in '(\w+)' is left out: \w+: .", line)[1] for line in lines] == [
         "a_absent",

@@ -60,7 +60,13 @@ def test_all_faults_of_an_own_profile_are_told_at_once_with_the_nearest_key(own)
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("quick", ["expected `extends: quick` and the keys to change, below `classification:` or `segmentation:`"]),
+        (
+            "quick",
+            [
+                "expected `extends: quick` and the keys to change, below `classification:` or `enhancement:` or "
+                "`segmentation:`"
+            ],
+        ),
         ("{}", ["extends: expected one of paper, quick, smoke."]),
         (
             "{extends: quik, classify: {}, segmentation: [lr]}",

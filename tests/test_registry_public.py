@@ -495,6 +495,13 @@ def usenhance_2023(root: Path) -> dict[str, Wanted]:
     return {name: Wanted(picture(i)) for i, name in enumerate(names)}
 
 
+def usenhance(root: Path) -> dict[str, Wanted]:
+    for i in range(6):
+        save(root / "low" / f"{i}.png", picture(i))
+        save(root / "high" / f"{i}.png", picture(i + 6))
+    return {f"low/{i}.png": Wanted(picture(i)) for i in range(6)}
+
+
 WRITERS: dict[str, Callable[[Path], dict[str, Wanted]]] = {
     "bus-bra": bus_bra,
     "breast-lesions-usg": breast_lesions_usg,
@@ -518,6 +525,7 @@ WRITERS: dict[str, Callable[[Path], dict[str, Wanted]]] = {
     "pocus-lung": pocus_lung,
     "nerve-segmentation": nerve_segmentation,
     "usenhance-2023": usenhance_2023,
+    "usenhance": usenhance,
 }
 PUBLIC = {name: spec for name, spec in SHIPPED.items() if spec.path}
 BUSI = {name for name, spec in PUBLIC.items() if spec.path == SHIPPED["busi"].path}

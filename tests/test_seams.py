@@ -17,8 +17,12 @@ ALSO = {
     "timm": ("core/environment.py", "models/__init__.py"),
     "usfm_tiny_patch16_224": ("specs/pretraining.py", "cli/pretrain.py", "pretraining/"),
 }
-# A key of COCO's files, and the module of metrics.
-NO_TASK = {("data/readers/coco.py", "segmentation"), ("metrics/__init__.py", "classification")}
+# A key of COCO's files, and modules of metrics.
+NO_TASK = {
+    ("data/readers/coco.py", "segmentation"),
+    ("metrics/__init__.py", "classification"),
+    ("metrics/__init__.py", "enhancement"),
+}
 
 
 def outside(*rooms: str) -> dict[str, ast.Module]:

@@ -100,7 +100,7 @@ def test_names_and_training_settings_are_told_in_one_pass(tmp_path):
         "Unknown dataset 'phantm'. Did you mean 'phantom'?",
         "Dataset 'hc18' is for segmentation, suite 'mine' for classification.",
         "Unknown model 'usfm-mcro-scratch'. Did you mean 'usfm-micro-scratch'?",
-        "Model 'unet-resnet18-scratch' is for segmentation, suite 'mine' for classification.",
+        "Model 'unet-resnet18-scratch' is for enhancement and segmentation, suite 'mine' for classification.",
         "mine.yaml: parts.0.training.epoch: unknown key. Did you mean 'epochs'?",
     ):
         assert said in faults, said

@@ -34,7 +34,7 @@ from usfm_bench.tasks.scoring import case_table, score_cases
 from usfm_bench.training.costs import network_costs
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
-from usfm_bench.training.finetune import OnEpoch, Progress, finetune
+from usfm_bench.training.finetune import OnEpoch, Progress, finetune, unfitted
 from usfm_bench.training.predict import predict
 from usfm_bench.training.probe import fit_probe
 from usfm_bench.training.seeding import Stream, torch_seeded
@@ -192,6 +192,8 @@ def train(
     Raises:
         TrialError: the loss is not finite, or there are too few images.
     """
+    if not network.fitted:
+        return unfitted(network, sides.val_net, spec.training, fabric, _normalise(network, fabric), on_epoch)
     data = network_data(sides.train, TASKS[spec.task], spec.training.image_size)
     common = {"fabric": fabric, "normalise": _normalise(network, fabric), "on_epoch": on_epoch}
     if isinstance(network, Probe):  # solved, not stepped: it has no epochs to go on from, and draws nothing

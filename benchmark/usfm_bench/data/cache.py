@@ -44,6 +44,7 @@ _SCHEMA = pa.schema(
         "width": pa.int32(),
         "image": pa.large_binary(),
         "mask": pa.large_binary(),  # one bit a pixel and structure; null where the data set has no masks
+        "good": pa.large_binary(),  # of the image's size; null where the data set has no pairs
         "structures": pa.int32(),  # masks an image; null where the entry names no structures
         "spacing_y": pa.float64(),
         "spacing_x": pa.float64(),
@@ -161,6 +162,7 @@ def _row(sample: Sample) -> dict[str, Any]:
         "width": sample.image.shape[1],
         "image": sample.image.tobytes(),
         "mask": None if sample.each is None else np.packbits(sample.each).tobytes(),
+        "good": None if sample.good is None else sample.good.tobytes(),
         "structures": None if sample.structures is None else len(sample.structures),
         "spacing_y": spacing[0],
         "spacing_x": spacing[1],
@@ -170,16 +172,16 @@ def _row(sample: Sample) -> dict[str, Any]:
 
 def _samples(cases: Mapping[str, Case], batch: pa.RecordBatch) -> list[Sample]:
     batch.validate()
-    images, masks = _bytes(batch.column("image")), _bytes(batch.column("mask"))
-    rows = batch.drop_columns(["image", "mask"]).to_pylist()
+    pixels = {name: _bytes(batch.column(name)) for name in ("image", "mask", "good")}
+    rows = batch.drop_columns([*pixels]).to_pylist()
     return [
-        _sample(cases[row["case_id"]], row, image, mask)
-        for row, image, mask in zip(rows, images, masks, strict=True)
+        _sample(cases[row["case_id"]], row, *of_case)
+        for row, *of_case in zip(rows, *pixels.values(), strict=True)
         if row["case_id"] in cases
     ]
 
 
-def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes | None) -> Sample:
+def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes | None, good: _Bytes | None) -> Sample:
     assert image is not None
     shape = row["height"], row["width"]
     spacing = None if row["spacing_y"] is None else Spacing(row["spacing_y"], row["spacing_x"])
@@ -187,7 +189,8 @@ def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes 
     if mask is not None:
         whole = (*([row["structures"]] if row["structures"] else ()), *shape)
         masks = np.unpackbits(mask, count=math.prod(whole)).view(np.bool_).reshape(whole)
-    return replace(sample_of(case, image.reshape(shape), masks, spacing), pixel_hash=row["pixel_hash"])
+    sample = sample_of(case, image.reshape(shape), masks, spacing)
+    return replace(sample, pixel_hash=row["pixel_hash"], good=None if good is None else good.reshape(shape))
 
 
 def _bytes(column: Any) -> list[_Bytes | None]:

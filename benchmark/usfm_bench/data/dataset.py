@@ -84,13 +84,14 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over classes, structures and each case's id, label, group, pixels, mask, spacing."""
+        """sha256 over classes, structures and each case's id, label, group, pixels, mask, spacing, good image."""
         rows = sorted(
             [s.case.case_id, s.case.label, s.group_id, s.pixel_hash, _mask_hash(s), list(s.spacing or ())]
             for s in self.samples
         )
         structures = [list(self.structures)] if self.structures else []
-        return content_hash([list(self.classes), rows, *structures])
+        pairs = sorted([s.case.case_id, pixel_hash(s.good)] for s in self.samples if s.good is not None)
+        return content_hash([list(self.classes), rows, *structures, *([pairs] if pairs else [])])
 
     def under(self, spec: DatasetSpec) -> Dataset:
         """The same cases under the name of another part of their training side."""

@@ -33,6 +33,9 @@ PARTS = ("lesion", "shadow")
 ORGANS: tuple[Organ, ...] = ("breast", "thyroid", "fetal head", "heart chamber", "liver")
 
 
+ProbeName = Literal["default", "clinical", "cheap"]
+
+
 class PhantomSpec(BaseModel):
     """A simulated data set."""
 
@@ -46,8 +49,12 @@ class PhantomSpec(BaseModel):
     """Side in pixels."""
     prevalence: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
     """Share of normal, benign and malignant images."""
-    probe: Literal["default", "clinical"] = "default"
-    """`clinical`: lower frequency, less dynamic range, more noise."""
+    probe: ProbeName = "default"
+    """`clinical`: lower frequency, less dynamic range, more noise. `cheap`: fewer elements, lower frequency, clutter,
+    more noise, time-gain compensation that leaves depths dark, and less dynamic range."""
+    low_probe: ProbeName | None = None
+    """The same tissue is imaged by this probe too, for pairs: it gives the image, and `probe` the good image. None: no
+    pairs."""
     organs: tuple[Organ, ...] = Field(default=ORGANS, min_length=1)
     """Organs, in turn."""
 
@@ -71,11 +78,14 @@ class Probe(NamedTuple):
     """Lateral width at the focus at 256 px; three times that far from it."""
     noise: float
     """Electronic noise relative to tissue at the bottom."""
+    clutter: float = 0.0
+    """Haze of reverberations relative to tissue at the top; it fades with depth."""
 
 
 PROBES = {
     "default": Probe(50.0, 6.0, 55.0, 1.1, 1.5, 0.02),
     "clinical": Probe(80.0, 14.0, 45.0, 1.7, 2.4, 0.08),
+    "cheap": Probe(50.0, 16.0, 40.0, 2.2, 3.0, 0.12, clutter=0.3),
 }
 
 
@@ -135,6 +145,16 @@ def render(spec: PhantomSpec, index: int) -> Phantom:
         inside, shadow = fan.display(inside), fan.display(shadow)
     step = probe.depth_mm / size
     return Phantom(image, inside > 0.5, shadow > 0.5, label, organ, Spacing(step, step))
+
+
+def render_pair(spec: PhantomSpec, index: int) -> tuple[Image, Phantom]:
+    """Image `index` by the low probe, and all of it by the good one: the same scatterers, so exactly registered.
+
+    Both show the same draws of anatomy, scatterers, gain and electronic noise; they differ in what the probes do.
+    """
+    assert spec.low_probe is not None
+    low = render(spec.model_copy(update={"probe": spec.low_probe, "low_probe": None}), index)
+    return low.image, render(spec, index)
 
 
 @lru_cache(maxsize=8)
@@ -213,7 +233,20 @@ def _compress(envelope: Floats, probe: Probe, rng: Draws) -> Image:
     amplitude = envelope * _loss(len(envelope), probe)
     amplitude += noise
     amplitude *= float(exp(np.array(_DB * rng.uniform(-4, 4))))
+    if probe.clutter:  # drawn last, so that all else is as it is by other probes
+        amplitude += probe.clutter * _haze(len(envelope), rng)
     return _grey_levels(probe.dynamic_range_db).take(amplitude.view(np.uint32) >> _BITS)
+
+
+_HAZE_PX, _FADING = 8.0, -4.0  # width of its speckle at 256 px; exponent at the bottom
+
+
+def _haze(size: int, rng: Draws) -> Floats:
+    """(S, S) amplitude of coarse speckle that fades with depth."""
+    coarse = _gaussian(np.array([_HAZE_PX * size / 256]))
+    across, along = _blur(rng.normals(2, size, size), coarse)
+    depth = (np.arange(size) + 0.5) / size
+    return np.asarray(hypotenuse(across, along) * exp(_FADING * depth).astype(np.float32)[:, None])
 
 
 @lru_cache(maxsize=8)

@@ -65,6 +65,8 @@ class Sample:
     """`data.groups.pixel_hash` of the image."""
     structures: Masks | None = None
     """(K, H, W), True on each of the entry's `structures`, which may overlap; None where it names none."""
+    good: Image | None = None
+    """(H, W) grey levels of the same view in higher quality, pixel by pixel; None where the data set has no pairs."""
 
     @property
     def each(self) -> Masks | None:

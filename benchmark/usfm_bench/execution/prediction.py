@@ -142,6 +142,7 @@ def _answers(trained: Trained, items: Sequence[Item]) -> Sequence[Answer]:
             item.image,
             np.zeros(item.image.shape, bool),
             item.frames.spacing,
+            good=item.image,
         )
         for item in items
     )

@@ -115,8 +115,7 @@ def _with_recipe(said: str | None, spec: TrialSpec) -> str | None:
 
 def headline(record: Record) -> str:
     """The trial's own means in a few words, such as `DSC 71.2 %`."""
-    names = TASKS[record.spec.task].summary
-    shown = [
-        f"{name} {with_unit(record.scores[name], 'fraction')}" for name in names if record.scores.get(name) is not None
-    ]
+    units = {d.name: d.unit for d in TASKS[record.spec.task].primary()}
+    names = [name for name in TASKS[record.spec.task].summary if record.scores.get(name) is not None]
+    shown = [f"{name} {with_unit(record.scores[name], units.get(name, 'fraction'))}" for name in names]
     return f"{'  '.join(shown)}  ({duration(record.cost.wall_s)})"

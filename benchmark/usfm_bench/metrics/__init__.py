@@ -1,6 +1,6 @@
 """Metrics with versioned definitions. Never imports torch."""
 
-from usfm_bench.metrics import classification, emulators, structures, tuned
+from usfm_bench.metrics import classification, emulators, enhancement, structures, tuned
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, find_definitions
 from usfm_bench.metrics.segmentation import dice, hd95, score_segmentation
 
@@ -10,6 +10,7 @@ __all__ = [
     "classification",
     "dice",
     "emulators",
+    "enhancement",
     "find_definitions",
     "hd95",
     "score_segmentation",

@@ -10,7 +10,7 @@ from typing import Literal
 from usfm_bench.core.errors import BenchError, did_you_mean
 from usfm_bench.core.registry import Registry
 
-Unit = Literal["fraction", "px", "mm", "score"]
+Unit = Literal["fraction", "px", "mm", "dB", "score"]
 Averaging = Literal["", "macro", "weighted", "class", "binary"]
 
 
@@ -23,15 +23,15 @@ class Definition:
     id: str
     """Changes its version whenever the same predictions would give another number."""
     of: str
-    """What it is computed from: `masks`, `labels` (with class probabilities), or what another task predicts."""
+    """What it is computed from: `masks`, `labels` (with class probabilities), `images`, or what another task tells."""
     formula: str
     unit: Unit
     """`fraction`: shown in percent; `score`: a number without a unit, such as MCC."""
     source: str
     """Paper, or code whose rule it is."""
     compute: Callable[..., float] | None = field(default=None, repr=False, compare=False)
-    """Of a `Pair` of masks, or of (N, C) probabilities and (N,) labels; of one class, C is 2 and that class the second.
-    None: `stats.delete_one` has a closed form of it, with which intervals cost less."""
+    """Of a `Pair` of masks, of a `Restored` image, or of (N, C) probabilities and (N,) labels; of one class, C is 2 and
+    that class the second. None: `stats.delete_one` has a closed form of it, with which intervals cost less."""
     range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool = True
     grid: str = "native"

@@ -35,6 +35,8 @@ class Network(nn.Module):
     """Ends of the names of parameters without weight decay, beside vectors."""
     backbone: Any
     """The timm model that layer-wise decay applies to; None: no decay by layer."""
+    fitted = True
+    """It is trained; False: it has nothing to learn, so that no step is taken."""
     frozen = False
     """The encoder keeps its weights and its statistics; only what stands on it is trained."""
     adapters: Sequence[nn.Module] = ()

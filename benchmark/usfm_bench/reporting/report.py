@@ -105,6 +105,7 @@ def build_report(
     """
     profile = choose_profile(store, suite, profile)
     results, unfinished = load_results(store, suite, profile)
+    results = _first_on_top(results)
     alike = [{c: of_one_mask(ident) for c, ident in r.definitions.items()} for r in results if r.task.per_case]
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
@@ -149,6 +150,13 @@ def definitions_of(rows: Sequence[Row]) -> dict[str, str]:
     found = {row.definition: row.metric for row in rows if row.definition is not None}
     single = {d.id for d in known_definitions(found) if d.structure is not None}
     return {ident: metric for ident, metric in found.items() if ident not in single}
+
+
+def _first_on_top(results: Sequence[ModelResults]) -> list[ModelResults]:
+    """Of each data set the models that its task puts first, then the others; both in their order."""
+    names = [r.first.spec.dataset.name for r in results]
+    places = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return sorted(results, key=lambda r: (places[r.first.spec.dataset.name], r.first.spec.model not in r.task.first))
 
 
 def _tables(results: Sequence[ModelResults]) -> list[str | None]:

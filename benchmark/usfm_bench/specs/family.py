@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from usfm_bench.models.networks import Network
     from usfm_bench.specs.model import ModelEntry
 
-Gives = Literal["maps", "vector"]
+Gives = Literal["maps", "vector", "image"]
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of the three channels of an image in [0, 1]."""
 
@@ -84,7 +84,7 @@ class Family(ABC):
     usage: ClassVar[str] = ""
     """What names beside those of the registry it answers to, in words; empty: none."""
     gives: ClassVar[tuple[Gives, ...]] = ("maps", "vector")
-    """What a task can build on: feature maps, and one vector an image."""
+    """What a task can build on: feature maps, one vector an image, and of filters an image."""
     reads_files: ClassVar[bool] = True
     """It has weight files, and so `read`."""
     needs_architecture: ClassVar[bool] = True
@@ -199,6 +199,10 @@ class Family(ABC):
 
         None: the recipe's decoder stands on the maps.
         """
+        return None
+
+    def image_filter(self, entry: ModelEntry) -> Network | None:
+        """The whole network of a family that makes images of images; None: a task builds on what it gives."""
         return None
 
 

@@ -71,7 +71,7 @@ class ModelEntry:
         from usfm_bench.specs.task import TASKS  # with numpy, which a list of names can do without
 
         gives = ("vector",) if self.adaptation == "knn" else self.gives
-        return tuple(name for name, task in TASKS.items() if task.wants in gives and task.wants in self.gives)
+        return tuple(name for name, task in TASKS.items() if task.takes(gives) and task.takes(self.gives))
 
     @property
     def frozen(self) -> bool:

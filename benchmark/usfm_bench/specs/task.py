@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.training import TrainingSpec
 
-Need = Literal["mask", "label"]
+Need = Literal["mask", "label", "pair"]
 Columns = Mapping[str, Any]
 """Columns of `cases.parquet` by name: a DataFrame, or arrays of equal length."""
 Answer = NDArray[Any] | Mapping[str, Any]
@@ -65,6 +65,8 @@ class Task(ABC):
     """What every case must have."""
     wants: ClassVar[Literal["maps", "vector"]]
     """What it takes of a model: feature maps, or one vector an image."""
+    takes_images: ClassVar[bool] = False
+    """It also takes models that make an image of an image, without any training."""
     per_case: ClassVar[bool]
     """True: every metric is a column of `cases.parquet`, and a table's value the mean of a column over the cases that
     are `counted`. False: metrics are of a whole test set, from the class probabilities of its cases."""
@@ -96,8 +98,14 @@ class Task(ABC):
     """Profile -> keys of `TrainingSpec`, for a task that the shipped profiles do not name."""
     only_here: ClassVar[frozenset[str]] = frozenset()
     """Keys of a recipe that other tasks have no use for."""
+    first: ClassVar[tuple[str, ...]] = ()
+    """Models whose rows stand above all others of a data set: what a reader compares with."""
     augmented: ClassVar[Literal["mask"] | None] = None
     """`mask`: random changes of geometry move the target with the image."""
+
+    def takes(self, gives: Iterable[str]) -> bool:
+        """Whether models that give this can do it."""
+        return self.wants in gives or (self.takes_images and "image" in gives)
 
     # ---- before training ----
 

@@ -70,6 +70,8 @@ class TrainingSpec(Settings):
     """Of classification. `focal`: cross-entropy times (1 - p)^focal_gamma; Lin et al. (2017), arXiv:1708.02002."""
     focal_gamma: float = later(2.0, gt=0)
     """Of the focal loss."""
+    frequency_loss: float = later(0.0, ge=0)
+    """Of enhancement: weight of the focal frequency loss beside L1; Jiang et al. (2021), arXiv:2012.12821."""
     logit_adjustment: float = later(0.0, ge=0)
     """tau: tau log(class prior) is added to logits in training; Menon et al. (2021), arXiv:2007.07314, Eq. (10)."""
     reading: Reading | None = later(None)

@@ -160,7 +160,7 @@ def plan_suite(
     for part, training, names in zip(suite.parts, recipes, per_part, strict=True):
         entries = [resolve(name) for name in models or part.models.get(chosen_profile.extends, ())]
         # An entry's own name: `NAME@full` is NAME, and not a second model.
-        chosen = dict.fromkeys(entry.name for entry in entries if TASKS[part.task].wants in entry.gives)
+        chosen = dict.fromkeys(entry.name for entry in entries if TASKS[part.task].takes(entry.gives))
         for name, seed, model, fold in product(names, seeds or range(suite.seeds), chosen, range(split.parts)):
             trials.append(
                 TrialSpec(

@@ -119,6 +119,20 @@ def finetune(
     return progress
 
 
+def unfitted(
+    model: Any, val: NetworkData, spec: TrainingSpec, fabric: Any, normalise: Normalise, on_epoch: OnEpoch
+) -> Progress:
+    """What `finetune` gives, of a network that has nothing to learn: one row with its validation score."""
+    started, progress = time.perf_counter(), Progress(epoch=1, best_epoch=1)
+    fabric.to_device(model)
+    with watch_dtypes(model, progress.dtypes):
+        progress.best_score = validate(model, normalise, val, spec.batch_size, fabric.device)
+    progress.history.append({"epoch": 1, "lr": math.nan, "loss": math.nan, "val_score": progress.best_score})
+    progress.wall_s = time.perf_counter() - started
+    on_epoch(progress.history[-1])
+    return progress
+
+
 def _step(net: Any, optimizer: Any, fabric: Any, spec: TrainingSpec, images: Tensor, targets: Tensor) -> Tensor:
     # Fabric's autocast goes with a marked method only where its strategy wraps the network, which one device does not.
     with fabric.autocast():

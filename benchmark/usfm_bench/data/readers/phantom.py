@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from usfm_bench.core.errors import DataError, did_you_mean
-from usfm_bench.data.phantom import PARTS, PhantomSpec, draw_plan, render
+from usfm_bench.data.phantom import PARTS, PhantomSpec, draw_plan, render, render_pair
 from usfm_bench.data.readers.base import READERS, read_options
 from usfm_bench.data.sample import Case, Sample, sample_of
 from usfm_bench.specs.dataset import DatasetSpec, GroupKind
@@ -39,7 +40,13 @@ class PhantomReader:
         ]
 
     def load(self, case: Case) -> Sample:
-        """The simulated image, its exact masks and its pixel spacing."""
-        phantom = render(self._phantom, case.index)
+        """The simulated image, its exact masks and its pixel spacing; of pairs the good image beside that."""
+        good = None
+        if self._phantom.low_probe is None:
+            phantom = render(self._phantom, case.index)
+            image = phantom.image
+        else:
+            image, phantom = render_pair(self._phantom, case.index)
+            good = phantom.image
         masks = np.stack([phantom.parts[name] for name in self._structures]) if self._structures else phantom.mask
-        return sample_of(case, phantom.image, masks, phantom.spacing)
+        return replace(sample_of(case, image, masks, phantom.spacing), good=good)

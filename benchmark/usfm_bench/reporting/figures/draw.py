@@ -18,6 +18,7 @@ from usfm_bench.reporting.figures.confusion import confusion_figures
 from usfm_bench.reporting.figures.critical_difference import critical_difference
 from usfm_bench.reporting.figures.curves import curve_figures
 from usfm_bench.reporting.figures.distribution import distribution_figures
+from usfm_bench.reporting.figures.enhanced import enhanced_figures
 from usfm_bench.reporting.figures.fonts import set_fonts
 from usfm_bench.reporting.figures.forest import forest_figures
 from usfm_bench.reporting.figures.group import FigureData, NamedFigure, groups_of
@@ -45,6 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "paired": paired_figures,
     "training": training_figures,
     "sheet": sheet_figures,
+    "enhanced": enhanced_figures,
 }
 """What a task can have drawn of a data set."""
 FORMATS = ("svg", "png")

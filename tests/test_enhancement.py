@@ -1,0 +1,181 @@
+"""The task of enhancing images, from training to tables and figures."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from usfm_bench.cli.app import app
+from usfm_bench.core.errors import BenchError, DataError
+from usfm_bench.data.dataset import open_dataset
+from usfm_bench.data.resize import resize_image
+from usfm_bench.metrics.enhancement import Restored, psnr_of
+from usfm_bench.models.zoo.filters import FILTERS
+from usfm_bench.results.predictions import load_predictions, save_predictions
+from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.model import resolve
+from usfm_bench.specs.task import TASKS
+from usfm_bench.suites.plan import load_suite, plan_suite
+from usfm_bench.tasks.enhancement import to_native
+
+TASK = TASKS["enhancement"]
+MODELS = "identity,median,unet-resnet18-scratch"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a registry of few small pairs, a short profile and finished trials."""
+    folder = tmp_path_factory.mktemp("enhance")
+    (folder / "datasets.yaml").write_text("pairs: {extends: phantom-enhance, options: {n: 30, size: 48}}\n")
+    (folder / "short.yaml").write_text(
+        "extends: smoke\nenhancement: {image_size: 32, epochs: 2, warmup_epochs: 0, frequency_loss: 0.5}\n"
+    )
+    done = call(folder, "run", "--datasets", "pairs", "--models", MODELS, "--seeds", "2", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert " dB" in done.output
+    return folder
+
+
+def call(folder, command, *words):
+    where = ["--runs", str(folder / "runs")]
+    if command == "run":
+        where += ["--registry", str(folder / "datasets.yaml"), "--profile", str(folder / "short.yaml")]
+    return CliRunner().invoke(app, [command, "--suite", "enhance-phantom", *where, *words])
+
+
+def trials(place, model):
+    return sorted(path.parent for path in (place / "runs").rglob("record.json") if f"/{model}/" in str(path))
+
+
+def test_identity_is_the_input_to_the_last_level_also_where_sizes_differ(place):
+    for folder in trials(place, "identity"):
+        kept = load_predictions(folder / "predictions.npz")
+        assert all(np.array_equal(a, b) for a, b in zip(kept.inputs, kept.outputs, strict=True))  # 48 px, seen at 32
+        cases = pd.read_parquet(folder / "cases.parquet")
+        expected = [psnr_of(Restored(a, b)) for a, b in zip(kept.inputs, kept.targets, strict=True)]
+        assert cases["PSNR"].tolist() == pytest.approx(expected)
+
+
+def test_filters_have_nothing_to_learn_and_are_the_same_for_every_seed(place):
+    one, other = (pd.read_parquet(folder / "cases.parquet") for folder in trials(place, "median"))
+    pd.testing.assert_frame_equal(one, other)
+    record = json.loads((trials(place, "median")[0] / "record.json").read_text())
+    assert record["cost"]["parameters"] == 0
+
+
+def test_a_network_is_trained_with_the_frequency_loss(place):
+    record = json.loads((trials(place, "unet-resnet18-scratch")[0] / "record.json").read_text())
+    assert record["spec"]["training"]["frequency_loss"] == 0.5
+    history = pd.read_csv(trials(place, "unet-resnet18-scratch")[0] / "history.csv")
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+def test_undefined_values_are_null_and_counted(place):
+    folder = trials(place, "identity")[0]
+    cases = pd.read_parquet(folder / "cases.parquet")
+    normal = cases["lesion_px"] == 0
+    assert 0 < normal.sum() < len(cases)
+    assert cases.loc[normal, "GCNR"].isna().all()
+    assert cases.loc[~normal, "GCNR"].notna().all()
+    scores = json.loads((folder / "record.json").read_text())["scores"]
+    assert scores["n_undefined"]["GCNR"] == normal.sum()
+    said = json.loads(call(place, "report", "--format", "json").stdout)["rows"]
+    [row] = [r for r in said if (r["metric"], r["model"]) == ("GCNR", "identity")]
+    assert row["n_cases"] == (~normal).sum()
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "json"])
+def test_table_3_has_the_input_as_its_first_row_in_every_format(place, form):
+    done = call(place, "report", "--format", form)
+    assert done.exit_code == 0, done.output
+    text = done.stdout[max(0, done.stdout.find("Comparison results on enhancement tasks")) :]
+    assert text.index("identity") < text.index("median") < text.index("unet-resnet18-scratch")
+    if form == "json":
+        rows = json.loads(done.stdout)["rows"]
+        assert {row["table"] for row in rows} == {"3"}
+        psnr = next(row for row in rows if row["metric"] == "PSNR")
+        assert psnr["model"] == "identity"
+        assert psnr["unit"] == "dB"
+        assert psnr["ci_low"] < psnr["mean"] < psnr["ci_high"]
+    elif form == "csv":
+        assert {row["table"] for row in csv.DictReader(io.StringIO(text))} == {"3"}
+    else:
+        assert "PSNR (dB)" in text
+
+
+def test_the_page_and_the_figures_show_the_images(place):
+    assert call(place, "report", "--format", "html", "--out", str(place / "page")).exit_code == 0
+    assert "PSNR" in (place / "page" / "index.html").read_text(encoding="utf-8")
+    assert call(place, "report", "--figures", str(place / "figures")).exit_code == 0
+    assert len(list((place / "figures").glob("enhanced-*.png"))) == 3
+
+
+def test_kept_predictions_are_scored_anew_by_other_readings(place):
+    words = ["score", str(place / "runs"), "--definition", "lncc.rexmle.native", "--definition", "lncc.cosine.native"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "lncc.rexmle.native@1" in done.output
+
+
+def test_new_images_are_enhanced(place, tmp_path):
+    import cv2
+
+    image = np.random.default_rng(0).integers(0, 256, (30, 40)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "one.png"), image)
+    trial = str(trials(place, "median")[0])
+    done = CliRunner().invoke(app, ["predict", trial, str(tmp_path / "one.png"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    [written] = (tmp_path / "out").glob("*.png")
+    assert cv2.imread(str(written), cv2.IMREAD_GRAYSCALE).shape == image.shape
+
+
+def test_predictions_are_read_back(place, tmp_path):
+    kept = load_predictions(trials(place, "median")[0] / "predictions.npz")
+    save_predictions(tmp_path / "p.npz", kept)
+    again = load_predictions(tmp_path / "p.npz")
+    for name in ("inputs", "outputs", "targets", "lesions"):
+        assert all(np.array_equal(a, b) for a, b in zip(getattr(kept, name), getattr(again, name), strict=True))
+
+
+def test_what_a_network_changes_is_added_at_the_images_own_size():
+    image = np.random.default_rng(1).integers(60, 190, (64, 64)).astype(np.uint8)
+    lighter = (resize_image(image, 32) + 20).astype(np.float32) / 255
+    assert np.array_equal(to_native(lighter, image, 32), image + 20)
+
+
+def test_validation_is_one_less_the_mean_absolute_error():
+    good = torch.tensor([[[[0.0, 255.0]]]])
+    assert TASK.validate([(torch.tensor([[[[0.5, 1.0]]]]), good)]) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_has_a_name_and_keeps_size_and_type(name):
+    image = np.random.default_rng(2).integers(0, 256, (40, 48)).astype(np.uint8)
+    filtered = FILTERS[resolve(name).architecture](image)
+    assert (filtered.shape, filtered.dtype) == (image.shape, np.uint8)
+    assert resolve(name).tasks == ("enhancement",)
+
+
+@pytest.mark.parametrize("name", ["median", "bilateral", "nlmeans"])
+def test_denoising_filters_take_noise_away(name):
+    rng = np.random.default_rng(4)
+    clean = np.where(np.hypot(*np.mgrid[-40:40, -40:40]) < 20, 90, 160).astype(np.uint8)
+    noisy = np.clip(clean + rng.normal(0, 12, clean.shape), 0, 255).astype(np.uint8)
+    assert psnr_of(Restored(FILTERS[name](noisy), clean)) > psnr_of(Restored(noisy, clean)) + 2
+
+
+def test_what_does_not_fit_the_task_is_said():
+    registry = load_registry()
+    with pytest.raises(BenchError, match="'median' is for enhancement"):
+        plan_suite(load_suite("busi-seg"), registry, models=["median"])
+    with pytest.raises(BenchError, match="Dataset 'phantom' is for"):
+        plan_suite(load_suite("enhance-phantom"), registry, datasets=["phantom"])
+    data = open_dataset(registry["phantom"].model_copy(update={"options": {"n": 30, "size": 32}}), Path())
+    with pytest.raises(DataError, match="has no good image"):
+        TASK.targets(data, 32)
