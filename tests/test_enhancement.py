@@ -19,6 +19,7 @@ from usfm_bench.metrics.enhancement import Restored, psnr_of
 from usfm_bench.models.zoo.filters import FILTERS
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.specs.dataset import load_registry
+from usfm_bench.specs.family import FAMILIES
 from usfm_bench.specs.model import resolve
 from usfm_bench.specs.task import TASKS
 from usfm_bench.suites.plan import load_suite, plan_suite
@@ -160,6 +161,19 @@ def test_every_filter_has_a_name_and_keeps_size_and_type(name):
     filtered = FILTERS[resolve(name).architecture](image)
     assert (filtered.shape, filtered.dtype) == (image.shape, np.uint8)
     assert resolve(name).tasks == ("enhancement",)
+    entry = resolve(f"{name}@frozen")
+    network = FAMILIES[entry.family].image_filter(entry)
+    network.freeze()
+    said = network(torch.from_numpy(image / np.float32(255))[None, None].expand(1, 3, 40, 48))
+    assert np.array_equal((said[0, 0] * 255).round().numpy(), filtered)
+
+
+def test_pairs_are_not_exported_by_halves(place, tmp_path):
+    words = ["data", "export", "pairs", "--size", "32", "--out", str(tmp_path / "o.zip")]
+    done = CliRunner().invoke(app, [*words, "--registry", str(place / "datasets.yaml")])
+    assert isinstance(done.exception, BenchError)
+    assert "holds pairs" in str(done.exception)
+    assert not (tmp_path / "o.zip").exists()
 
 
 @pytest.mark.parametrize("name", ["median", "bilateral", "nlmeans"])

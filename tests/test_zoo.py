@@ -376,7 +376,8 @@ import usfm_bench.models
 from usfm_bench.specs.model import MODELS, resolve
 from usfm_bench.suites.plan import load_suite, plan_suite
 from usfm_bench.specs.dataset import load_registry
-models = [*MODELS, "timm:resnet50", "timm:vit_tiny_patch16_224@scratch@frozen"]
+models = [name for name in MODELS if "segmentation" in resolve(name).tasks]
+models += ["timm:resnet50", "timm:vit_tiny_patch16_224@scratch@frozen"]
 plan_suite(load_suite("busi-seg"), load_registry(), models=models)
 assert not {"torch", "timm"} & set(sys.modules), sorted(sys.modules)
 import timm

@@ -77,13 +77,13 @@ class FilterNetwork(Network):
 
     def __init__(self, apply: Callable[[Image], Image]) -> None:
         super().__init__()
-        self.backbone, self._filter = None, apply
+        self.backbone, self._filter, self._nothing = None, apply, nn.Identity()
         self.mean, self.std = (0.0,) * 3, (1.0,) * 3
 
     @property
     def encoder(self) -> nn.Module:
-        """Itself."""
-        return self
+        """Nothing."""
+        return self._nothing
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 1, S, S) filtered grey levels."""

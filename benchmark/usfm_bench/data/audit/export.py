@@ -55,9 +55,13 @@ def export_dataset(dataset: Dataset, size: int, out: Path) -> dict[str, Any]:
         What was written, in words and numbers.
 
     Raises:
-        BenchError: an ending other than .zip or .tar, or a file that cannot be written.
+        BenchError: a data set of pairs, an ending other than .zip or .tar, or a file that cannot be written.
     """
     check_ending(out)
+    if any(sample.good is not None for sample in dataset.samples):
+        raise BenchError(
+            f"Dataset '{dataset.spec.name}': holds pairs, and an export has one image a case. Copy its folder as it is."
+        )
     name = f"{dataset.spec.name}-{size}px"
     samples = sorted(dataset.samples, key=lambda sample: sample.case.case_id)
     lost = 0
