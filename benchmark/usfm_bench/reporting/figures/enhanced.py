@@ -38,7 +38,11 @@ def enhanced_figures(group: FigureData) -> Iterator[NamedFigure]:
         model = results.first.spec.model
         what, kind = f"Images of {model}", f"enhanced-{model}"
         if not group.synthetic and group.image_root is None:
-            yield group.nothing(kind, what, f"{what}: not drawn, since they are of patients; --images draws them.")
+            yield group.nothing(
+                kind,
+                what,
+                f"{what}: not drawn, since they are of patients; a page (--format html) draws them where the data lie.",
+            )
             continue
         cases = choose(results, group.task.by_case)
         images, seed = _images(group, results, [case.case_id for case in cases])
