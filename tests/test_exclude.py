@@ -215,11 +215,20 @@ def arrays(root: Path) -> tuple[DatasetSpec, str]:
     return entry("arrays", {"names": ["a", "b"]}, tasks=("classification",), path="mine.npz"), "images/00000"
 
 
+def pairs(root: Path) -> tuple[DatasetSpec, str]:
+    for i in range(N):
+        save(root / "mine" / "low" / f"{i}.png", picture(i))
+        save(root / "mine" / "high" / f"{i}.png", picture(i + 50)[: -1 if i == 0 else None])
+    options = {"images": "low/{id}.png", "good": "high/{id}.png"}
+    return entry("pairs", options, tasks=("enhancement",)), "low/0.png"
+
+
 WRITERS = {
     "masks": masks, "masks: image gone": masks_without_their_image, "masks: link": links, "masks: table": tables,
     "imagefolder": imagefolder, "usfm": usfm, "manifest": manifest, "busi": busi, "hc18": hc18_, "camus": camus,
     "volumes": volumes, "dicom": dicom, "echonet": echonet, "ddti": ddti_, "oasbud": oasbud, "fatty-liver": fatty_liver,
     "coco": coco_, "yolo": yolo_, "labelme": labelme_, "arrays": arrays,
+    "pairs": pairs,
 }  # fmt: skip
 
 

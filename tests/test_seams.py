@@ -10,11 +10,14 @@ from usfm_bench.specs.task import TASKS
 PACKAGE = Path(__file__).parents[1] / "benchmark" / "usfm_bench"
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 PREFIXES = ("vit_", "deit", "beit", "eva0", "eva_", "usfm_", "unet-", "swin", "convnext")
+PLAIN = ("micro_patch8_64", "tiny_patch16_224", "small_patch16_224", "base_patch16_224")
 # The same word for something else: a layout of data sets, a pre-training method, a package whose version is recorded,
-# and the default encoder of a pre-training.
+# and encoders of a pre-training.
 ALSO = {
     "usfm": ("data/readers/", "data/add/", "pretraining/", "specs/pretraining.py", "cli/pretrain.py"),
     "timm": ("core/environment.py", "models/__init__.py"),
+    **{name: ("pretraining/methods/",) for name in ("mae", "simclr", "mocov3")},
+    **{f"vit_{name}": ("pretraining/",) for name in PLAIN},
     "usfm_tiny_patch16_224": ("specs/pretraining.py", "cli/pretrain.py", "pretraining/"),
 }
 # A key of COCO's files, and modules of metrics.
