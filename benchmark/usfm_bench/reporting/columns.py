@@ -141,7 +141,8 @@ def _fifths(name: str, values: Sequence[float | None], unit: str) -> Column:
         return Column(name, tuple(None for _ in values), ())
     edges = np.unique(np.quantile(there, np.linspace(0, 1, _FIFTHS + 1)))
     n = max(1, len(edges) - 1)
-    words = [f"{edges[i]:.4g} to {edges[min(i + 1, len(edges) - 1)]:.4g}{unit}" for i in range(n)]
+    shown = [f"{edge:.0f}" if abs(edge) >= 1000 else f"{edge:.4g}" for edge in edges]
+    words = [f"{shown[i]} to {shown[min(i + 1, len(edges) - 1)]}{unit}" for i in range(n)]
     inner = edges[1:-1]
     found = [None if v is None else words[int(np.searchsorted(inner, v, side="left"))] for v in values]
     return Column(name, tuple(found), tuple(words))
