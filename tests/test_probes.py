@@ -16,12 +16,14 @@ from usfm_bench.data.transforms import Normalise
 from usfm_bench.execution.run import run_trials
 from usfm_bench.models import known_features
 from usfm_bench.models.build import build_model
+from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import keep_weights, restore_network
 from usfm_bench.models.probes import Probe
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.suites.plan import load_suite, plan_suite
+from usfm_bench.training.costs import network_costs
 from usfm_bench.training.device import build_fabric
 from usfm_bench.training.predict import predict_logits
 from usfm_bench.training.probe import NEIGHBOURS, fit_probe
@@ -166,6 +168,48 @@ def test_a_cache_serves_another_process_and_holds_no_image(monkeypatch, tmp_path
     known_features._known.clear()
     fitted("linear", train, val)
     assert not list(tmp_path.iterdir())
+
+
+def test_test_images_too_are_kept_and_old_encoders_make_room(monkeypatch, tmp_path):
+    monkeypatch.setenv("USFM_BENCH_CACHE", str(tmp_path))
+    train, val, test = sides(), sides(18, 1), sides(12, 2)
+    probe, _, normalise = fitted("linear", train, val)
+    first = predict_logits(probe, normalise, test, 8, torch.device("cpu"))
+    probe.forget()
+    known_features._known.clear()
+    again = build_model(f"{MODEL}@linear", TASKS["classification"], CLASSES, RECIPE)
+    again.load_state_dict(probe.state_dict())
+    again.known = known_features.known_features(again.eval(), RECIPE.precision)
+    seen = counted(monkeypatch)
+    assert torch.equal(predict_logits(again, normalise, test, 8, torch.device("cpu")), first)
+    assert sum(seen) == 0
+    monkeypatch.setattr(known_features, "_MOST", known_features._known.popitem()[1].size)
+    for _ in range(4):  # encoders of other random weights, each with fewer rows
+        fitted("linear", train, val)
+    assert len(known_features._known) == 2
+
+
+def test_trials_share_the_encoder_of_a_file_and_what_it_costs(monkeypatch, tmp_path):
+    path = tmp_path / "vit.pth"
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+    train, val = sides(), sides(18, 1)
+    first, _, normalise = fitted("linear", train, val, f"timm:test_vit={path}")
+    fabric, before = build_fabric(RECIPE, "cpu"), state_sha256(first.encoder)
+    first.forget()
+    cost = network_costs(first, normalise, val.images, fabric)
+    second, _, _ = fitted("knn", train, val, f"timm:test_vit={path}")
+    third, _, _ = fitted("linear", train, val, f"timm:test_vit={path}")
+    assert first.encoder is second.encoder is third.encoder
+    assert state_sha256(third.encoder) == before
+    assert torch.equal(first.head.weight, third.head.weight)
+    second.forget(), third.forget()
+    seen = counted(monkeypatch)
+    assert network_costs(third, normalise, val.images, fabric) == cost
+    assert not seen
+    assert network_costs(second, normalise, val.images, fabric)["gflops"] > 0  # neighbours cost otherwise
+    assert seen
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), path)  # another file under the same name
+    assert fitted("linear", train, val, f"timm:test_vit={path}")[0].encoder is not first.encoder
 
 
 @pytest.mark.parametrize("kind", ["linear", "knn"])

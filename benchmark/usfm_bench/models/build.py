@@ -26,6 +26,7 @@ from usfm_bench.specs.training import Reading, TrainingSpec
 # Blocks [5, 7, 11] and [3, 5, 7, 11] of twelve, as published.
 _SEGVIT_BLOCKS = (1 / 2, 2 / 3, 1.0)
 _UPERNET_BLOCKS = (1 / 3, 1 / 2, 2 / 3, 1.0)
+_unchanged: dict[Any, Backbone] = {}
 
 
 def build_model(name: str, task: Task, train: Dataset, recipe: TrainingSpec, *, allow_hash: bool = False) -> Network:
@@ -116,11 +117,12 @@ class ModelBody:
     def classifier(self, n_outputs: int, objective: nn.Module) -> Network:
         """The model's own pooling and a linear head of `n_outputs`; `objective` takes (B, n_outputs) and targets."""
         size = self.recipe.image_size
-        # A head on a fixed encoder gets the features that the encoder was trained to give.
-        backbone = self._backbone(otherwise="own-norm" if self.entry.frozen else "published")
         if self.entry.adaptation in ("linear", "knn"):
             kind: Any = self.entry.adaptation
+            backbone = self._unchanged()
             return self._described(Probe(backbone.model, kind, n_outputs, size), backbone)
+        # A head on a fixed encoder gets the features that the encoder was trained to give.
+        backbone = self._backbone(otherwise="own-norm" if self.entry.frozen else "published")
         backbone.model.reset_classifier(n_outputs)
         network = Classifier(backbone.model, objective)
         for head in network.heads():
@@ -169,6 +171,18 @@ class ModelBody:
         drop_path = 0.0 if self.entry.frozen else recipe.drop_path
         asked = Asked(recipe.image_size, drop_path, recipe.reading, otherwise, shape=self._shape)
         return load(self.entry, asked, allow_hash=self._allow_hash)
+
+    def _unchanged(self) -> Backbone:
+        """What a probe reads: nothing changes it, so that trials one after the other share what a file gives."""
+        if self.entry.weights != "file" or self._shape is not None:
+            return self._backbone(otherwise="own-norm")
+        check_weights(self.entry, allow_hash=self._allow_hash)
+        entry = replace(self.entry, name="", title="", adaptation="full")
+        key = repr(entry), self.recipe.image_size, self.recipe.reading, file_sha256(weight_file(entry))
+        if key not in _unchanged:
+            _unchanged.clear()  # one: it may be large
+            _unchanged[key] = self._backbone(otherwise="own-norm")
+        return _unchanged[key]
 
     def _described(self, network: Network, backbone: Backbone) -> Network:
         network.reading, network.mean, network.std = backbone.reading, backbone.mean, backbone.std

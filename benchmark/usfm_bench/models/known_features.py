@@ -15,7 +15,7 @@ from usfm_bench.data.cache_folder import cache_folder, make_room, mark_used
 from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.probes import Probe
 
-_MOST = 4  # encoders in memory
+_MOST = 10**9  # bytes in memory, and the encoder in use
 
 
 class KnownFeatures:
@@ -48,6 +48,11 @@ class KnownFeatures:
                 self._rows[names[i]] = row
         return torch.stack([self._rows[name] for name in names]).to(images.device)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its rows."""
+        return sum(row.nbytes for row in self._rows.values())
+
     def keep(self) -> None:
         """Write what is new to the cache, if there is one; a full disk is no reason to stop."""
         if self._path is None or len(self._rows) == self._saved:
@@ -68,13 +73,13 @@ _known: dict[str, KnownFeatures] = {}
 
 
 def known_features(probe: Probe, precision: str) -> KnownFeatures:
-    """Those of the probe's encoder; of the last encoders they stay in memory."""
+    """Those of the probe's encoder; of the encoders asked last they stay in memory."""
     encoder = hashlib.sha256(f"{state_sha256(probe.features)} {precision} {type(probe.features)}".encode()).hexdigest()
-    if encoder not in _known:
-        while len(_known) >= _MOST:
-            del _known[next(iter(_known))]
-        _known[encoder] = KnownFeatures(encoder)
-    return _known[encoder]
+    found = _known.pop(encoder, None) or KnownFeatures(encoder)
+    while _known and sum(each.size for each in _known.values()) + found.size > _MOST:
+        del _known[next(iter(_known))]
+    _known[encoder] = found
+    return found
 
 
 def _bytes(images: Tensor) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,16 @@ from usfm_bench.models.features import Standardised
 from usfm_bench.models.networks import Network, resized
 
 Kind = Literal["linear", "knn"]
+
+
+class Known(Protocol):
+    """Features that an encoder has given before."""
+
+    def of(self, probe: Probe, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, D) on the same device; what is not known is computed."""
+
+    def keep(self) -> None:
+        """Write what is new to where other processes find it."""
 
 
 class Probe(Network):
@@ -32,7 +41,7 @@ class Probe(Network):
         self.choices = [*places, *([torch.cat(places[1:])] if len(places) > 1 else [])]
         """Columns of `vectors` that a probe may use."""
         self.head = nn.Linear(ends[-1], n_outputs) if kind == "linear" else None
-        self.known: Callable[[Probe, Tensor], Tensor] | None = None
+        self.known: Known | None = None
         """Gives `vectors` of images without asking the encoder twice; None: it is asked."""
         self.register_buffer("memory", torch.zeros(0, ends[-1]))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.int64))
@@ -51,7 +60,9 @@ class Probe(Network):
         return self.features  # type: ignore[no-any-return]  # timm's models have no types
 
     def forget(self) -> None:
-        """Ask the encoder from now on."""
+        """Ask the encoder from now on; what it said so far is kept for other probes."""
+        if self.known is not None:
+            self.known.keep()
         self.known = None
 
     def expect(self, state: dict[str, Tensor]) -> None:
@@ -86,7 +97,7 @@ class Probe(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, C) logits."""
-        return self.read(self.vectors(images) if self.known is None else self.known(self, images))
+        return self.read(self.vectors(images) if self.known is None else self.known.of(self, images))
 
 
 class LinearMaps(Network):

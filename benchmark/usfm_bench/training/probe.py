@@ -67,7 +67,7 @@ def fit_probe(
     probe.expect(best)
     probe.load_state_dict(best, strict=False)
     fabric.to_device(probe)
-    probe.known = known.of
+    probe.known = known
     progress.train_images = len(train)
     progress.train_s = progress.wall_s = time.perf_counter() - started
     return progress
