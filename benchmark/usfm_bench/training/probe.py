@@ -51,7 +51,7 @@ def fit_probe(
     fabric.to_device(probe)
     known = known_features(probe, spec.precision)
     with watch_dtypes(probe, progress.dtypes), torch.inference_mode(), fabric.autocast():
-        x, x_val = (_features(probe, data, known, spec, fabric, normalise) for data in (train, val))
+        x, x_val = (probe_features(probe, data, known, spec, fabric, normalise) for data in (train, val))
     best: dict[str, Tensor] = {}
     tries = _linear(probe, x, labels, spec) if probe.kind == "linear" else _nearest(probe, x, train.targets)
     for setting, loss in tries:
@@ -73,9 +73,10 @@ def fit_probe(
     return progress
 
 
-def _features(
+def probe_features(
     probe: Probe, data: NetworkData, known: Any, spec: TrainingSpec, fabric: Any, normalise: Normalise
 ) -> Tensor:
+    """(N, D) float32 on the CPU; the encoder is asked what `known` does not hold."""
     probe.eval()
     batches = data.batches(spec.batch_size, fabric.device, np.arange(len(data)))
     rows = torch.cat([known.of(probe, normalise(images)).float().cpu() for images, _ in batches])
