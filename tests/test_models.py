@@ -297,8 +297,8 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(name, words):
         ("unet-resnet18-scratch", "classification", SIZE, "does not do classification"),
         ("usfm-micro-scratch", "segmentation", 50, "50 is not a multiple"),
         ("usfm-micro-scratch", "classification", 50, "50 is not a multiple"),
-        ("timm:mixer_s32_224@scratch", "segmentation", SIZE, "mixer_s32_224"),
-        ("timm:mixer_s32_224@scratch", "classification", SIZE, "mixer_s32_224"),
+        ("timm:efficientformer_l1@scratch", "segmentation", SIZE, "efficientformer_l1"),
+        ("timm:efficientformer_l1@scratch", "classification", SIZE, "efficientformer_l1"),
     ],
 )
 def test_a_model_that_does_not_fit_task_or_size_is_an_error(name, task, size, words):
@@ -324,8 +324,8 @@ def test_backbones_without_drop_path_classify(name):
 
 
 def test_a_backbone_that_does_not_fit_says_so():
-    with pytest.raises(BenchError, match=r"'timm:levit_128s@scratch' does not fit segmentation at 64 px"):
-        build("timm:levit_128s@scratch", "segmentation", image_size=64)
+    with pytest.raises(BenchError, match=r"'timm:efficientformer_l1@scratch' does not fit segmentation at 64 px"):
+        build("timm:efficientformer_l1@scratch", "segmentation", image_size=64)
 
 
 def test_weights_of_a_timm_model_that_do_not_exist_are_refused():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from types import SimpleNamespace
 
 import cv2
@@ -39,7 +40,7 @@ from published_forms import (
 from published_usfm import published_state
 from usfm_bench.core.errors import BenchError, WeightsError
 from usfm_bench.models import embed, load_backbone
-from usfm_bench.models.build import build_model
+from usfm_bench.models.build import build_model, empty_model
 from usfm_bench.models.checkpoint import read_tensors
 from usfm_bench.models.weights import file_family, inspect_checkpoint
 from usfm_bench.specs.family import FAMILIES, IMAGENET
@@ -583,6 +584,42 @@ def test_other_forms_of_timms_models_pass_its_own_filter(tmp_path):
     )
     found = load_backbone(f"timm:test_convnext={saved({'model': published}, tmp_path / 'convnext.pth')}")
     assert all(torch.equal(found.state_dict()[name], value) for name, value in convnext.state_dict().items())
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_models_with_windows_are_built_for_the_input_size(tmp_path, task):
+    name, recipe = "swin_tiny_patch4_window7_224", TrainingSpec(image_size=96, epochs=1, batch_size=2, lr=1e-3)
+    whole = timm.create_model(name).eval()
+    path = saved(whole.state_dict(), tmp_path / "swin.pth")
+    recipe = recipe.model_copy(update={"decoder": "upernet"})
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    classes = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64), structures=())
+    network = build_model(f"timm:{name}={path}@linear", TASKS[task], classes, recipe).eval()
+    expected = timm.create_model(name, num_classes=0, img_size=96).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        filtered = timm.models.swin_transformer.checkpoint_filter_fn(whole.state_dict(), expected)
+    expected.load_state_dict({key: value for key, value in filtered.items() if not key.startswith("head.")})
+    with torch.inference_mode():
+        assert network(images).shape == ((1, 1, 96, 96) if task == "segmentation" else (1, 2))
+        if task == "classification":
+            found = network.vectors(images)
+            torch.testing.assert_close(found, expected(images), atol=1e-5, rtol=1e-5)
+        else:
+            maps = timm.create_model(name, features_only=True, img_size=96).eval()
+            state = expected.state_dict()
+            maps.load_state_dict({key: state[key.replace("layers_", "layers.")] for key in maps.state_dict()})
+            torch.testing.assert_close(network.features(images)[-1], maps(images)[-1], atol=1e-5, rtol=1e-5)
+    again = empty_model(f"timm:{name}={path}@linear", TASKS[task], classes, recipe, encoder=network.shape)
+    assert again.state_dict().keys() == network.state_dict().keys()
+
+
+def test_models_that_take_any_size_are_built_as_before():
+    state = torch.get_rng_state()
+    assert not FAMILIES["timm"].is_sized("test_resnet", 96)
+    assert FAMILIES["timm"].is_sized("coat_tiny", 96)
+    assert not FAMILIES["timm"].is_sized("coat_tiny", 224)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_an_unknown_architecture_or_a_missing_file_is_named(tmp_path):

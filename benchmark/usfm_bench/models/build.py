@@ -88,7 +88,7 @@ def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
         )
     try:
         network = task.network(body, train, recipe)
-    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # timm's models differ in what they take: sizes, drop path, a single linear head.
         if not family.varied or out_of_memory(error):
             raise
@@ -160,7 +160,9 @@ class ModelBody:
     def _hierarchical(self, n_outputs: int) -> Network:
         if self._shape is None:
             check_weights(self.entry, allow_hash=self._allow_hash)
-        maps = self.family.stages(self.entry, self._shape)
+        size = self.recipe.image_size
+        sizes = {"img_size": size} if self.family.is_sized(self._architecture(), size) else {}
+        maps = self.family.stages(self.entry, self._shape, **sizes)
         channels = feature_channels(maps.model, self.recipe.image_size)[-4:]
         if self.entry.adaptation == "linear":
             return self._described(LinearMaps(maps.model, channels[-1], n_outputs), maps)

@@ -33,15 +33,15 @@ def timm_backbone(family: Family, entry: ModelEntry, asked: Asked) -> Backbone:
     return Backbone(model, *normalisation(family, entry, checkpoint), shape=shape)
 
 
-def timm_stages(family: Family, entry: ModelEntry, shape: dict[str, Any] | None) -> Backbone:
+def timm_stages(family: Family, entry: ModelEntry, shape: dict[str, Any] | None, **sizes: int) -> Backbone:
     """`Family.stages` of a family whose models are timm's."""
     if entry.weights != "file":
-        features = from_hub(entry, lambda: _maps(entry.architecture, pretrained=entry.weights == "hub"))
+        features = from_hub(entry, lambda: _maps(entry.architecture, pretrained=entry.weights == "hub", **sizes))
         return Backbone(features, *normalisation(family, entry))
     shape, checkpoint = _in_file(family, entry, shape)
-    features = _maps(**shape)
+    features = _maps(**(shape | sizes))
     if checkpoint is not None:
-        settings = {key: value for key, value in shape.items() if key != "architecture"}
+        settings = {key: value for key, value in shape.items() if key != "architecture"} | sizes
         whole = timm.create_model(shape["architecture"], num_classes=0, **settings)
         load_state(whole, checkpoint.state, weight_file(entry), family)
         features.load_state_dict(_under_names_of(features, whole))
@@ -122,7 +122,7 @@ def with_resized_positions(state: dict[str, Tensor], model: Any) -> dict[str, Te
 
 def _create(family: Family, architecture: str, asked: Asked, **settings: Any) -> Any:
     settings |= {"num_classes": 0, "drop_path_rate": asked.drop_path or None}
-    if family.is_plain(architecture) and asked.image_size:
+    if asked.image_size and family.is_sized(architecture, asked.image_size):
         settings["img_size"] = asked.image_size
     return family.build(architecture, {key: value for key, value in settings.items() if value is not None})
 

@@ -74,8 +74,9 @@ class Probe(Network):
     def _parts(self, images: Tensor) -> list[Tensor]:
         tokens = self.features.forward_features(images)
         parts = [self.features.forward_head(tokens, pre_logits=True)]
-        if tokens.ndim == 3 and getattr(self.features, "cls_token", None) is not None:
-            parts += [tokens[:, 0], tokens[:, self.features.num_prefix_tokens :].mean(dim=1)]
+        # Some models give a list of tokens, a branch each.
+        if isinstance(tokens, Tensor) and tokens.ndim == 3 and getattr(self.features, "cls_token", None) is not None:
+            parts += [tokens[:, 0], tokens[:, getattr(self.features, "num_prefix_tokens", 1) :].mean(dim=1)]
         return parts
 
     def vectors(self, images: Tensor) -> Tensor:

@@ -170,6 +170,10 @@ class Family(ABC):
         """Whether it is a transformer without stages: it has `blocks` of one stride and takes `img_size`."""
         return True
 
+    def is_sized(self, architecture: str, size: int) -> bool:
+        """Whether it must be built with `img_size` to take images of (size, size)."""
+        return self.is_plain(architecture)
+
     def backbone(self, entry: ModelEntry, asked: Asked) -> Backbone:
         """The model, with the weights that the entry names, or random ones.
 
@@ -183,16 +187,17 @@ class Family(ABC):
 
         return timm_backbone(self, entry, asked)
 
-    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
+    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None, **sizes: int) -> Backbone:
         """A model that is not plain as (B, 3, S, S) -> maps from shallow to deep, the last four at strides 4 to 32.
 
         Args:
             entry: of the model.
             shape: as `Asked.shape`.
+            sizes: `img_size` S, of models that are sized.
         """
         from usfm_bench.models.loading import timm_stages
 
-        return timm_stages(self, entry, shape)
+        return timm_stages(self, entry, shape, **sizes)
 
     def segmenter(self, entry: ModelEntry, n_outputs: int) -> Network | None:
         """The whole network of a family with a decoder of its own, with `n_outputs` logits a pixel.

@@ -54,7 +54,7 @@ class DeblurringMim(Mae):
 
         return super().build(architecture, settings | {"embed_layer": BlurredPatches})
 
-    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
+    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None, **sizes: int) -> Backbone:
         """ConvMAE's maps at strides 4 to 32."""
         return self.own_stages(entry, shape)
 

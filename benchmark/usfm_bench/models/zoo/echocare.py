@@ -67,7 +67,7 @@ class EchoCare(Renamed):
         rest = {"drop_path_rate": settings["drop_path_rate"]} if "drop_path_rate" in settings else {}
         return EchoCareEncoder({key: settings[key] for key in own} | rest)
 
-    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
+    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None, **sizes: int) -> Backbone:
         """Its last four maps, at strides 4 to 32."""
         return self.own_stages(entry, shape)
 

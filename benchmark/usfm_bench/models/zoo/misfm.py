@@ -42,7 +42,7 @@ class MisFm(Renamed):
 
         return FmUNet(settings["channels"])
 
-    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None) -> Backbone:
+    def stages(self, entry: ModelEntry, shape: dict[str, Any] | None = None, **sizes: int) -> Backbone:
         """Its last four levels, at strides 2 to 16."""
         return self.own_stages(entry, shape)
 

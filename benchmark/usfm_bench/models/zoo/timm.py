@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -76,6 +77,12 @@ class Timm(Family):
         """Transformers without stages."""
         return architecture.startswith(_PLAIN)
 
+    def is_sized(self, architecture: str, size: int) -> bool:
+        """Transformers, and models with windows or positions of a grid that is not this one."""
+        if self.is_plain(architecture):
+            return True
+        return not _runs(architecture, size) and _runs(architecture, size, img_size=size)
+
     def read(self, path: Path, architecture: str = "") -> Checkpoint:
         """A state dict of timm's model, or of the publication that timm's filter knows; the classifier is left out."""
         from usfm_bench.models.checkpoint import read_checkpoint
@@ -94,7 +101,21 @@ class Timm(Family):
             with suppress(Exception):  # of no form that it knows: then the keys are told as they are
                 heads = _heads(getattr(model, "pretrained_cfg", {}).get("architecture", ""))
                 state = {key: value for key, value in filtered(dict(state), model).items() if not key.startswith(heads)}
-        return super().fitted(state, model)
+        return super().fitted(_with_resized_windows(state, model), model)
+
+
+def _with_resized_windows(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Tables of positions within a window, (positions, heads), at the model's windows: small images have smaller."""
+    from timm.layers import resize_rel_pos_bias_table
+
+    resized = {}
+    for name, module in model.named_modules():
+        key, wanted = f"{name}.relative_position_bias_table", getattr(module, "relative_position_bias_table", None)
+        if wanted is not None and key in state and state[key].shape != wanted.shape:
+            with warnings.catch_warnings():  # of torch, on how timm searches a grid
+                warnings.simplefilter("ignore", UserWarning)
+                resized[key] = resize_rel_pos_bias_table(state[key], module.window_size, wanted.shape)
+    return state | resized
 
 
 def _heads(architecture: str) -> tuple[str, ...]:
@@ -104,6 +125,19 @@ def _heads(architecture: str) -> tuple[str, ...]:
     config = timm.get_pretrained_cfg(architecture) if architecture else None
     heads = config.classifier if config and config.classifier else ()
     return tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+
+
+@cache
+def _runs(architecture: str, size: int, **settings: int) -> bool:
+    """Whether a model takes images of (size, size); nothing is computed."""
+    import timm
+    import torch
+
+    # Each of timm's models refuses in its own way. On the meta device no random number is drawn.
+    with torch.device("meta"), torch.no_grad(), suppress(Exception):
+        timm.create_model(architecture, **settings).eval()(torch.zeros(1, 3, size, size))
+        return True
+    return False
 
 
 @cache
