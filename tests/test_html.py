@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import cv2
 import numpy as np
@@ -19,12 +20,15 @@ import usfm_bench.reporting.writers.html.page as page_module
 from invented import invent_store
 from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError
+from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.report import build_report
 from usfm_bench.reporting.sections.tables import gaps
 from usfm_bench.reporting.writers.html import write_html
 from usfm_bench.reporting.writers.html.contours import SCALE, path_of
+from usfm_bench.reporting.writers.html.hard import hard_lists
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.results.store import Store
+from usfm_bench.specs.condition import Condition
 
 MODELS = ("usfm-micro-scratch", "unet-resnet18-scratch")
 EVIL = "<img src=x onerror=alert(1)>"
@@ -146,7 +150,49 @@ def test_every_link_leads_somewhere_and_ids_are_unique(hostile):
     assert len(ids) == len(set(ids))
     links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]
     assert len(links) > 50
-    assert {link[1:] for link in links} <= set(ids)
+    cases = [link.removeprefix("#case/").split("/") for link in links if link.startswith("#case/")]
+    assert {link[1:] for link in links if not link.startswith("#case/")} <= set(ids)
+    heads = {attributes["id"] for _, attributes in found.tags if attributes.get("class") == "browser"}
+    known = {case[0] for block in data_of(hostile.read_text("utf-8")) if "cases" in block for case in block["cases"]}
+    assert cases
+    assert {ident for ident, _ in cases} <= heads
+    assert {unquote(case) for _, case in cases} <= known
+
+
+@pytest.mark.parametrize("dataset", ["tiny-lesion", "tiny"])
+def test_hard_cases_are_those_of_the_tables(make_store, dataset):
+    store = make_store(datasets=(dataset,), seeds=2)
+    report = build_report(store, "demo")
+    [group] = groups_of(report, store, 180, None)
+    scores = {}
+    for folder, record in store.finished("demo"):
+        cases = pd.read_parquet(folder / "cases.parquet").set_index("case_id")
+        of_truth = {name: cases[f"p_{name}"] for name in record.classes if f"p_{name}" in cases}
+        score = cases["DSC"].where(cases["lesion"] > 0) if dataset == "tiny-lesion" else None
+        if score is None:
+            score = pd.Series({case: of_truth[cases["class"][case]][case] for case in cases.index})
+        scores.setdefault(record.spec.model, []).append(score)
+    table = pd.DataFrame({model: pd.concat(each, axis=1).mean(axis=1, skipna=False) for model, each in scores.items()})
+    # Under haze one model alone loses, and most on the case that all find easiest.
+    easiest = table.mean(axis=1).idxmax()
+    first = group.results[0]
+    lost = first.cases.copy()
+    rows = lost["case_id"] == easiest
+    lost.loc[rows, [name for name in lost if name == "DSC" or str(name).startswith("p_")]] = 0.0
+    haze = Condition(corruption="haze", severity=5, version=1)
+    corrupted = [{haze: replace(first, cases=lost)}, *({} for _ in group.results[1:])]
+    hardest, apart, falls = hard_lists(group, "b", corrupted)
+    ordered = table.mean(axis=1).dropna().sort_values(kind="stable")
+    assert [case.case for case in hardest.cases] == ordered.index[:6].tolist()
+    below = (table.loc[hardest.cases[0].case] < 0.5).sum()
+    assert f"{below} of {table.shape[1]} models below 50 %" in hardest.cases[0].words
+    spread = (table.max(axis=1) - table.min(axis=1)).dropna()
+    assert spread[apart.cases[0].case] == spread.max()
+    [fall] = falls.cases
+    assert fall.case == easiest
+    assert fall.words.startswith("Haze")
+    assert fall.words.endswith("to 0.0 %")
+    assert fall.link == f"#case/b/{quote(easiest, safe='')}"
 
 
 def test_headings_captions_and_texts_for_images(hostile):
@@ -415,6 +461,16 @@ def test_a_link_opens_a_case_whatever_its_name(visit):
     soon(case.locator("h4").first).to_have_text(CASE)
     assert again.locator("img[src=x]").count() == 0
     assert case.get_by_role("link", name=EVIL).count() == 1
+
+
+def test_a_hard_case_opens_in_the_browser_of_cases(visit):
+    page = visit()
+    browser = page.locator(".browser", has_text="tiny-lesion")
+    browser.get_by_text("Cases to look at first").click()
+    link = browser.locator(".hard a").first
+    name = link.text_content()
+    link.click()
+    soon(browser.locator(".case h4").first).to_have_text(name)
 
 
 def test_a_number_leads_to_where_it_comes_from(visit):

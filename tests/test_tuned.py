@@ -252,7 +252,8 @@ def test_thresholds_part_cases_whose_probabilities_are_all_one():
     labels = np.array([1, 1, 0, 0, 0])
     tuned = choose(logits, labels, ("no", "yes"), "yes")
     # Positives 90 and 60 stand above all negatives: F1 is 1 at 60, and the specificity is 1 just above 50.
-    assert tuned.thresholds == {"f1": 60, "spec90": np.nextafter(50, 60), "spec95": np.nextafter(50, 60)}
+    specificity = np.nextafter(50, 60)
+    assert tuned.thresholds == {"f1": 60, "spec90": specificity, "spec95": specificity, "sens90": 60}
     assert tuned.probability("f1") == 1
     said = ClassificationPredictions(tuple("abcde"), logits, labels, ("no", "yes"))
     cases = score_cases(TASK, said, who_of(said), tuned=tuned)

@@ -83,6 +83,14 @@ def report(
             "BIRADS,Device, which is looked for under --data-root.",
         ),
     ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Prevalence, such as 0.02, for which predictive values on other data sets are given beside those of "
+            "their own; 0.1 when not given.",
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
     ] = None,
@@ -102,7 +110,13 @@ def report(
 
     suites = list(dict.fromkeys(map(suite_name, suite)))
     names = _names(sections, form)
-    extended = _subgroups(by, data_root, registry)
+    further = _subgroups(by, data_root, registry), _stated(prevalence)
+
+    def extended(report: Report) -> Report:
+        for extend in further:
+            report = extend(report)
+        return report
+
     if form is Format.html:
         _page(suites, profile, missed, against, runs, out, None if no_images else data_root, extended)
         return
@@ -135,6 +149,25 @@ def _subgroups(by: str | None, data_root: Path, registry: Path | None) -> Callab
 
     known = load_registry(registry)
     return lambda report: with_subgroups(report, columns, known, data_root)
+
+
+def _stated(prevalence: float | None) -> Callable[[Report], Report]:
+    """What gives predictive values at another prevalence."""
+    if prevalence is None:
+        return lambda report: report
+    if not 0 < prevalence < 1:
+        raise BenchError(f"--prevalence is {prevalence}; expected a share of positive cases above 0 and below 1.")
+
+    def stated(report: Report) -> Report:
+        from dataclasses import replace
+
+        import numpy as np
+
+        from usfm_bench.reporting.travel import travel_of
+
+        return replace(report, travel=travel_of(report.results, report.targets, np.random.default_rng(0), prevalence))
+
+    return stated
 
 
 def _names(sections: str | None, form: Format | None) -> list[str]:

@@ -24,7 +24,7 @@ EXAMPLES = (
 _FAMILIES = (
     "",
     "Also: nsd.<t>px.native, nsd.<t>mm.native for any tolerance t; <metric>.binary[<class>] for a positive class, with",
-    ".val_f1, .val_spec90 or .val_spec95 behind it for the threshold that validation cases chose; and",
+    ".val_f1, .val_spec90, .val_spec95 or .val_sens90 behind it for the threshold that validation cases chose; and",
     "usfm-repo, tinyusfm-repo, ultrafedfm-repo for all metrics of an emulated repository. `@1` may be left out.",
 )
 

@@ -22,7 +22,7 @@ def marked(grid: Grid, names: Collection[str], mark: str) -> Grid:
     if not names or not grid.header:
         return grid
     heads = [f"{head} {mark}" if head.removeprefix("Rank on ") in names else head for head in grid.header]
-    of_data = grid.header[0] == "Dataset"
+    of_data = grid.header[0] in ("Dataset", "Source")
     body = [
         [f"{line[0]} {mark}", *line[1:]] if of_data and line[0].removesuffix(" (synthetic)") in names else line
         for line in grid.body

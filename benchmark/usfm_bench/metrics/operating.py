@@ -16,7 +16,13 @@ COLDEST, HOTTEST = 0.1, 10.0
 """Bounds of the temperature."""
 SPECIFICITIES = {"spec90": 0.90, "spec95": 0.95}
 """Rules that fix the specificity on validation data."""
-RULES = {"f1": "highest F1"} | {rule: f"specificity of {100 * level:.0f} %" for rule, level in SPECIFICITIES.items()}
+SENSITIVITIES = {"sens90": 0.90}
+"""Rules that fix the sensitivity on validation data."""
+RULES = (
+    {"f1": "highest F1"}
+    | {rule: f"specificity of {100 * level:.0f} %" for rule, level in SPECIFICITIES.items()}
+    | {rule: f"sensitivity of {100 * level:.0f} %" for rule, level in SENSITIVITIES.items()}
+)
 """Rules that choose a threshold, and what they choose it for."""
 
 
@@ -68,9 +74,11 @@ def choose(
         return Tuned(temperature, len(labels))
     k = classes.index(positive)
     scores, true = log_odds(logits)[:, k], labels == k
-    found = {"f1": threshold_for_f1(scores, true)} | {
-        rule: threshold_for_specificity(scores, true, level) for rule, level in SPECIFICITIES.items()
-    }
+    found = (
+        {"f1": threshold_for_f1(scores, true)}
+        | {rule: threshold_for_specificity(scores, true, level) for rule, level in SPECIFICITIES.items()}
+        | {rule: threshold_for_sensitivity(scores, true, level) for rule, level in SENSITIVITIES.items()}
+    )
     thresholds = {rule: threshold for rule, threshold in found.items() if threshold is not None}
     return Tuned(temperature, len(labels), positive, int(true.sum()), thresholds)
 
@@ -145,6 +153,32 @@ def threshold_for_specificity(scores: Floats, positive: Bools, level: float) -> 
     if positive.all() or not positive.any():
         return None
     highest_first = np.sort(scores[~positive])[::-1]
-    # 10 * (1 - 0.9) is a little below 1.
-    allowed = int(np.floor(round(len(highest_first) * (1 - level), 9)))
-    return float(np.nextafter(highest_first[allowed], np.inf))
+    return float(np.nextafter(highest_first[_allowed(len(highest_first), level)], np.inf))
+
+
+def threshold_for_sensitivity(scores: Floats, positive: Bools, level: float) -> float | None:
+    """The highest threshold t for which "positive when score >= t" has a sensitivity of at least `level`.
+
+    With n positive cases, floor(n (1 - level)) may be missed, and t is the score of the lowest that may not. Positive
+    cases alone decide it.
+
+    >>> threshold_for_sensitivity(np.arange(10.0), np.ones(10, bool) & (np.arange(10) > 0), 0.9)  # 9: none is missed
+    1.0
+
+    Args:
+        scores: (M,) log-odds of the positive class, or its probabilities.
+        positive: (M,) the truth.
+        level: in (0, 1).
+
+    Returns:
+        None where no case, or every case, is positive.
+    """
+    if positive.all() or not positive.any():
+        return None
+    lowest_first = np.sort(scores[positive])
+    return float(lowest_first[_allowed(len(lowest_first), level)])
+
+
+def _allowed(n: int, level: float) -> int:
+    """Errors among n cases that leave a rate of at least `level`."""
+    return int(np.floor(round(n * (1 - level), 9)))  # 10 * (1 - 0.9) is a little below 1

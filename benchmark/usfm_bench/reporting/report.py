@@ -21,6 +21,7 @@ from usfm_bench.reporting.robustness import Loss, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.reporting.subgroups import Subgroups
+from usfm_bench.reporting.travel import Travel, travel_of
 from usfm_bench.reporting.tuning import tuning_notes
 from usfm_bench.results.frames import ModelResults, load_results
 from usfm_bench.results.store import Store, choose_profile
@@ -66,6 +67,8 @@ class Report:
     """How far they fall there."""
     orders: tuple[Order, ...] = ()
     """Whether the order of models is the same there."""
+    travel: Travel = field(default_factory=Travel)
+    """Decisions about a positive class there: thresholds, calibration, local cases, net benefit."""
     subgroups: Subgroups = field(default_factory=Subgroups)
     """Of columns that were asked for."""
 
@@ -142,6 +145,7 @@ def build_report(
         targets=tuple(targets),
         drops=tuple(drops(targets, missed)),
         orders=tuple(orders(targets, missed, np.random.default_rng(0))),
+        travel=travel_of(results, targets, np.random.default_rng(0)),
     )
 
 

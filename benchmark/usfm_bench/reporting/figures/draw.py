@@ -24,6 +24,7 @@ from usfm_bench.reporting.figures.forest import forest_figures
 from usfm_bench.reporting.figures.group import FigureData, NamedFigure, groups_of
 from usfm_bench.reporting.figures.labels import label_figures
 from usfm_bench.reporting.figures.lesion_size import lesion_size_figures
+from usfm_bench.reporting.figures.net_benefit import net_benefit_figures
 from usfm_bench.reporting.figures.paired import paired_figures
 from usfm_bench.reporting.figures.prevalence import prevalence_figures
 from usfm_bench.reporting.figures.reliability import reliability_figures
@@ -81,7 +82,7 @@ def draw_all(
     used: set[str] = set()
     for named in ranking_figures(report) if ranks else ():
         yield named._replace(name=_unique(named.name, used))
-    for figures_of in (prevalence_figures, label_figures, robustness_figures, subgroup_figures):
+    for figures_of in (prevalence_figures, label_figures, robustness_figures, net_benefit_figures, subgroup_figures):
         for named in figures_of(report, width):
             yield named._replace(name=_unique(named.name, used))
     for group in groups_of(report, store, width, data_root if images else None):

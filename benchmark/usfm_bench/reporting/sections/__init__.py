@@ -20,6 +20,7 @@ from usfm_bench.reporting.sections import (
     subgroups,
     summary,
     tables,
+    travel,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "subgroups",
     "summary",
     "tables",
+    "travel",
 ]

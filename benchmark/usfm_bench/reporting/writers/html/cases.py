@@ -20,6 +20,7 @@ from usfm_bench.data.sample import Image, Mask, Masks
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.reporting.figures.group import FigureData, labels_of
 from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
+from usfm_bench.reporting.writers.html.hard import HardList
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
 from usfm_bench.tasks.segmentation import SegmentationPredictions, with_masks
@@ -57,6 +58,8 @@ class Browser:
     """JSON of some cases each, in the order of the table."""
     notes: tuple[str, ...]
     has_images: bool
+    hard: tuple[HardList, ...] = ()
+    """Cases to look at first."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,8 +18,10 @@ from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.figures.style import PAGE
 from usfm_bench.reporting.readable import ReadableStore
 from usfm_bench.reporting.report import Report
+from usfm_bench.reporting.robustness import evaluated
 from usfm_bench.reporting.sections.base import ALL, Section, kinds, sections
 from usfm_bench.reporting.writers.html.cases import Browser, browser_of
+from usfm_bench.reporting.writers.html.hard import hard_lists
 from usfm_bench.reporting.writers.html.plots import Plot, plot_of, plots_of
 from usfm_bench.reporting.writers.html.provenance import Source, sources_of
 from usfm_bench.reporting.writers.html.tables import Table, table_of
@@ -146,8 +148,13 @@ def _anchor(section: Section, i: int) -> str:
 
 
 def _browsers(report: Report, store: Store, ident: str, links: Links, data_root: Path | None) -> list[Browser]:
-    groups = enumerate(groups_of(report, store, PAGE, None))
-    return [browser_of(group, f"{ident}-cases-{i}", links, data_root) for i, group in groups]
+    browsers = []
+    for i, group in enumerate(groups_of(report, store, PAGE, None)):
+        own = f"{ident}-cases-{i}"
+        corrupted = [found for _, found in evaluated(store.folder, group.results)]
+        hard = tuple(hard_lists(group, own, corrupted))
+        browsers.append(replace(browser_of(group, own, links, data_root), hard=hard))
+    return browsers
 
 
 def _render(shown: Sequence[Shown]) -> str:
