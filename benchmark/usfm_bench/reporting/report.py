@@ -17,7 +17,7 @@ from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.repeats import Repeated, repeated
-from usfm_bench.reporting.robustness import Loss, evaluated, losses
+from usfm_bench.reporting.robustness import CorruptionError, Loss, corruption_errors, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.reporting.subgroups import Subgroups
@@ -61,6 +61,8 @@ class Report:
     """Headline metrics against the share of the training side that was used."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
+    corruption_errors: tuple[CorruptionError, ...] = ()
+    """mCE of MedMNIST-C, where its corruptions were evaluated."""
     targets: tuple[Target, ...] = ()
     """Models on other data sets, where trials were evaluated there."""
     drops: tuple[Drop, ...] = ()
@@ -142,6 +144,7 @@ def build_report(
         repeats=tuple(repeated(found, rows, compared)),
         labels=label_curves(found, rows),
         losses=tuple(losses(results, [found for _, found in conditions], missed)),
+        corruption_errors=tuple(corruption_errors(results, [found for _, found in conditions])),
         targets=tuple(targets),
         drops=tuple(drops(targets, missed)),
         orders=tuple(orders(targets, missed, np.random.default_rng(0))),

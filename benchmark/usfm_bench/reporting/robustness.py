@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import Labels
+from usfm_bench.data.corruptions import SEVERITIES
+from usfm_bench.data.corruptions.medmnistc import ALEXNET
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.evaluation import conditions_of
 from usfm_bench.results.frames import ModelResults, gather, stored_cases
@@ -51,6 +54,23 @@ class Loss:
     n_seeds: int
     n_cases: int
     """Or groups, where the metric is no mean over cases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptionError:
+    """Mean corruption error of MedMNIST-C: balanced errors as shares of those of the publication's AlexNet."""
+
+    table: str | None
+    dataset: str
+    model: str
+    lacking: tuple[str, ...]
+    """Conditions that it needs and that were not evaluated; then there is no number."""
+    clean: float | None = None
+    """Balanced error on clean images."""
+    corrupted: float | None = None
+    """Mean over corruptions and severities."""
+    error: Interval | None = None
+    """mCE; 1: as AlexNet on BreastMNIST."""
 
 
 def evaluated(folder: Callable[[TrialSpec], Path], results: Sequence[ModelResults]) -> list[tuple[str, Corrupted]]:
@@ -149,6 +169,41 @@ def _loss(
         n_seeds=len(seeds),
         n_cases=len({name for name, _ in units}),
     )
+
+
+def corruption_errors(results: Sequence[ModelResults], corrupted: Sequence[Corrupted]) -> list[CorruptionError]:
+    """Of every model of two classes that was evaluated under a condition of MedMNIST-C."""
+    found = []
+    for clean, of in zip(results, corrupted, strict=True):
+        own = {(c.corruption, c.severity): each for c, each in of.items() if c.corruption in ALEXNET}
+        if clean.task.per_case or len(clean.first.classes) != 2 or not own:
+            continue
+        spec = clean.first.spec
+        needed = [(name, severity) for name in ALEXNET for severity in SEVERITIES]
+        lacking = tuple(f"{name}-{severity}" for name, severity in needed if (name, severity) not in own)
+        none = CorruptionError(table=spec.table, dataset=spec.dataset.name, model=spec.model, lacking=lacking)
+        found.append(none if lacking else replace(none, **_corruption_error(clean, own)))
+    return found
+
+
+def _corruption_error(clean: ModelResults, corrupted: Mapping[tuple[str, int], ModelResults]) -> dict[str, Any]:
+    seeds = [seed for seed in clean.seeds if all(seed in r.seeds for r in corrupted.values())]
+    errors = {key: _balanced_errors(r, seeds) for key, r in corrupted.items()}
+    ratios = [np.mean([errors[name, s] for s in SEVERITIES], axis=0) / ALEXNET[name] for name in ALEXNET]
+    return {
+        "clean": float(_balanced_errors(clean, seeds).mean()),
+        "corrupted": float(np.mean([each.mean() for each in errors.values()])),
+        "error": crossed_interval(np.mean(ratios, axis=0), groups=clean.groups, folds=clean.folds),
+    }
+
+
+def _balanced_errors(results: ModelResults, seeds: Sequence[int]) -> Floats:
+    """(S, N) that each case adds: the mean over cases is the mean over classes of the share that is wrong."""
+    labels = results.case_table["label"].to_numpy(np.int64)
+    rows = [results.seeds.index(seed) for seed in seeds]
+    wrong = results.probabilities[rows].argmax(axis=2) != labels
+    counts = np.bincount(labels)[labels]
+    return np.asarray(wrong * (len(labels) / (len(set(labels.tolist())) * counts)))
 
 
 def _relative(before: Floats, after: Floats, *, groups: Labels, folds: Labels) -> Interval:

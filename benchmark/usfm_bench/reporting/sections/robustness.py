@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from usfm_bench.core.errors import listed
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import NONE, heading, number, with_interval
 from usfm_bench.data.corruptions import CORRUPTIONS
 from usfm_bench.reporting.report import Report
-from usfm_bench.reporting.robustness import Loss
+from usfm_bench.reporting.robustness import CorruptionError, Loss
 from usfm_bench.reporting.sections.base import SECTIONS, Section, SectionKind
 
 _NOTES = (
@@ -19,6 +20,13 @@ _NOTES = (
     "clean score. Chance in a corruption comes from the case alone, so that all models see the same pixels. Cases are "
     "those with a score under every condition: where a lesion leaves the view, there is none.",
     "What each corruption does, with units and source, is in docs/robustness.md.",
+)
+
+
+_MCE = (
+    "Balanced error of each of the seven corruptions, mean over five severities, divided by that of the publication's "
+    "AlexNet, which was tested on BreastMNIST at 224 px; then the mean over corruptions (arXiv:2406.17536). 100 % is "
+    "as AlexNet there. On other cases than BreastMNIST's 156 test images it compares models with one another alone."
 )
 
 
@@ -43,6 +51,35 @@ def robustness(report: Report) -> Iterator[Section]:
             ident="robustness-by-corruption",
             folded=True,
         )
+        if errors := [each for each in report.corruption_errors if each.table == table]:
+            yield _errors(errors, table)
+
+
+def _errors(errors: Sequence[CorruptionError], table: str | None) -> Section:
+    whole = [each for each in errors if each.error is not None]
+    body = [
+        [
+            *(each.dataset, each.model, number(each.clean, "fraction"), number(each.corrupted, "fraction")),
+            with_interval(*each.error[:3], "fraction"),
+        ]
+        for each in whole
+        if each.error is not None
+    ]
+    lines = [
+        f"{each.dataset}, {each.model}: no mCE, since {listed(each.lacking)} were not evaluated "
+        "(`usfm-bench evaluate --conditions medmnistc --severities 1,2,3,4,5`)."
+        for each in errors
+        if each.error is None
+    ]
+    return Section(
+        title="Mean corruption error of MedMNIST-C",
+        grid=Grid(["Dataset", "Model", "Error, clean (%)", "Error, corrupted (%)", "mCE (%)"], body) if whole else None,
+        notes=(*([_MCE] if whole else []), *lines),
+        caption="In percent, with the 95 % interval over seeds and cases." if whole else "",
+        table=table,
+        ident="robustness-mce",
+        folded=True,
+    )
 
 
 def _overall(losses: Sequence[Loss]) -> Grid:
@@ -127,7 +164,10 @@ def _data(report: Report) -> Mapping[str, object]:
         "robustness": [
             asdict(loss) | {k: v._asdict() for k in ("loss", "relative") if (v := getattr(loss, k))}
             for loss in report.losses
-        ]
+        ],
+        "mce": [
+            asdict(each) | {"error": each.error._asdict() if each.error else None} for each in report.corruption_errors
+        ],
     }
 
 
