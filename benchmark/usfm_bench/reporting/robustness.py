@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.labels import Labels
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.evaluation import conditions_of
 from usfm_bench.results.frames import ModelResults, gather, stored_cases
@@ -21,6 +20,7 @@ from usfm_bench.stats import Interval, crossed_interval
 from usfm_bench.stats.headline import Headline, headlines
 
 Floats = NDArray[np.float64]
+Part = NDArray[np.int64] | None
 Corrupted = dict[Condition, ModelResults]
 
 
@@ -128,7 +128,7 @@ def _loss(
     used = np.array([unit in units for unit in clean.units])
     before, *after = (h.of_seeds(seeds)[:, np.array([unit in units for unit in h.units])] for h in everywhere)
     mean = np.mean(after, axis=0)
-    groups, folds = clean.contributions.groups[used], clean.contributions.folds[used]
+    groups, folds, sizes = (None if each is None else each[used] for each in clean.contributions[1:])
     first, definition = clean.results.first.spec, clean.definition
     return Loss(
         table=first.table,
@@ -144,16 +144,16 @@ def _loss(
         n_conditions=len(conditions),
         clean=float(before.mean()),
         corrupted=float(mean.mean()),
-        loss=crossed_interval(before - mean, groups=groups, folds=folds),
-        relative=_relative(before, mean, groups=groups, folds=folds),
+        loss=crossed_interval(before - mean, groups=groups, folds=folds, sizes=sizes),
+        relative=_relative(before, mean, groups, folds, sizes),
         n_seeds=len(seeds),
         n_cases=len({name for name, _ in units}),
     )
 
 
-def _relative(before: Floats, after: Floats, *, groups: Labels, folds: Labels) -> Interval:
+def _relative(before: Floats, after: Floats, groups: Part, folds: Part, sizes: Part) -> Interval:
     """Of 1 - mean(after) / mean(before), by its linear part (delta method)."""
     whole, ratio = before.mean(), after.mean() / before.mean() if before.mean() else np.nan
     if not np.isfinite(ratio):
         return Interval(np.nan, None, None, "none")
-    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds)
+    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds, sizes=sizes)

@@ -47,8 +47,9 @@ def class_metric(
     if metric in _RATES:
         values = _rate(metric, tables)
     else:
-        one = _RANKED[metric]
-        scores = log_odds_of(probabilities)
+        one, scores = _RANKED[metric], log_odds_of(probabilities)
+        if only is not None:
+            return one(scores[:, only], labels == only, groups)
         values = np.stack([one(scores[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
     if only is not None:
         return np.asarray(values[:, only])
