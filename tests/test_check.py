@@ -691,7 +691,7 @@ def test_a_check_finds_the_drop_that_it_says_it_would_find_in_about_eighty_of_a_
     ("cell", "least", "most"),
     [
         (simulated_checks.DropCell(5, 130, 10, 2), 0.95, 1.0),
-        (simulated_checks.DropCell(3, 130, 5, 12), 0.0, 0.2),
+        (simulated_checks.DropCell(3, 130, 5, 12, 0.008, 0.2), 0.02, 0.2),
         (simulated_checks.DropCell(3, 130, 0, 2), 0.0, 0.06),
     ],
     ids=str,
