@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -134,3 +135,68 @@ def power(seeds: int, reruns: int, rng: np.random.Generator, times: float = 2.0)
             hits += next(f for f in each if f.definition.name == name).outcome == "regression"
         found[name] = hits / reruns
     return found
+
+
+class DropCell(NamedTuple):
+    """One design of a check: a drop of the mean Dice of one of several models."""
+
+    seeds: int
+    cases: int
+    points: float
+    tests: int
+    """Models, whose Dice is tested each; one of them is worse."""
+    seed_sd: float = 0.008
+    rest_sd: float = 0.08
+    """Of a case's Dice between networks, beside what makes networks better or worse for all cases."""
+
+    def __str__(self) -> str:
+        return f"{self.seeds}x{self.cases}-{self.points:g}-{self.tests}-{self.seed_sd:g}-{self.rest_sd:g}"
+
+
+DROPS = [
+    DropCell(seeds, cases, points, tests, *spreads)
+    for spreads in ((0.008, 0.08), (0.008, 0.2), (0.035, 0.11))
+    for seeds in (3, 5)
+    for cases in (40, 130)
+    for points in (5, 10)
+    for tests in (2, 12)
+]
+
+
+def power_of_drop(cell: DropCell, reruns: int, rng: np.random.Generator) -> float:
+    """Share of re-runs in which the drop is called a regression, by Holm over all tests.
+
+    The standard deviation between cases of what all networks share is 0.2.
+    """
+    ident, hits = "dsc.native@1", 0
+    groups, folds = np.arange(cell.cases), np.zeros(cell.cases, np.int64)
+    names = tuple(range(cell.seeds))
+
+    def run(hard: Floats, lost: float) -> dict[str, Contributions | None]:
+        networks = rng.normal(0, cell.seed_sd, (cell.seeds, 1)) + rng.normal(0, cell.rest_sd, (cell.seeds, cell.cases))
+        return {ident: Contributions(0.75 + hard + networks - lost, groups, folds)}
+
+    for _ in range(reruns):
+        pairs = []
+        for k in range(cell.tests):
+            hard = rng.normal(0, 0.2, cell.cases)
+            metrics = tuple(metric_scores(i, c) for i, c in run(hard, 0.0).items())
+            entry = Entry.model_construct(dataset="d", model=str(k), seeds=names, metrics=metrics)
+            pairs.append(Matched(entry, None, Scores(names, (), run(hard, 0.0 if k else cell.points / 100)), False))
+        hits += judge(pairs, lambda definition: 0.0)[0].outcome == "regression"
+    return hits / reruns
+
+
+def drop_table(reruns: int = 400) -> Iterator[str]:
+    """The table of docs/ci.md, as Markdown, a line at a time."""
+    yield "| spread of seeds, rest | seeds x cases | 5 points, 2 tests | 12 tests | 10 points, 2 tests | 12 tests |"
+    yield "|---:|:---|---:|---:|---:|---:|"
+    for sd, rest, seeds, cases in dict.fromkeys((c.seed_sd, c.rest_sd, c.seeds, c.cases) for c in DROPS):
+        cells = [c for c in DROPS if (c.seed_sd, c.rest_sd, c.seeds, c.cases) == (sd, rest, seeds, cases)]
+        shares = (f"{100 * power_of_drop(c, reruns, np.random.default_rng(0)):.0f}" for c in cells)
+        yield f"| {100 * sd:g}, {100 * rest:g} | {seeds} x {cases} | {' | '.join(shares)} |"
+
+
+if __name__ == "__main__":
+    for line in drop_table():
+        print(line, flush=True)

@@ -12,7 +12,7 @@ from scipy.special import expit, ndtr
 
 from usfm_bench.metrics.calibration import calibration_error
 from usfm_bench.metrics.definitions import DEFINITIONS
-from usfm_bench.stats import Interval, classification_interval, crossed_interval
+from usfm_bench.stats import Interval, class_contributions, classification_interval, compare, crossed_interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -247,6 +247,27 @@ def cover_patients(cell: PatientCell, draws: int, rng: np.random.Generator) -> F
         scores, groups = draw(cell.patients, cell.seeds)
         found.append(crossed_interval(scores, groups=groups))
     return _found(found, truth)
+
+
+def alike_called_different(patients: int, seeds: int, draws: int, rng: np.random.Generator) -> dict[str, float]:
+    """Share of comparisons of two models that are alike with p < 0.05: of ACC and of macro F1, of uneven patients."""
+    called: dict[str, list[bool]] = {"acc@1": [], "f1.macro@1": []}
+    for _ in range(draws):
+        groups = np.repeat(np.arange(patients), rng.integers(1, 13, patients))
+        labels = groups % 2
+        seen = rng.normal(0, 1.0, patients)[groups] + rng.normal(0, 0.6, len(groups))
+        models = []
+        for _ in range(2):
+            own = rng.normal(0, 0.7, patients)[groups] + rng.normal(0, 0.4, len(groups))
+            rest = rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.4, (seeds, len(groups)))
+            positive = expit((2 * labels - 1) * (1 + seen + own + rest))
+            models.append(np.stack([1 - positive, positive], axis=-1))
+        for name, found in called.items():
+            a, b = (class_contributions(DEFINITIONS[name], p, labels, groups, 0 * groups) for p in models)
+            if a is not None and b is not None:
+                p_value = compare(a.values, b.values, groups=a.groups, sizes=a.sizes).p_value
+                found.append(p_value is not None and p_value < 0.05)
+    return {name: float(np.mean(found)) for name, found in called.items()}
 
 
 def edge_tables(draws: int = 1000) -> Iterator[str]:

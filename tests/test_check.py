@@ -684,3 +684,17 @@ def test_a_check_finds_a_drop_of_twice_what_it_says_it_would_find(seeds):
 def test_a_check_finds_the_drop_that_it_says_it_would_find_in_about_eighty_of_a_hundred(seeds):
     found = simulated_checks.power(seeds, reruns=300, rng=np.random.default_rng(0), times=1.0)
     assert all(0.7 <= share <= 0.95 for share in found.values()), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "least", "most"),
+    [
+        (simulated_checks.DropCell(5, 130, 10, 2), 0.95, 1.0),
+        (simulated_checks.DropCell(3, 130, 5, 12, 0.008, 0.2), 0.02, 0.2),
+        (simulated_checks.DropCell(3, 130, 0, 2), 0.0, 0.06),
+    ],
+    ids=str,
+)
+def test_a_check_finds_drops_of_dice_as_often_as_its_docs_say(cell, least, most):
+    assert least <= simulated_checks.power_of_drop(cell, 300, np.random.default_rng(1)) <= most

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import expit
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.stats import compare, holm, variance_components
+from usfm_bench.metrics import DEFINITIONS
+from usfm_bench.stats import class_contributions, compare, holm, variance_components
 from usfm_bench.stats.compare import detectable_difference
-from usfm_bench.stats.components import difference_components
+from usfm_bench.stats.components import difference_components, groups_alike
 
 
 def draw(seeds=3, cases=40, shift=0.0, seed_sd=0.02, case_sd=0.2, rest_sd=0.08, seed=0):
@@ -172,3 +174,30 @@ def test_the_detectable_difference_is_found_with_about_eighty_percent_power():
     mean = np.mean([compare(*draw(seeds=10, seed=seed)).detectable for seed in range(200)])
     found = np.mean([compare(*draw(seeds=10, shift=mean, seed=seed)).p_value < 0.05 for seed in range(600)])
     assert 0.74 < found < 0.95
+
+
+def test_pseudo_values_of_patients_with_many_images_have_the_degrees_of_freedom_of_few():
+    rng = np.random.default_rng(0)
+    sizes = np.array([12, 12, 1, 1, 1, 1, 1, 1])
+    groups = np.repeat(np.arange(8), sizes)
+    labels = (np.arange(8) % 2)[groups]
+    models = [expit(rng.normal(0, 3, 30) + rng.normal(0, 0.1, (3, 30))) for _ in range(2)]
+    a, b = (
+        class_contributions(DEFINITIONS["f1.macro@1"], np.stack([1 - p, p], -1), labels, groups, 0 * groups)
+        for p in models
+    )
+    assert a.sizes.tolist() == sizes.tolist()
+    assert (
+        groups_alike(a.groups, a.sizes) == groups_alike(groups) == pytest.approx((2 * 144 + 6) ** 2 / (2 * 144**2 + 6))
+    )
+    plain, sized = (compare(a.values, b.values, groups=a.groups, sizes=s) for s in (None, a.sizes))
+    assert sized.difference.point == plain.difference.point
+    assert sized.error == plain.error
+    assert sized.p_value > plain.p_value
+    assert sized.difference.high > plain.difference.high
+
+
+@pytest.mark.parametrize("sizes", [None, np.ones(20, int)], ids=["not told", "one each"])
+def test_groups_of_one_case_each_change_nothing(sizes):
+    a, b = np.random.default_rng(0).normal(size=(2, 3, 20))
+    assert compare(a, b, groups=np.arange(20), sizes=sizes) == compare(a, b)

@@ -48,8 +48,8 @@ def test_intervals_at_another_prevalence_cover(cell):
 @pytest.mark.parametrize("cell", edges.RARE, ids=str)
 def test_intervals_of_rare_classes_always_exist_and_cover(cell):
     for name, found in edges.cover_rare(cell, 500, np.random.default_rng(2)).items():
-        # BACC and macro PREC of 8 cases, by seeds that agree: 92 to 93 % in the table.
-        assert found.covered >= 0.90, (name, found)
+        # Macro PREC of 8 cases, by seeds that agree: 92 to 93 % in the table.
+        assert found.covered >= (0.93 if name == "BACC" else 0.90), (name, found)
         assert found.none == 0
 
 
@@ -73,3 +73,10 @@ def test_the_error_without_chance_covers_that_of_the_population(cell):
 def test_intervals_of_patients_of_unequal_numbers_of_images_cover(cell):
     found = edges.cover_patients(cell, 800, np.random.default_rng(2))
     assert found.covered >= (0.92 if cell.patients >= 15 and not cell.informative else 0.83)  # the least carry a note
+
+
+@pytest.mark.parametrize("patients", [8, 15, 40])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_models_that_are_alike_are_seldom_called_different_on_patients_of_unequal_numbers_of_images(patients, seeds):
+    found = edges.alike_called_different(patients, seeds, 600, np.random.default_rng(3))
+    assert all(share <= 0.056 + 2 * (0.05 * 0.95 / 600) ** 0.5 for share in found.values()), found

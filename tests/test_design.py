@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from usfm_bench.cli import app as cli
 from usfm_bench.core.errors import BenchError
+from usfm_bench.reporting.design import warnings_of
 from usfm_bench.reporting.figures.coverage import coverage_figure
-from usfm_bench.stats.design import Assumptions, Design, simulate
+from usfm_bench.stats.design import Assumptions, Design, Expected, simulate
 from usfm_bench.stats.design.grid import designs, load_grid, nearest_cell
 from usfm_bench.stats.design.model import draw_study, true_values
 
@@ -37,6 +39,16 @@ def test_true_values_are_those_of_very_many_cases_and_trainings():
     assert study.dsc[0].std() == pytest.approx(assumed.dsc_spread, abs=0.01)
     assert study.distances[0].mean() == pytest.approx(truths["HD95"], rel=0.12)
     hits, false = called[:, labels].sum(axis=1), called[:, ~labels].sum(axis=1)
+    y = study.labels
+    for name, tolerance, measure in (
+        ("PREC", 0.03, lambda p: sk.precision_score(y, p.argmax(1))),
+        ("MCC", 0.03, lambda p: sk.matthews_corrcoef(y, p.argmax(1))),
+        ("KAPPA", 0.03, lambda p: sk.cohen_kappa_score(y, p.argmax(1))),
+        ("AUPRC", 0.03, lambda p: sk.average_precision_score(y, p[:, 1])),
+        ("BRIER", 0.02, lambda p: 2 * sk.brier_score_loss(y, p[:, 1])),
+    ):
+        measured = np.mean([measure(p) for p in study.probabilities[0, ::5]])
+        assert measured == pytest.approx(truths[name], abs=tolerance), name
     f1 = 2 * hits / (hits + false + labels.sum())
     assert f1.mean() == pytest.approx(truths["F1"], abs=0.03)
     score = study.probabilities[0, 0, :, 1]
@@ -71,7 +83,8 @@ def test_one_command_says_it_all(command):
     assert code == 0, err
     assert content["design"] == {"cases": 60, "seeds": 3, "groups": 30, "positives": 9}
     metrics = {row["metric"]: row for row in content["metrics"]}
-    assert {"SEN", "SPEC", "ACC", "BACC", "AUROC", "F1", "macro F1", "ECE", "DSC", "HD95"} == set(metrics)
+    rates = {"SEN", "SPEC", "ACC", "BACC", "AUROC", "F1", "macro F1", "PREC", "MCC", "KAPPA", "AUPRC", "BRIER", "ECE"}
+    assert rates | {"DSC", "HD95"} == set(metrics)
     assert all(row["width"] > 0 for row in metrics.values())
     assert json.loads(command(*line)[1]) == content
     _, text, _ = command("--cases", 60, "--positives", 9, "--draws", 20)
@@ -129,6 +142,15 @@ def test_the_grid_that_comes_along_is_whole_and_marks_the_nearest_design(command
     code, _, err = command("--cases", 40, "--draws", 20, "--picture", tmp_path / "grid.png")
     assert code == 0, err
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("coverage", "draws", "warned"), [(0.929, 200, False), (0.85, 200, True), (0.91, 200, False), (0.91, 5000, True)]
+)
+def test_a_coverage_below_93_percent_by_luck_of_the_draws_is_no_warning(coverage, draws, warned):
+    error = (coverage * (1 - coverage) / draws) ** 0.5
+    row = Expected("BACC", "fraction", 0.8, 0.2, coverage, error, 0.0, None)
+    assert bool(warnings_of(Design(40, 3, 40, 12), [row])) == warned
 
 
 def test_a_design_without_sense_is_an_error_in_python_too():

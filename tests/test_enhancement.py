@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.resize import resize_image
 from usfm_bench.metrics.enhancement import Restored, psnr_of
 from usfm_bench.models.zoo.filters import FILTERS
+from usfm_bench.reporting.figures.enhanced import Views, draw, line_of
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.family import FAMILIES
@@ -168,14 +170,6 @@ def test_every_filter_has_a_name_and_keeps_size_and_type(name):
     assert np.array_equal((said[0, 0] * 255).round().numpy(), filtered)
 
 
-def test_pairs_are_not_exported_by_halves(place, tmp_path):
-    words = ["data", "export", "pairs", "--size", "32", "--out", str(tmp_path / "o.zip")]
-    done = CliRunner().invoke(app, [*words, "--registry", str(place / "datasets.yaml")])
-    assert isinstance(done.exception, BenchError)
-    assert "holds pairs" in str(done.exception)
-    assert not (tmp_path / "o.zip").exists()
-
-
 @pytest.mark.parametrize("name", ["median", "bilateral", "nlmeans"])
 def test_denoising_filters_take_noise_away(name):
     rng = np.random.default_rng(4)
@@ -193,3 +187,69 @@ def test_what_does_not_fit_the_task_is_said():
     data = open_dataset(registry["phantom"].model_copy(update={"options": {"n": 30, "size": 32}}), Path())
     with pytest.raises(DataError, match="has no good image"):
         TASK.targets(data, 32)
+
+
+@pytest.fixture
+def page(place, tmp_path):
+    """The report's page, opened in headless Chromium; the console must stay clean."""
+    path = next((p for p in ("/usr/bin/chromium", shutil.which("chromium")) if p and Path(p).exists()), None)
+    if path is None:
+        pytest.skip("Chromium is not installed: neither /usr/bin/chromium nor on the path")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not installed")
+    done = call(place, "report", "--format", "html", "--out", str(tmp_path / "page.html"), "--data-root", str(place))
+    assert done.exit_code == 0, done.output
+    faults = []
+    with api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        opened = chromium.new_page(viewport={"width": 1280, "height": 900})
+        opened.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        opened.goto((tmp_path / "page.html").as_uri())
+        yield opened
+        chromium.close()
+    assert faults == []
+
+
+def test_a_slider_stands_between_input_and_output(page):
+    case = page.locator(".browser .case")
+    cards = case.locator(".card")
+    assert cards.locator("h4").all_text_contents() == ["Target", *MODELS.split(",")]
+    output = cards.nth(2).locator("img.output")
+    source, box = output.get_attribute("src"), output.bounding_box()
+    assert source.startswith("data:image/jpeg")
+    assert source != cards.nth(2).locator("img").first.get_attribute("src")
+    assert cards.nth(1).locator("img.output").get_attribute("src") == cards.nth(1).locator("img").first.get_attribute(
+        "src"
+    )
+    assert box["width"] > 100
+    shown = "image => getComputedStyle(image).clipPath"
+    assert output.evaluate(shown) == "inset(0px 0px 0px 50%)"
+    slider = cards.nth(2).get_by_label("How much of the input is shown")
+    title = case.locator("h4").first.text_content()
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert output.evaluate(shown) == "inset(0px 0px 0px 51%)"
+    assert case.locator("h4").first.text_content() == title  # arrows move the slider, not to another case
+    slider.fill("0")
+    assert output.evaluate(shown).startswith("inset(0px")
+    assert "Image of seed 0." in cards.nth(2).text_content()
+
+
+def test_a_page_without_images_has_no_enhanced_ones_either(place, tmp_path):
+    done = call(place, "report", "--format", "html", "--out", str(tmp_path / "page.html"), "--no-images")
+    assert done.exit_code == 0, done.output
+    assert "data:image/jpeg" not in (tmp_path / "page.html").read_text()
+
+
+def test_a_profile_runs_through_the_middle_of_the_lesion(place):
+    image, lesion = np.zeros((20, 30), np.uint8), np.zeros((20, 30), bool)
+    assert line_of(image, None) == line_of(image, lesion) == 10
+    lesion[2:7, 4:9] = True
+    assert line_of(image, lesion) == 4
+    rng = np.random.default_rng(0)
+    views = Views(*(rng.integers(0, 256, (20, 30)).astype(np.uint8) for _ in range(3)), line=4)
+    figure = draw([views, views], ["best", "worst"], 170)
+    profiles = [axes for axes in figure.axes if len(axes.lines) == 3]
+    assert len(profiles) == 2
+    for line, image in zip(profiles[0].lines, views[:3], strict=True):
+        assert line.get_ydata().tolist() == image[4].tolist()

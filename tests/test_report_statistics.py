@@ -233,15 +233,3 @@ def test_a_named_baseline_has_a_family_of_its_own(make_store):
     assert "share a letter" not in text
     with pytest.raises(BenchError, match="Did you mean 'unet-resnet18-scratch'"):
         build_report(store, "demo", against="unet-resnet18")
-
-
-@pytest.mark.parametrize(("seeds", "warned"), [(3, False), (5, True)])
-def test_a_rare_class_carries_a_warning_where_intervals_cover_less(tmp_path, seeds, warned):
-    registry = tmp_path / "registry.yaml"
-    registry.write_text(
-        "few:\n  extends: phantom-lesion\n  tasks: [classification]\n  positive: malignant\n"
-        "  options: {n: 60, size: 64}\n  subsample: {label: malignant, prevalence: 0.12}\n"
-    )
-    store = invent_store(tmp_path, registry, ["usfm-micro-scratch"], ["few"], seeds=seeds, suite="busi-cls")
-    notes = build_report(store, "busi-cls").notes
-    assert any("groups of class malignant in the test cases" in note for note in notes) == warned

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ import pytest
 
 from invented import invent_store
 from usfm_bench.specs.task import TASKS
-from usfm_bench.stats import classification_interval, crossed_interval
+from usfm_bench.stats import classification_interval, compare, crossed_interval
 
 MODELS, DATASETS, SEEDS, CASES = 20, 10, 5, 1000
+ALL_METRICS_S = 0.5  # of processor, for all metrics of 5 seeds and 1000 cases
+by_processor = pytest.mark.benchmark(timer=time.process_time)
 REPORT = """
 import json, resource, sys, time
 start = time.perf_counter()
@@ -33,11 +36,14 @@ def groups():
     return np.arange(CASES) // 2
 
 
+@by_processor
 def test_intervals_of_fifteen_means(benchmark, groups):
     scores = np.random.default_rng(0).uniform(size=(15, 5, CASES))
     benchmark(lambda: [crossed_interval(x, groups=groups, bounds=(0.0, 1.0)) for x in scores])
+    assert benchmark.stats["min"] < ALL_METRICS_S
 
 
+@by_processor
 def test_intervals_of_all_classification_metrics(benchmark, groups):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, CASES)
@@ -45,6 +51,14 @@ def test_intervals_of_all_classification_metrics(benchmark, groups):
     probabilities = odds / odds.sum(axis=2, keepdims=True)
     definitions = TASKS["classification"].primary()
     benchmark(lambda: [classification_interval(d, probabilities, labels, groups=groups) for d in definitions])
+    assert benchmark.stats["min"] < ALL_METRICS_S
+
+
+@by_processor
+def test_comparisons_of_fifteen_metrics(benchmark, groups):
+    a, b = np.random.default_rng(0).uniform(size=(2, 15, 5, CASES))
+    benchmark(lambda: [compare(*pair, groups=groups) for pair in zip(a, b, strict=True)])
+    assert benchmark.stats["min"] < ALL_METRICS_S
 
 
 @pytest.fixture(scope="module")

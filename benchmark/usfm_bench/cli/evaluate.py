@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,18 +10,24 @@ import typer
 from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, Device, RegistryFile, RunsFolder, split_names
 from usfm_bench.cli.run import require_training
 from usfm_bench.cli.score import Format
-from usfm_bench.core.errors import BenchError
+from usfm_bench.core.errors import BenchError, unknown
 from usfm_bench.core.pipe_table import printable_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from usfm_bench.execution.evaluation import Evaluated
     from usfm_bench.results.store import Store
+    from usfm_bench.results.trials import Trial
+    from usfm_bench.specs.dataset import DatasetSpec
 
 EXAMPLES = (
     "Examples: `usfm-bench evaluate --suite busi-cls --on breast-lesions-usg --data-root ~/data` · `usfm-bench "
     "evaluate --suite busi-seg` scores the trials' own test cases again · `usfm-bench evaluate --suite demo --on "
     "phantom-clinical --models usfm-micro-scratch --format json` · `usfm-bench evaluate --suite busi-seg "
-    "--conditions all --severities 1,3,5`, then `usfm-bench report --suite busi-seg --sections robustness`"
+    "--conditions all --severities 1,3,5`, then `usfm-bench report --suite busi-seg --sections robustness` · "
+    "`usfm-bench evaluate --suite enhance-phantom --by enhance-judges` asks networks of another suite about the images "
+    "that models enhanced"
 )
 _WHAT, _HOW = "What to evaluate", "How to evaluate it"
 
@@ -49,6 +56,14 @@ def evaluate(
     severities: Annotated[
         str | None, typer.Option(help="Of the conditions, from 1 to 5, as 1,3,5. Without: all.", rich_help_panel=_WHAT)
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Suite whose finished trials, trained on good images, are asked about the images that the models of "
+            "--suite enhanced: does enhancement help?",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     data_root: DataRoot = DATA_ROOT,
     registry: RegistryFile = None,
     cache: CacheFolder = None,
@@ -74,6 +89,10 @@ def evaluate(
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import known_suite, suite_name
 
+    if by is not None and (on or conditions or severities or allow_seen):
+        raise BenchError(
+            "--by asks about enhanced images alone: leave out --on, --conditions, --severities, --allow-seen."
+        )
     plan, store, suite = known_suite(suite), Store(runs), suite_name(suite)
     trials = list(store.finished(suite, choose_profile(store, suite, profile)))
     require_training()
@@ -82,6 +101,13 @@ def evaluate(
     from usfm_bench.training.device import resolve_device
 
     known = load_registry(registry)
+    if by is not None:
+        judges = list(store.finished(suite_name(by), choose_profile(store, suite_name(by), None)))
+        place = resolve_device(device.value)
+        _show_judgements(
+            _of_models(trials, split_names(models)), judges, known, data_root, place, fresh=fresh, form=form
+        )
+        return
     states = plan_conditions(split_names(conditions), split_names(severities))
     names = split_names(models)
     by_suite = plan is not None and not on and not states and any(part.evaluate for part in plan.parts)
@@ -100,6 +126,40 @@ def evaluate(
         _show_losses(store, suite, ended.done[0][1].spec.profile)
     _show(ended, form, brief=bool(states and not on))
     raise typer.Exit(ended.exit_code)
+
+
+def _of_models(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
+    known = list(dict.fromkeys(record.spec.model for _, record in trials))
+    if strange := [name for name in names if name not in known]:
+        raise unknown("finished model", strange[0], known)
+    return [trial for trial in trials if not names or trial[1].spec.model in names]
+
+
+def _show_judgements(
+    enhanced: Sequence[Trial],
+    judges: Sequence[Trial],
+    known: Mapping[str, DatasetSpec],
+    data_root: Path,
+    device: str,
+    *,
+    fresh: bool,
+    form: Format,
+) -> None:
+    """What networks of another suite make of enhanced images."""
+    from usfm_bench.cli.progress import CountProgress
+    from usfm_bench.execution.judging import judge
+    from usfm_bench.reporting.judged import judged_rows, render_judged
+    from usfm_bench.results.frames import gather, stored_cases
+
+    found: dict[tuple[str, str, str], list[Trial]] = {}
+    with CountProgress("evaluations", len(judges)) as progress:
+        for each in judge(enhanced, judges, known, data_root, device, fresh=fresh, say=progress.say):
+            spec = each.trial[1].spec
+            found.setdefault((spec.task, spec.model, each.shown), []).append(each.trial)
+    results = [(shown, gather(trials, stored_cases)) for (_, _, shown), trials in found.items()]
+    if not results:
+        raise BenchError("no network of --by has the seed and fold of an enhanced trial.")
+    typer.echo(render_judged(judged_rows(results), form.value), nl=False)
 
 
 def _show_losses(store: Store, suite: str, profile: str) -> None:

@@ -119,13 +119,14 @@ def measure_drop(
     if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
         return drop._replace(drop=0.0, same=True)
     if paired:
-        parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds)
+        parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds, sizes=new.sizes)
         drop = drop._replace(reason="the trained weights are the same, so that seeds are paired")
     elif len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
     else:
-        parts = difference_components(sign * old.values, sign * new.values, new.groups, folds=new.folds)
-        residual = variance_components(new.values, new.groups, folds=new.folds).residual
+        _, groups, folds, sizes = new
+        parts = difference_components(sign * old.values, sign * new.values, groups, folds=folds, sizes=sizes)
+        residual = variance_components(new.values, groups, folds=folds).residual
         means = sign * old.values.mean(axis=1), sign * new.values.mean(axis=1)
         drop = drop._replace(seeds=means, noise=(residual * len(new.values)) ** 0.5)
     if parts.n_groups <= parts.n_folds:

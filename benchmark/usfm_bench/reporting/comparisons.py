@@ -198,13 +198,14 @@ def _compared(one: Headline, other: Headline) -> Compared:
     if not seeds or not both:
         return replace(base, reason="no seed in common" if not seeds else "no case in common")
     a, b = one.of_seeds(seeds), other.of_seeds(seeds)
-    groups, folds = one.contributions.groups, one.contributions.folds
+    _, groups, folds, sizes = one.contributions
     if not same:
         used, others = (np.array([unit in both for unit in each.units]) for each in (one, other))
         a, b, groups, folds = a[:, used], b[:, others], groups[used], folds[used]
+        sizes = None if sizes is None else sizes[used]
     if (a.mean() < b.mean()) == definition.higher_is_better and a.mean() != b.mean():
         a, b, base = b, a, replace(base, a=other.model, b=one.model)
-    found = compare(a, b, groups=groups, folds=folds, higher_is_better=definition.higher_is_better)
+    found = compare(a, b, groups=groups, folds=folds, sizes=sizes, higher_is_better=definition.higher_is_better)
     return replace(
         base,
         difference=found.difference.point,

@@ -163,8 +163,9 @@ def _drop(target: Target, own: Headline, other: Headline, a: Floats, b: Floats) 
     assert own.contributions is not None
     assert other.contributions is not None
     definition, spec, first = own.definition, own.results.first.spec, target.first
-    groups, folds, there = own.contributions.groups, own.contributions.folds, other.contributions.groups
-    found = unpaired(a, b, groups_a=groups, groups_b=there, folds_a=folds)
+    _, groups, folds, sizes = own.contributions
+    _, there, _, sizes_there = other.contributions
+    found = unpaired(a, b, groups_a=groups, groups_b=there, folds_a=folds, sizes_a=sizes, sizes_b=sizes_there)
     known = None if first.seen is None else first.seen_scored
     lacking = set(own.results.first.classes) - set(target.results.case_table["class"])
     return Drop(
@@ -176,8 +177,8 @@ def _drop(target: Target, own: Headline, other: Headline, a: Floats, b: Floats) 
         definition=definition.id,
         unit=definition.unit,
         higher_is_better=definition.higher_is_better,
-        internal=crossed_interval(a, groups=groups, folds=folds, bounds=definition.range),
-        external=crossed_interval(b, groups=there, bounds=definition.range),
+        internal=crossed_interval(a, groups=groups, folds=folds, sizes=sizes, bounds=definition.range),
+        external=crossed_interval(b, groups=there, sizes=sizes_there, bounds=definition.range),
         drop=found.interval(),
         p_value=found.p_value(),
         relative=found.difference / float(a.mean()) if a.mean() else None,

@@ -179,6 +179,7 @@ def _described(dataset: str, curve: _Curve, rows: Mapping[tuple[str | None, str,
             np.array(curve.shares),
             groups=first.contributions.groups,
             folds=first.contributions.folds,
+            sizes=first.contributions.sizes,
             bounds=first.definition.range,
         )
     return LabelCurve(
@@ -213,6 +214,7 @@ def _needed(found: dict[_Key, _Curve]) -> Iterator[Needed]:
                 higher_is_better=target.definition.higher_is_better,
                 groups=one.first.contributions.groups,
                 folds=one.first.contributions.folds,
+                sizes=one.first.contributions.sizes,
             )
             table, dataset, ident = place
             images = [_images(one, share) for share in reach[:3]]

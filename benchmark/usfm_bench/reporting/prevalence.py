@@ -163,12 +163,12 @@ def _changes(family: Family, metric: str) -> Mapping[str, Any]:
     end = last.contributions(metric, low, seeds)
     if start is None or moved is None or end is None:
         return {"reason": "undefined without one of the groups of cases"}
-    groups, folds = start.groups, start.folds
+    _, groups, folds, sizes = start
     parts = {
-        "change": difference_components(end.values, start.values, groups, folds=folds),
+        "change": difference_components(end.values, start.values, groups, folds=folds, sizes=sizes),
         # The same networks, and so paired in their seeds too.
-        "by_test_prevalence": variance_components(moved.values - start.values, groups, folds=folds),
-        "by_training": difference_components(end.values, moved.values, groups, folds=folds),
+        "by_test_prevalence": variance_components(moved.values - start.values, groups, folds=folds, sizes=sizes),
+        "by_training": difference_components(end.values, moved.values, groups, folds=folds, sizes=sizes),
     }
     return {name: interval_of(part, bounds=(-1.0, 1.0)) for name, part in parts.items()}
 

@@ -30,7 +30,6 @@ from usfm_bench.stats.headline import headlines
 
 _FEW = 10
 _RARE = 3  # missed lesions
-_RARE_CLASS, _SEEDS = 8, 5  # groups of a class; with fewer seeds intervals are wide enough
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,6 @@ def build_report(
         *_undefined(rows),
         *dict.fromkeys(note for r in results for note in tuning_notes(r)),
         *thin(rows),
-        *rare(results),
         *(_rarely_missed(results) if missed == "diagonal" else ()),
         *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
@@ -215,23 +213,6 @@ def thin(rows: Sequence[Row]) -> list[str]:
                 f"{row.dataset}: {n_groups} groups (patients or near-duplicates) in {n_cases} test cases: of so few, "
                 "and of unequal size, 95 % intervals may cover as little as 86 %": None
             }
-    return list(found)
-
-
-def rare(results: Sequence[ModelResults]) -> list[str]:
-    """Where a class has so few test cases that intervals of means over classes cover less (docs/method.md)."""
-    found: dict[str, None] = {}
-    for r in results:
-        if r.task.per_case or len(r.seeds) < _SEEDS:
-            continue
-        labels = r.case_table["label"].to_numpy(np.int64)
-        for index, name in enumerate(r.first.classes):
-            n = len(np.unique(r.groups[labels == index]))
-            if 1 < n <= _RARE_CLASS:
-                found |= {
-                    f"{r.first.spec.dataset.name}: {n} groups of class {name} in the test cases: 95 % intervals of "
-                    "BACC and AUROC may cover as little as 86 %": None
-                }
     return list(found)
 
 

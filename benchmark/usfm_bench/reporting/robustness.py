@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.labels import Labels
 from usfm_bench.data.corruptions import SEVERITIES
 from usfm_bench.data.corruptions.medmnistc import ALEXNET
 from usfm_bench.metrics.measures import Missed
@@ -24,6 +23,7 @@ from usfm_bench.stats import Interval, crossed_interval
 from usfm_bench.stats.headline import Headline, headlines
 
 Floats = NDArray[np.float64]
+Part = NDArray[np.int64] | None
 Corrupted = dict[Condition, ModelResults]
 
 
@@ -148,7 +148,7 @@ def _loss(
     used = np.array([unit in units for unit in clean.units])
     before, *after = (h.of_seeds(seeds)[:, np.array([unit in units for unit in h.units])] for h in everywhere)
     mean = np.mean(after, axis=0)
-    groups, folds = clean.contributions.groups[used], clean.contributions.folds[used]
+    groups, folds, sizes = (None if each is None else each[used] for each in clean.contributions[1:])
     first, definition = clean.results.first.spec, clean.definition
     return Loss(
         table=first.table,
@@ -164,8 +164,8 @@ def _loss(
         n_conditions=len(conditions),
         clean=float(before.mean()),
         corrupted=float(mean.mean()),
-        loss=crossed_interval(before - mean, groups=groups, folds=folds),
-        relative=_relative(before, mean, groups=groups, folds=folds),
+        loss=crossed_interval(before - mean, groups=groups, folds=folds, sizes=sizes),
+        relative=_relative(before, mean, groups, folds, sizes),
         n_seeds=len(seeds),
         n_cases=len({name for name, _ in units}),
     )
@@ -206,9 +206,9 @@ def _balanced_errors(results: ModelResults, seeds: Sequence[int]) -> Floats:
     return np.asarray(wrong * (len(labels) / (len(set(labels.tolist())) * counts)))
 
 
-def _relative(before: Floats, after: Floats, *, groups: Labels, folds: Labels) -> Interval:
+def _relative(before: Floats, after: Floats, groups: Part, folds: Part, sizes: Part) -> Interval:
     """Of 1 - mean(after) / mean(before), by its linear part (delta method)."""
     whole, ratio = before.mean(), after.mean() / before.mean() if before.mean() else np.nan
     if not np.isfinite(ratio):
         return Interval(np.nan, None, None, "none")
-    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds)
+    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds, sizes=sizes)

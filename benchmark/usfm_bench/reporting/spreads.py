@@ -43,9 +43,8 @@ def spreads(headlines: Sequence[Headline]) -> Iterator[Spread]:
     for each in headlines:
         if each.contributions is None:
             continue
-        parts = variance_components(
-            each.contributions.values, each.contributions.groups, folds=each.contributions.folds
-        )
+        values, groups, folds, sizes = each.contributions
+        parts = variance_components(values, groups, folds=folds, sizes=sizes)
         if not parts.none:
             yield _spread(each, parts)
 

@@ -218,7 +218,15 @@ def _apart(best: Headline, worst: Headline) -> Unpaired:
     a, b = best.contributions, worst.contributions
     assert a is not None
     assert b is not None
-    return unpaired(a.values, b.values, groups_a=a.groups, groups_b=b.groups, folds_a=a.folds, folds_b=b.folds)
+    return unpaired(
+        *(a.values, b.values),
+        groups_a=a.groups,
+        groups_b=b.groups,
+        folds_a=a.folds,
+        folds_b=b.folds,
+        sizes_a=a.sizes,
+        sizes_b=b.sizes,
+    )
 
 
 def _with_holm(gaps: Sequence[Gap]) -> list[Gap]:

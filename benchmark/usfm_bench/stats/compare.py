@@ -57,6 +57,7 @@ def compare(
     *,
     groups: Labels | None = None,
     folds: Labels | None = None,
+    sizes: NDArray[np.int64] | None = None,
     level: float = 0.95,
     higher_is_better: bool = True,
 ) -> Comparison:
@@ -67,6 +68,7 @@ def compare(
         b: (S, C), the same seeds and cases in the same order.
         groups: (C,) cases of one group vary together.
         folds: (C,) the fold that each case is tested in.
+        sizes: (C,) cases behind each score, where a score is of a whole group (`Contributions.sizes`).
         level: of the interval.
         higher_is_better: False for distances and errors.
 
@@ -76,7 +78,7 @@ def compare(
     if a.shape != b.shape:
         raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
     scores = a - b
-    parts = difference_components(a, b, groups, folds=folds)
+    parts = difference_components(a, b, groups, folds=folds, sizes=sizes)
     interval = interval_of(parts, level=level)
     if parts.none:
         return Comparison(interval, *[None] * 7)

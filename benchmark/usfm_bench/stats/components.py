@@ -12,6 +12,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import Labels
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Freedom = Literal["cochran", "satterthwaite"]
 _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
@@ -75,6 +76,7 @@ def variance_components(
     groups: Labels | None = None,
     *,
     folds: Labels | None = None,
+    sizes: Ints | None = None,
     for_test: bool = False,
 ) -> Components:
     """Components of the mean of (S, C) scores; cases of one group vary together.
@@ -84,6 +86,7 @@ def variance_components(
         groups: (C,).
         folds: (C,) the fold that each case is tested in; seeds then vary within folds, by networks of their own.
             Training sets overlap between folds, which this leaves out: it is approximate.
+        sizes: (C,) cases behind each score, where a score is of a whole group (`Contributions.sizes`); None: one each.
         for_test: leave the residual's share in the part of the seeds, as `difference_components` needs it.
 
     Raises:
@@ -96,8 +99,8 @@ def variance_components(
     n_seeds, n_cases = scores.shape
     mean = float(scores.mean())
     sums, index, n_folds = _fold_sums(scores, folds)  # (S, K)
-    sizes = np.bincount(index)
-    totals = _group_totals(scores - (sums / sizes)[:, index], groups)  # (S, G), deviations from a fold's seed means
+    means = (sums / np.bincount(index))[:, index]
+    totals = _group_totals(scores - means, groups)  # (S, G), deviations from a fold's seed means
     n_groups = totals.shape[1]
     free = n_groups - n_folds
     if free < 1:
@@ -112,11 +115,18 @@ def variance_components(
         seeds = (between if for_test else max(0.0, between - noise)) / n_seeds
     none = seeds + cases <= (_ROUNDING * float(np.abs(scores).max())) ** 2
     parts = Components(mean, seeds, cases, min(noise / n_seeds, cases), n_seeds, n_groups, none, n_folds, for_test)
-    return parts if groups is None else parts._replace(n_alike=groups_alike(groups))
+    if groups is None and sizes is None:
+        return parts
+    return parts._replace(n_alike=groups_alike(np.arange(n_cases) if groups is None else groups, sizes))
 
 
 def difference_components(
-    a: Floats, b: Floats, groups: Labels | None = None, *, folds: Labels | None = None
+    a: Floats,
+    b: Floats,
+    groups: Labels | None = None,
+    *,
+    folds: Labels | None = None,
+    sizes: Ints | None = None,
 ) -> Components:
     """Components of mean(a) - mean(b), of the same cases by two sets of trainings.
 
@@ -129,11 +139,12 @@ def difference_components(
         b: (S, C).
         groups: (C,).
         folds: (C,).
+        sizes: (C,) as in `variance_components`.
 
     Returns:
         With one seed the part of the cases alone; none where every score is the same.
     """
-    parts = variance_components(a - b, groups, folds=folds, for_test=True)
+    parts = variance_components(a - b, groups, folds=folds, sizes=sizes, for_test=True)
     if parts.n_seeds == 1:
         return parts
     between = sum(_between_seeds(_fold_sums(x, folds)[0], x.shape[1]) for x in (a, b)) / parts.n_seeds
@@ -143,7 +154,7 @@ def difference_components(
     return parts._replace(seeds=seeds, cases=cases, n_sets=2, none=none)
 
 
-def groups_alike(groups: Labels) -> float:
+def groups_alike(groups: Labels, sizes: Ints | None = None) -> float:
     """How many groups of one size would tell as much of the variance between groups: (sum n^2)^2 / sum n^4.
 
     A group's total varies with its size, so a variance from groups of 1 to 12 cases hangs on the largest few. Without
@@ -154,11 +165,13 @@ def groups_alike(groups: Labels) -> float:
 
     Args:
         groups: (C,).
+        sizes: (C,) cases behind each; None: one.
     """
-    return sizes_alike(np.unique(np.asarray(groups), return_counts=True)[1])
+    index = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return sizes_alike(np.bincount(index, weights=sizes))
 
 
-def sizes_alike(sizes: NDArray[np.int64]) -> float:
+def sizes_alike(sizes: Ints | Floats) -> float:
     """As `groups_alike`, from (G,) sizes."""
     squares = sizes.astype(np.float64) ** 2
     return float(squares.sum() ** 2 / (squares**2).sum())

@@ -24,6 +24,8 @@ class Contributions(NamedTuple):
     """(U,) numbers."""
     folds: Ints
     """(U,) the fold that each is tested in."""
+    sizes: Ints | None = None
+    """(U,) cases in each, where they are groups: those of many weigh more. None: each is one case."""
 
     @property
     def metric(self) -> float:
@@ -74,10 +76,10 @@ def pseudo_contributions(values: Floats, groups: Ints, folds: Ints) -> Contribut
     Returns:
         None where the metric is undefined without some group, or with one group alone.
     """
-    names, first = np.unique(groups, return_index=True)
+    names, first, sizes = np.unique(groups, return_index=True, return_counts=True)
     if np.isnan(values).any() or len(names) < 2:
         return None
     full, without = values[:, :1], values[:, 1:]
     pseudo = full + (len(names) - 1) * (without.mean(axis=1, keepdims=True) - without)
     parted = len(np.unique(np.stack([groups, folds]), axis=1).T) == len(names)
-    return Contributions(pseudo, names, folds[first] if parted else np.zeros_like(names))
+    return Contributions(pseudo, names, folds[first] if parted else np.zeros_like(names), sizes)

@@ -47,8 +47,9 @@ def class_metric(
     if metric in _RATES:
         values = _rate(metric, tables)
     else:
-        one = _RANKED[metric]
-        scores = log_odds_of(probabilities)
+        one, scores = _RANKED[metric], log_odds_of(probabilities)
+        if only is not None:
+            return one(scores[:, only], labels == only, groups)
         values = np.stack([one(scores[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
     if only is not None:
         return np.asarray(values[:, only])
@@ -163,19 +164,53 @@ def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> 
     if true.all() or not true.any():
         return np.full(1 + size, np.nan)
     order = np.argsort(-score, kind="stable")
-    # For each positive: how many cases stand up to and including its ties.
+    # For each positive: how many cases, and positives, stand up to and including its ties.
     upto = np.searchsorted(-score[order], -score[true], side="right")  # (P,)
-    member = np.zeros((len(score) + 1, size))
-    member[np.arange(1, len(score) + 1), groups[order]] = 1
-    positive = member * np.concatenate([[False], true[order]])[:, None]
-    said, hit = member.cumsum(axis=0)[upto], positive.cumsum(axis=0)[upto]  # (P, G) of each group
-    n_said, n_hit = said.sum(axis=1), hit.sum(axis=1)
-    full = float((n_hit / n_said).mean())
+    hits = np.cumsum(true[order])[upto - 1].astype(np.float64)
+    full = float((hits / upto).mean())
+    n_positive = np.bincount(groups[true], minlength=size)
     negatives = (~true).sum() - np.bincount(groups[~true], minlength=size)
-    precision = _over(n_hit[:, None] - hit, n_said[:, None] - said)
-    kept = groups[true][:, None] != np.arange(size)
-    without = _over(np.where(kept, precision, 0.0).sum(axis=0), kept.sum(axis=0))
+    sums = _sums_without(np.sort(upto), np.sort(hits), true[order], groups[order], size)
+    without = _over(sums, true.sum() - n_positive)
     return np.concatenate([[full], np.where(negatives > 0, without, np.nan)])
+
+
+def _sums_without(upto: Ints, hits: Floats, true: NDArray[np.bool_], groups: Ints, size: int) -> Floats:
+    """(G,) sum of the precision over all positives that are not of a group, without the group's cases.
+
+    A group takes s cases and h positives from what stands up to a positive. Both change at its own cases alone, so
+    the sum of (hits - h) / (upto - s) between two of them is a difference of running sums, one for each s.
+
+    Args:
+        upto: (P,) cases that stand as high as each positive, the best positive first.
+        hits: (P,) positives among them.
+        true: (N,) cases, the best first.
+        groups: (N,) numbers.
+        size: G.
+    """
+    n_positive = len(upto)
+    by_group = np.argsort(groups, kind="stable")  # the best first in each
+    group = groups[by_group]
+    first = np.searchsorted(group, np.arange(size))
+    taken = np.arange(len(group)) - first[group] + 1  # s, once the case counts
+    running = np.concatenate([[0], np.cumsum(true[by_group])])
+    taken_hits = (running[1:] - running[first[group]]).astype(np.float64)  # h
+    start = np.searchsorted(upto, by_group, side="right")  # the first positive up to which the case stands
+    end = np.append(start[1:], n_positive)
+    end[np.append(group[1:] != group[:-1], True)] = n_positive
+    left = upto - np.arange(int(taken.max()) + 1)[:, None]  # (1 + most, P)
+    shares = np.where(left > 0, 1 / np.where(left > 0, left, 1), 0.0)
+    whole, single = (np.pad(np.cumsum(x, axis=1), ((0, 0), (1, 0))) for x in (hits * shares, shares))
+    between = whole[taken, end] - whole[taken, start] - taken_hits * (single[taken, end] - single[taken, start])
+    before = np.full(size, n_positive)
+    before[group[::-1]] = start[::-1]  # the first case of each group
+    sums = whole[0, before] + np.bincount(group, weights=between, minlength=size)
+    # Its own positives go: each with what its group has up to it.
+    own = groups[true]  # (P,)
+    keys = group * (n_positive + 1) + start
+    place = np.searchsorted(keys, own * (n_positive + 1) + np.arange(n_positive), side="right") - 1
+    terms = (hits - taken_hits[place]) * shares[taken[place], np.arange(n_positive)]
+    return np.asarray(sums - np.bincount(own, weights=terms, minlength=size))
 
 
 _RANKED = {"AUROC": _auroc, "AUPRC": _average_precision}

@@ -29,6 +29,7 @@ def crossed_interval(
     *,
     groups: Labels | None = None,
     folds: Labels | None = None,
+    sizes: NDArray[np.int64] | None = None,
     level: float = 0.95,
     bounds: tuple[float, float] | None = None,
     freedom: Freedom = "cochran",
@@ -43,6 +44,7 @@ def crossed_interval(
         groups: (C,) cases of one group vary together; the case component is then over group totals.
         folds: (C,) the fold that each case is tested in, with networks of its own; approximate, since folds share
             training images.
+        sizes: (C,) cases behind each score, where a score is of a whole group (`Contributions.sizes`).
         level: nominal coverage.
         bounds: the metric's range; the interval is cut off there, which cannot lower its coverage.
         freedom: `satterthwaite` is there for comparison.
@@ -54,7 +56,7 @@ def crossed_interval(
     Raises:
         BenchError: NaN, or not two-dimensional.
     """
-    parts = variance_components(scores, groups, folds=folds)
+    parts = variance_components(scores, groups, folds=folds, sizes=sizes)
     return interval_of(parts, level=level, bounds=bounds, freedom=freedom)
 
 

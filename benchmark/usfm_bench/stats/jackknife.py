@@ -17,6 +17,7 @@ from usfm_bench.stats.score import Noise, score_ends
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_ROUNDING = 1e-12  # of a spread of zero, relative to the metric
 
 
 def jackknife_interval(
@@ -30,6 +31,8 @@ def jackknife_interval(
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
     """Interval of a bounded metric that is not a mean over cases: delete-one jackknife plus a seed component.
+
+    A metric whose range has no end on a side has the t interval of the same variance, cut off at the other.
 
     Vc = (G-1)/G * sum over groups of (m without the group - their mean)^2, V = Vc + s^2/S, degrees of freedom by
     Satterthwaite, each class's groups having their own. The ends are `score_ends`, at the place in the metric's range.
@@ -48,6 +51,8 @@ def jackknife_interval(
         out of the variance would cover far less than is claimed.
     """
     low, width = bounds[0], bounds[1] - bounds[0]
+    if not np.isfinite(width):
+        return _unbounded(full, without, strata, sizes, level, bounds)
     full, values = (full - low) / width, (without - low) / width
     point = float(full.mean())
     n, n_seeds = len(values), len(full)
@@ -57,6 +62,25 @@ def jackknife_interval(
     ends = score_ends(point, variance, quantile, noise, n_seeds, level)
     kind = "seeds+cases" if n_seeds > 1 else "cases"
     return Interval(low + width * point, low + width * ends[0], low + width * ends[1], kind)
+
+
+def _unbounded(
+    full: Floats,
+    without: Floats,
+    strata: Ints | None,
+    sizes: Ints | None,
+    level: float,
+    bounds: tuple[float, float],
+) -> Interval:
+    point = float(full.mean())
+    if len(without) < 2 or not (np.isfinite(without).all() and np.isfinite(full).all()):
+        return Interval(point, None, None)
+    variance, quantile = jackknife_spread(full, without, strata, sizes, level)
+    half = quantile * variance**0.5
+    if half <= _ROUNDING * abs(point):
+        return Interval(point, None, None)
+    low, high = max(bounds[0], point - half), min(bounds[1], point + half)
+    return Interval(point, low, high, "seeds+cases" if len(full) > 1 else "cases")
 
 
 def jackknife_spread(

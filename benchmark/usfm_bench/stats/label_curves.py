@@ -35,6 +35,7 @@ def area_under(
     *,
     groups: Labels | None = None,
     folds: Labels | None = None,
+    sizes: NDArray[np.int64] | None = None,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Mean of a score over the logarithm of the share, between the smallest and the largest one, by trapezoids.
@@ -46,11 +47,13 @@ def area_under(
         shares: (P,) ascending, two at least.
         groups: (U,).
         folds: (U,).
+        sizes: (U,) `Contributions.sizes`.
         bounds: the metric's range.
     """
     widths = np.diff(np.log(shares))
     weights = (np.append(widths, 0) + np.append(0, widths)) / (2 * widths.sum())
-    return interval_of(variance_components(np.tensordot(weights, curve, 1), groups, folds=folds), bounds=bounds)
+    parts = variance_components(np.tensordot(weights, curve, 1), groups, folds=folds, sizes=sizes)
+    return interval_of(parts, bounds=bounds)
 
 
 def reached_at(
@@ -61,6 +64,7 @@ def reached_at(
     higher_is_better: bool,
     groups: Labels | None = None,
     folds: Labels | None = None,
+    sizes: NDArray[np.int64] | None = None,
     level: float = 0.95,
 ) -> Reach:
     """The share at which the curve, straight over the logarithm between its points, reaches another model's mean score.
@@ -75,12 +79,13 @@ def reached_at(
         higher_is_better: False for distances and errors.
         groups: (U,).
         folds: (U,).
+        sizes: (U,) `Contributions.sizes`.
         level: of the interval.
     """
     sign = 1 if higher_is_better else -1
     at, means, ends = [], [], []
     for share, scores in _between(curve, shares):
-        found = interval_of(difference_components(scores, target, groups, folds=folds), level=level)
+        found = interval_of(difference_components(scores, target, groups, folds=folds, sizes=sizes), level=level)
         low, high = (np.nan, np.nan) if found.low is None or found.high is None else (found.low, found.high)
         at.append(share)
         means.append(sign * found.point)

@@ -11,10 +11,11 @@ from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.stats.intervals import Interval, crossed_interval, share_interval
 from usfm_bench.stats.jackknife import deleted, grouped, jackknife_interval, jackknife_spread, parts_of
 from usfm_bench.stats.proportions import trials_of, wilson_interval
-from usfm_bench.stats.score import noise_of
+from usfm_bench.stats.score import RateNoise, as_ours, noise_of, score_ends
 
 Floats = NDArray[np.float64]
 ERROR, CHANCE, DEBIASED = "ece.top.15bins@1", "ece.top.15bins.chance@1", "ece.top.15bins.debiased@1"
+_MEAN_SENSITIVITY = (("BACC", "", None), ("BACC", "macro", None), ("SEN", "macro", None))
 _ROUNDING = 1e-12  # what is left of a spread of zero
 
 
@@ -30,6 +31,8 @@ def classification_interval(
     level: float = 0.95,
 ) -> Interval:
     """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
+
+    Of BACC and macro SEN by what is known of each class (`balanced_interval`).
 
     Proportions (ACC; SEN, SPEC, PREC and ACC of one class) of a single seed: Wilson's.
 
@@ -55,6 +58,8 @@ def classification_interval(
     if definition.id in (CHANCE, DEBIASED):
         return calibration_interval(definition, probabilities, labels, groups=groups, repeats=repeats, level=level)
     values = deleted(definition, probabilities, labels, groups=groups, only=only, repeats=repeats)
+    if as_ours(definition, probabilities.shape[2], only) in _MEAN_SENSITIVITY:
+        return balanced_interval(values, probabilities, labels, groups=groups, repeats=repeats, level=level)
     numbers, first, sizes = grouped(groups, len(labels))
     noise = noise_of(definition, probabilities, labels, numbers, only)
     if noise is None:
@@ -73,6 +78,53 @@ def _of_one_seed(over: NDArray[np.bool_], success: NDArray[np.bool_], groups: La
     ends = wilson_interval(success[over], None if groups is None else np.asarray(groups)[over], level=level)
     point = float(success[over].mean())
     return Interval(point, *ends, "cases") if ends else Interval(point, None, None)
+
+
+def balanced_interval(
+    values: Floats,
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    *,
+    groups: Labels | None = None,
+    repeats: Labels | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of balanced accuracy, the mean of the classes' sensitivities, from the score ends of each.
+
+    The distances of the ends add up as standard errors do (Newcombe 1998, Statistics in Medicine 17:873-890; Zou and
+    Donner 2008, doi:10.1002/sim.3095): low = m - sqrt(sum (m_k - low_k)^2 / K^2 + t^2 s^2 / S). Ends of a class are
+    those of the jackknife's variance over its cases; t is that of the mean. So a class of few cases that are all right
+    by luck keeps its share of what is not known, which one variance over all classes would not see.
+
+    Args:
+        values: (S, 1 + G) balanced accuracy of all cases, then without each group.
+        probabilities: (S, N, C).
+        labels: (N,).
+        groups: (N,) deleted together.
+        repeats: (N,) as in `deleted`.
+        level: nominal coverage.
+
+    Returns:
+        No interval where a class lies in one group alone.
+    """
+    full, without = values[:, 0], values[:, 1:].mean(axis=0)
+    point, n_seeds = float(full.mean()), len(full)
+    if len(without) < 2 or np.isnan(values).any():
+        return Interval(point, None, None)
+    numbers, first, sizes = grouped(groups, len(labels))
+    quantile = jackknife_spread(full, without, labels[first], sizes, level)[1]
+    below = above = quantile**2 * float(full.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
+    classes, sensitivity = np.unique(labels), DEFINITIONS["sen.class@1"]
+    for k in classes:
+        of_class = deleted(sensitivity, probabilities, labels, groups=groups, only=int(k), repeats=repeats)
+        mean = of_class[:, :1].mean(axis=0)  # (1,)
+        variance = jackknife_spread(mean, of_class[:, 1:].mean(axis=0), None, None, level)[0]
+        noise = RateNoise(len(np.unique(numbers[labels == k])))
+        low, high = score_ends(float(mean[0]), variance, quantile, noise, n_seeds, level)
+        below += ((float(mean[0]) - low) / len(classes)) ** 2
+        above += ((high - float(mean[0])) / len(classes)) ** 2
+    kind = "seeds+cases" if n_seeds > 1 else "cases"
+    return Interval(point, max(0.0, point - below**0.5), min(1.0, point + above**0.5), kind)
 
 
 def calibration_interval(

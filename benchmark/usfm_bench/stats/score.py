@@ -131,7 +131,7 @@ def noise_of(
     Returns:
         None for what is no rate and has a closed form, as ECE, and where no seed calls any case as a precision needs.
     """
-    name, averaging, only = _as_ours(definition, probabilities.shape[2], only)
+    name, averaging, only = as_ours(definition, probabilities.shape[2], only)
     if name in ("ACC", "MCC", "KAPPA"):
         return RateNoise(_n_groups(groups, np.ones(len(labels), bool)))
     if name not in ("SEN", "SPEC", "PREC", "F1", "BACC", "AUROC", "AUPRC"):
@@ -159,8 +159,8 @@ def noise_of(
     return RateNoise(float(1 / (weights**2 / sizes).sum()))
 
 
-def _as_ours(definition: Definition, n_classes: int, only: int | None) -> tuple[str, str, int | None]:
-    """Name, averaging and class; of an emulated metric those of ours that it is like."""
+def as_ours(definition: Definition, n_classes: int, only: int | None) -> tuple[str, str, int | None]:
+    """Name, averaging and class of a metric; of an emulated one those of ours that it is like."""
     if definition.compute is None:
         return definition.name, definition.averaging, only
     if definition.id == "usfm-repo/cls.acc@1":  # prints balanced accuracy as accuracy

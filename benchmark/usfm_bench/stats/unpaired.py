@@ -78,6 +78,8 @@ def unpaired(
     groups_b: Labels | None = None,
     folds_a: Labels | None = None,
     folds_b: Labels | None = None,
+    sizes_a: NDArray[np.int64] | None = None,
+    sizes_b: NDArray[np.int64] | None = None,
 ) -> Unpaired:
     """mean(a) - mean(b) over cases of two sets by the same networks, as the module says.
 
@@ -89,13 +91,18 @@ def unpaired(
         folds_a: (C1,) the fold that each case of a is tested in; where b has none, its rows are means of the folds'
             networks.
         folds_b: (C2,) the same of b.
+        sizes_a: (C1,) cases behind each score, where a score is of a whole group (`Contributions.sizes`).
+        sizes_b: (C2,) the same of b.
 
     Raises:
         BenchError: not the same number of networks, or NaN.
     """
     if len(a) != len(b):
         raise BenchError(f"a has {len(a)} networks, b {len(b)}; the difference is of the same networks on both sets.")
-    sides = [variance_components(a, groups_a, folds=folds_a), variance_components(b, groups_b, folds=folds_b)]
+    sides = [
+        variance_components(a, groups_a, folds=folds_a, sizes=sizes_a),
+        variance_components(b, groups_b, folds=folds_b, sizes=sizes_b),
+    ]
     parts = [(side.cases, float(_freedom(side))) for side in sides]
     n_seeds = len(a)
     if n_seeds > 1:

@@ -15,6 +15,7 @@ from usfm_bench.data.add.folder_names import are_numbered, are_sides, folder_rol
 from usfm_bench.data.add.found_files import TABLES, Files, absolute_path
 from usfm_bench.data.add.guess_outlines import LAYOUTS, readings
 from usfm_bench.data.add.guess_pairs import FilePair, ending, find_pairs, other_masks, patterns
+from usfm_bench.data.add.guess_quality import quality_pairs
 from usfm_bench.data.add.guess_tables import label_tables, read_raw
 from usfm_bench.data.add.side_folders import View, sides_named, view_sides
 from usfm_bench.data.dataset import decode, open_reader
@@ -30,9 +31,9 @@ _HC18 = "training_set_pixel_size_and_hc.csv"
 _SAMPLE = 20
 _FEW_MASKS = 0.1
 _WITHOUT_OPTIONS = ("imagefolder", "usfm", "hc18", "camus", *LAYOUTS[1:])
-GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "masks", "dicom", "volumes", "imagefolder", *LAYOUTS)
+GUESSED = ("manifest", "usfm", "hc18", "camus", "busi", "pairs", "masks", "dicom", "volumes", "imagefolder", *LAYOUTS)
 """Layouts that lie on disk."""
-WITH_PATIENT = ("masks", "dicom", "usfm", "imagefolder", "volumes", *LAYOUTS[:3])
+WITH_PATIENT = ("pairs", "masks", "dicom", "usfm", "imagefolder", "volumes", *LAYOUTS[:3])
 """Layouts whose option `patient` finds patients in paths."""
 WITH_NO_MASK = ("masks", "dicom", "volumes")
 
@@ -127,6 +128,7 @@ def _try(candidate: Candidate, files: Files, name: str, path_of: Callable[[Path]
     except BenchError as error:  # a package that reads the format is not installed
         return Trial(candidate, spec, [], set(), [str(error)])
     explained = {absolute_path(path) for case in cases for path in (case.image, *case.masks) if path is not None}
+    explained |= {absolute_path(path) for path in getattr(reader, "partners", ())}  # good images of the layout `pairs`
     return Trial(candidate, spec, cases, explained, [*reader.faults, *faults])
 
 
@@ -186,6 +188,12 @@ def _outlines(files: Files) -> Iterator[Candidate]:
     yield from (Candidate(*reading) for reading in readings(files.all))
 
 
+def _quality(files: Files) -> Iterator[Candidate]:
+    for pair in quality_pairs(files.images):
+        reason = f"files like '{pair.low_names[0]}' and '{pair.high_names[0]}' show one view in low and in high quality"
+        yield Candidate("pairs", reason, ("pair",), {"images": pair.low, "good": pair.high})
+
+
 def _pairs(files: Files) -> Iterator[Candidate]:
     for pictures in (files.images | files.dicom, files.volumes):
         view = view_sides(list(pictures))
@@ -216,7 +224,7 @@ def _ignored(pair: FilePair, files: dict[str, Path], images: str) -> dict[str, A
 
 def _label_folders(files: Files) -> Iterator[Candidate]:
     """Images without masks, in folders that say class, and perhaps side and patient; or beside a table of labels."""
-    if files.images and files.mask_share > _FEW_MASKS:
+    if files.images and (files.mask_share > _FEW_MASKS or any(quality_pairs(files.images))):
         return
     for layout, names in (("dicom", [*files.dicom]), ("volumes", [*files.volumes]), ("masks", [*files.images])):
         if not names:
@@ -238,7 +246,8 @@ def _label_folders(files: Files) -> Iterator[Candidate]:
 def _class_folders(files: Files) -> Iterator[Candidate]:
     """The last resort: whatever lies in several folders, each a class, which are not the sides of a split."""
     tops = {name.split("/")[0] for name in files.images if "/" in name}
-    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not _say_no_class(tops):
+    paired = any(quality_pairs(files.images))
+    if len(tops) > 1 and files.mask_share <= _FEW_MASKS and not _say_no_class(tops) and not paired:
         yield Candidate("imagefolder", "one folder a class")
 
 
@@ -246,4 +255,4 @@ def _say_no_class(folders: set[str]) -> bool:
     return are_sides(folders) or are_numbered(folders) or any(map(is_no_class, folders)) or bool(sides_named(folders))
 
 
-GUESSERS = (_lists, _usfm, _published, _outlines, _pairs, _label_folders, _class_folders)
+GUESSERS = (_lists, _usfm, _published, _outlines, _quality, _pairs, _label_folders, _class_folders)

@@ -1,7 +1,8 @@
 """`data export`: a compact copy of a data set, to carry to a machine without much disk.
 
-The archive holds one folder: `images/` and `masks/` as PNG, `manifest.csv` in the layout that `readers/manifest.py`
-reads, and `datasets.yaml` with an entry under a new name. It is a data set of its own, with another content hash.
+The archive holds one folder: `images/`, `masks/` and, of pairs, `good/` as PNG, `manifest.csv` in the layout that
+`readers/manifest.py` reads, and `datasets.yaml` with an entry under a new name. It is a data set of its own, with
+another content hash.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.sample import Masks, Sample, Spacing, binary_digits
+from usfm_bench.data.sample import Image, Masks, Sample, Spacing, binary_digits
 
 _COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x")
+_GOOD = "good"  # a column, and a folder, of pairs alone
 Write = Callable[[str, bytes], None]
 """Adds a file, by its name, to an archive."""
 
@@ -44,6 +46,8 @@ class Small(NamedTuple):
     """In millimetres, of the smaller grid."""
     lost: bool
     """The lesion was so small that no pixel of it is left."""
+    good: bytes | None = None
+    """PNG of the same view in higher quality, of pairs alone."""
 
 
 def export_dataset(dataset: Dataset, size: int, out: Path) -> dict[str, Any]:
@@ -55,13 +59,9 @@ def export_dataset(dataset: Dataset, size: int, out: Path) -> dict[str, Any]:
         What was written, in words and numbers.
 
     Raises:
-        BenchError: a data set of pairs, an ending other than .zip or .tar, or a file that cannot be written.
+        BenchError: an ending other than .zip or .tar, or a file that cannot be written.
     """
     check_ending(out)
-    if any(sample.good is not None for sample in dataset.samples):
-        raise BenchError(
-            f"Dataset '{dataset.spec.name}': holds pairs, and an export has one image a case. Copy its folder as it is."
-        )
     name = f"{dataset.spec.name}-{size}px"
     samples = sorted(dataset.samples, key=lambda sample: sample.case.case_id)
     lost = 0
@@ -94,8 +94,17 @@ def shrink(sample: Sample, size: int) -> Small:
     height, width = sample.image.shape
     scale = min(1.0, size / max(height, width))
     new = max(1, round(width * scale)), max(1, round(height * scale))
-    image = cv2.resize(sample.image, new, interpolation=cv2.INTER_AREA)
+    image = _by_area(sample.image, new)
     spacing = sample.spacing and Spacing(sample.spacing.y * height / new[1], sample.spacing.x * width / new[0])
+    small = _masked(sample, image, new, spacing)
+    return small if sample.good is None else small._replace(good=_png(_by_area(sample.good, new)))
+
+
+def _by_area(image: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _masked(sample: Sample, image: Image, new: tuple[int, int], spacing: Spacing | None) -> Small:
     if sample.mask is None:
         return Small(_png(image), None, spacing, lost=False)
     if sample.structures is not None:
@@ -126,9 +135,13 @@ def _add_files(dataset: Dataset, samples: list[Sample], name: str, size: int, ad
             add(f"{place}/{image}", small.image)
             if small.mask is not None:
                 add(f"{place}/{mask}", small.mask)
+            good = []
+            if small.good is not None:
+                good = [f"{_GOOD}/{number:05d}.png"]
+                add(f"{place}/{good[0]}", small.good)
             lost += small.lost
             spacing = small.spacing or ("", "")
-            rows.append((image, guarded(sample.case.label or ""), patients[sample.group_id], mask, *spacing))
+            rows.append((image, guarded(sample.case.label or ""), patients[sample.group_id], mask, *spacing, *good))
     add(f"{place}/manifest.csv", _csv(rows))
     add(f"{place}/datasets.yaml", _entry(dataset, name, size))
     return lost
@@ -168,7 +181,9 @@ def _origin(dataset: Dataset, size: int) -> str:
 
 def _csv(rows: list[tuple[Any, ...]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
+    csv.writer(text, lineterminator="\n").writerows(
+        [(*_COLUMNS, *[_GOOD] * any(len(row) > len(_COLUMNS) for row in rows)), *rows]
+    )
     return text.getvalue().encode()
 
 

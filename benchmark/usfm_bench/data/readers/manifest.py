@@ -1,4 +1,6 @@
-"""A table that lists images: `path,label` and, where known, `patient,mask,spacing_y,spacing_x,split`.
+"""A table that lists images: `path,label` and, where known, `patient,mask,good,spacing_y,spacing_x,split`.
+
+`good` is the same view in higher quality.
 
 CSV (also with semicolons or tabs), Parquet or the first sheet of a workbook.
 """
@@ -17,13 +19,14 @@ from usfm_bench.data.faults import Fault
 from usfm_bench.data.readers.base import READERS, FolderReader, MaskFileOptions, missing_folder, read_options
 from usfm_bench.data.readers.cells import point_hint, read_table
 from usfm_bench.data.readers.files import list_files, name_key
+from usfm_bench.data.readers.pairs import with_good
 from usfm_bench.data.sample import Case, Sample, Side, Spacing, sample_of
 from usfm_bench.specs.dataset import DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("path", "label", "patient", "mask", "spacing_y", "spacing_x", "split")
+_COLUMNS = ("path", "label", "patient", "mask", "good", "spacing_y", "spacing_x", "split")
 
 
 class ListOptions(MaskFileOptions):
@@ -41,6 +44,7 @@ class ManifestReader(FolderReader):
         self._list, self._options = root, read_options(spec, ListOptions)
         super().__init__(spec, root.parent, self._options)
         self._spacing: dict[str, Spacing] = {}
+        self._good: dict[str, Path] = {}
 
     def cases(self) -> list[Case]:
         """One case a row, in the order of the list; every faulty row is named in `faults`."""
@@ -67,13 +71,14 @@ class ManifestReader(FolderReader):
         return [self._case(row) for row, faults in zip(rows, wrong, strict=True) if not faults]
 
     def load(self, case: Case) -> Sample:
-        """Image by luminance; mask where the list names one."""
+        """Image by luminance; mask and good image where the list names them."""
         assert case.image is not None
         image = self.read_image(case.image)
         mask = None
         if case.masks or self._options.no_mask == "empty":
             mask = self.read_mask(case, image.shape, self._options.values)
-        return sample_of(case, image, mask, self._spacing.get(case.case_id))
+        sample, good = sample_of(case, image, mask, self._spacing.get(case.case_id)), self._good.get(case.case_id)
+        return sample if good is None else with_good(sample, self.read_image(good), good)
 
     def _read(self) -> pd.DataFrame:
         if not self._list.is_file():
@@ -91,8 +96,8 @@ class ManifestReader(FolderReader):
 
     def _faults(self, row: dict[Any, str]) -> list[str]:
         faults = []
-        for column in ("path", "mask"):
-            names = row.get(column, "").split("\0") if column == "mask" else [row["path"]]
+        for column in ("path", "mask", "good"):
+            names = [row["path"]] if column == "path" else row.get(column, "").split("\0")
             faults += [fault for name in names if (fault := self._path_fault(column, name))]
         if bool(row.get("spacing_y")) != bool(row.get("spacing_x")):
             faults.append("spacing_y and spacing_x belong together; one is empty.")
@@ -110,7 +115,7 @@ class ManifestReader(FolderReader):
         ]
 
     def _path_fault(self, column: str, name: str) -> str | None:
-        if not name and column == "mask":
+        if not name and (column == "mask" or (column == "good" and not self.spec.needs("pair"))):
             return None
         if not name or "\0" in name:
             return f"{column} is empty, or holds several names."
@@ -151,6 +156,8 @@ class ManifestReader(FolderReader):
         name = row["path"]
         if row.get("spacing_y") and row.get("spacing_x"):
             self._spacing[name] = Spacing(float(row["spacing_y"]), float(row["spacing_x"]))
+        if row.get("good") and (good := self._file(row["good"])):
+            self._good[name] = good
         masks = [self._file(mask) for mask in row.get("mask", "").split("\0") if mask]
         return Case(
             name,

@@ -13,7 +13,7 @@ from usfm_bench.data.readers.base import READERS, read_options, shorten
 from usfm_bench.data.readers.masks import MasksReader
 from usfm_bench.data.readers.masks_options import MasksOptions, Pattern
 from usfm_bench.data.readers.patterns import Key, compile_pattern, shared_key
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sample import Case, Image, Sample
 from usfm_bench.specs.dataset import DatasetSpec
 
 
@@ -36,6 +36,11 @@ class PairsReader(MasksReader):
         self._good: dict[str, Path] = {}
         super().__init__(spec, root, options.model_copy(update={"ignore": (*options.ignore, options.good)}))
         self._ignored = [compile_pattern(pattern) for pattern in options.ignore]
+
+    @property
+    def partners(self) -> list[Path]:
+        """Every good image that has a partner, once `cases` was asked."""
+        return list(self._good.values())
 
     def find(self) -> dict[str, Path]:
         """As of every folder; remembered for the pairing."""
@@ -89,16 +94,25 @@ class PairsReader(MasksReader):
         sample, path = super().load(case), self._good.get(case.case_id)
         if path is None:
             return sample  # told by `cases`
-        good = self.read_image(path)
-        sizes = ["{1} x {0}".format(*picture.shape) for picture in (sample.image, good)]
-        if good.shape != sample.image.shape:
-            raise DataError(
-                f"{case.image}: is of {sizes[0]} pixels and its partner '{path}' of {sizes[1]}: a pair shows one view "
-                "pixel by pixel. Register the two, or name the case under `exclude`."
-            )
-        if np.array_equal(good, sample.image):
-            raise DataError(
-                f"{case.image}: has the same pixels as its partner '{path}', so that nothing is to be enhanced. Put "
-                "the right picture there, or name the case under `exclude`."
-            )
-        return replace(sample, good=good)
+        return with_good(sample, self.read_image(path), path)
+
+
+def with_good(sample: Sample, good: Image, path: Path) -> Sample:
+    """The case with its good image.
+
+    Raises:
+        DataError: two sizes, or the same pixels twice; names both files.
+    """
+    image = sample.case.image
+    sizes = ["{1} x {0}".format(*picture.shape) for picture in (sample.image, good)]
+    if good.shape != sample.image.shape:
+        raise DataError(
+            f"{image}: is of {sizes[0]} pixels and its partner '{path}' of {sizes[1]}: a pair shows one view "
+            "pixel by pixel. Register the two, or name the case under `exclude`."
+        )
+    if np.array_equal(good, sample.image):
+        raise DataError(
+            f"{image}: has the same pixels as its partner '{path}', so that nothing is to be enhanced. Put "
+            "the right picture there, or name the case under `exclude`."
+        )
+    return replace(sample, good=good)

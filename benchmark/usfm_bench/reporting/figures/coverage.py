@@ -84,9 +84,8 @@ def _panel(axes: Axes, metric: str, values: Mapping[Place, float | None], mark: 
         axes.axhline(k * len(PREVALENCES) - 0.5, color="white", linewidth=2)
     axes.set_xticks(range(len(across)), [str(cases) for _, cases in across], rotation=90)
     for k, seeds in enumerate(SEEDS):
-        axes.text(
-            (k + 0.5) * len(CASES) - 0.5, -0.62, f"{seeds} seeds", ha="center", va="bottom", fontsize=6, color=GREY
-        )
+        name = f"{seeds} seed{'s' * (seeds > 1)}"
+        axes.text((k + 0.5) * len(CASES) - 0.5, -0.62, name, ha="center", va="bottom", fontsize=6, color=GREY)
     axes.set_title(metric, fontweight="bold", pad=10)
     labels = [
         f"{100 * p:g} % positive" if k % 3 else f"{size} a group, {100 * p:g} % positive"

@@ -1,4 +1,4 @@
-"""Images that a model enhanced: input, output, target and difference of the best, the median and the worst case."""
+"""Images that a model enhanced: input, output, target, difference and a profile of best, median and worst case."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.words import with_unit
-from usfm_bench.data.sample import Image
+from usfm_bench.data.sample import Image, Mask
 from usfm_bench.reporting.figures.group import FigureData, NamedFigure, defined_cases, seeds_of, sentence
 from usfm_bench.reporting.figures.style import new_figure, shown, styled
 from usfm_bench.results.frames import ModelResults
@@ -19,7 +20,19 @@ from usfm_bench.tasks.enhancement import with_images
 
 _COLUMNS = ("input", "output", "target", "output - target")
 _SPAN = 128  # levels of a difference that are shown
-_ROW, _MARGIN = 43.0, 8.0  # millimetres
+_PROFILE = "profile along the line"
+_LINES = {"input": "#7B3294", "output": "#D95F0E", "target": "#0072B2"}
+_ROW, _MARGIN = 38.0, 14.0  # millimetres
+
+
+class Views(NamedTuple):
+    """One case's images (H, W)."""
+
+    input: Image
+    output: Image
+    target: Image
+    line: int
+    """The row of the profile: through the middle of the lesion, or of the image where there is none."""
 
 
 class Shown(NamedTuple):
@@ -54,6 +67,7 @@ def enhanced_figures(group: FigureData) -> Iterator[NamedFigure]:
             f"Best, median and worst case by {definition.name} {definition.id}, mean over {seeds_of([results])}; "
             f"images of seed {seed} at native size",
             f"Difference: red is too bright, blue too dark, full colour at {_SPAN} of 255 levels",
+            "Profile: grey levels along the row that is marked, through the middle of the lesion where there is one",
         )
         cases = [case for case in cases if case.case_id in images]
         titles = [f"{c.why}: {shown(c.case_id, 20)}\n{with_unit(c.score, definition.unit)}" for c in cases]
@@ -73,12 +87,10 @@ def choose(results: ModelResults, column: str) -> list[Shown]:
     return [Shown(str(ids[i]), why, float(scores[i])) for why, i in places.items()]
 
 
-def _images(
-    group: FigureData, results: ModelResults, wanted: Sequence[str]
-) -> tuple[dict[str, tuple[Image, Image, Image]], int]:
+def _images(group: FigureData, results: ModelResults, wanted: Sequence[str]) -> tuple[dict[str, Views], int]:
     """Input, output and target by case, of the first seed; of a case in several folds the first."""
     seed = results.seeds[0]
-    found: dict[str, tuple[Image, Image, Image]] = {}
+    found: dict[str, Views] = {}
     for record, folder in group.trials(results):
         if record.spec.seed != seed:
             continue
@@ -87,24 +99,34 @@ def _images(
         except BenchError:
             continue
         if kept is not None:
-            of_cases = zip(kept.case_ids, kept.inputs, kept.outputs, kept.targets, strict=True)
-            for case, *images in of_cases:
+            of_cases = zip(kept.case_ids, kept.inputs, kept.outputs, kept.targets, kept.lesions, strict=True)
+            for case, low, output, good, lesion in of_cases:
                 if case in wanted:
-                    found.setdefault(case, (images[0].copy(), images[1].copy(), images[2].copy()))
+                    found.setdefault(case, Views(low.copy(), output.copy(), good.copy(), line_of(good, lesion)))
     return found, seed
 
 
+def line_of(image: Image, lesion: Mask | None) -> int:
+    """The row through the middle of the lesion, or of the image where it shows none."""
+    if lesion is None or not lesion.any():
+        return int(image.shape[0]) // 2
+    return round(float(np.flatnonzero(lesion.any(axis=1)).mean()))
+
+
 @styled
-def draw(cases: Sequence[tuple[Image, Image, Image]], titles: Sequence[str], width: float) -> Figure:
+def draw(cases: Sequence[Views], titles: Sequence[str], width: float) -> Figure:
     """One row a case."""
     figure = new_figure(width, _MARGIN + _ROW * len(cases))
     figure.set_layout_engine("compressed")
-    for row, (images, title) in enumerate(zip(cases, titles, strict=True)):
-        difference = images[1].astype(np.float64) - images[2]
+    grid = figure.add_gridspec(len(cases), len(_COLUMNS) + 1, width_ratios=[*[1.0] * len(_COLUMNS), 1.5])
+    for row, (views, title) in enumerate(zip(cases, titles, strict=True)):
+        images = views[:3]
+        difference = views.output.astype(np.float64) - views.target
         for column, name in enumerate(_COLUMNS):
-            axes = figure.add_subplot(len(cases), len(_COLUMNS), row * len(_COLUMNS) + column + 1)
+            axes = figure.add_subplot(grid[row, column])
             if column < len(images):
                 axes.imshow(images[column], cmap="gray", vmin=0, vmax=255)
+                axes.axhline(views.line, color=_LINES[name], linewidth=0.6)
             else:
                 axes.imshow(difference, cmap="RdBu_r", vmin=-_SPAN, vmax=_SPAN)
             axes.set(xticks=[], yticks=[])
@@ -112,4 +134,17 @@ def draw(cases: Sequence[tuple[Image, Image, Image]], titles: Sequence[str], wid
                 axes.set_title(name)
             if column == 0:
                 axes.set_ylabel(title)
+        _draw_profile(figure.add_subplot(grid[row, -1]), views, first=row == 0, last=row == len(cases) - 1)
     return figure
+
+
+def _draw_profile(axes: Axes, views: Views, *, first: bool, last: bool) -> None:
+    for (name, colour), image in zip(_LINES.items(), views[:3], strict=True):
+        axes.plot(image[views.line], color=colour, linewidth=0.7, label=name)
+    axes.set(xlim=(0, views.input.shape[1] - 1), ylim=(0, 255), yticks=(0, 128, 255))
+    axes.tick_params(labelsize=6)
+    if first:
+        axes.set_title(_PROFILE)
+    if last:
+        axes.set_xlabel("column (px)")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, fontsize=6, handlelength=1.0)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from usfm_bench.stats.design.model import Design
 
-SEEDS = (2, 3, 5)
+SEEDS = (1, 2, 3, 5)
 CASES = (40, 80, 160, 400)
 CASES_A_GROUP = (1, 2, 5)
 PREVALENCES = (0.1, 0.3, 0.5)

@@ -200,8 +200,16 @@ def true_values(design: Design, assumed: Assumptions) -> dict[str, float]:
     values |= {
         "BACC": (sensitivity + specificity) / 2,
         "AUROC": float(ndtr((assumed.means[1] - assumed.means[0]) / 2**0.5)),
+        "BRIER": share * _squared_error(assumed, 1) + (1 - share) * _squared_error(assumed, 0),
     }
     return values | _of_seeds(share, assumed)
+
+
+def _squared_error(assumed: Assumptions, label: int) -> float:
+    """Mean Brier score of cases of one class: twice the square of what is said of the other."""
+    quality = assumed.means[label] + ndtri((np.arange(20_000) + 0.5) / 20_000)
+    positive = expit((assumed.means[1] - assumed.means[0]) * quality)
+    return float(2 * ((positive - label) ** 2).mean())
 
 
 def _of_seeds(share: float, assumed: Assumptions) -> dict[str, float]:
@@ -220,11 +228,26 @@ def _of_seeds(share: float, assumed: Assumptions) -> dict[str, float]:
     with np.errstate(invalid="ignore"):
         of_positive = 2 * hits / (hits + false + share)
         of_negative = 2 * right / (right + share * (1 - sen) + 1 - share)
+        precision = hits / (hits + false)
+        said = hits + false
+        matthews = (hits * right - false * (share - hits)) / (said * (1 - said) * share * (1 - share)) ** 0.5
+    chance = share * said + (1 - share) * (1 - said)
+    kappa = (hits + right - chance) / (1 - chance)
     gaps = [_gaps(*at[k], assumed, k) for k in (0, 1)]  # (15, BINS) each
     errors = np.abs(share * gaps[1][:, None] + (1 - share) * gaps[0][None]).sum(axis=2)
     both = weights[:, None] * weights[None]
-    names = {"F1": of_positive, "macro F1": (of_positive + of_negative) / 2, "ECE": errors}
+    names = {"F1": of_positive, "macro F1": (of_positive + of_negative) / 2, "PREC": precision, "MCC": matthews}
+    names |= {"KAPPA": kappa, "AUPRC": _average_precision(*at[0], *at[1], share), "ECE": errors}
     return {name: float((both * value).sum()) for name, value in names.items()}
+
+
+def _average_precision(below: Floats, sd_below: float, above: Floats, sd_above: float, share: float) -> Floats:
+    """(15, 15) mean over positive cases of the precision among all that score as high, by seeds' places of both."""
+    steps = (np.arange(2000) + 0.5) / 2000
+    score = above[:, None] + sd_above * ndtri(steps)  # (15, 2000)
+    false = (1 - share) * ndtr((below[None, :, None] - score[:, None]) / sd_below)
+    hits = share * (1 - steps)
+    return np.asarray((hits / (hits + false)).mean(axis=2))
 
 
 def _gaps(means: Floats, sd: float, assumed: Assumptions, label: int) -> Floats:

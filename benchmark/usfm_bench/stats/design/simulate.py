@@ -27,10 +27,15 @@ _CLASSES = {
         "AUROC": ("auroc.class@2", 1),
         "F1": ("f1.class@1", 1),
         "macro F1": ("f1.macro@1", None),
+        "PREC": ("prec.class@1", 1),
+        "MCC": ("mcc@1", None),
+        "KAPPA": ("kappa@1", None),
+        "AUPRC": ("auprc.class@2", 1),
+        "BRIER": ("brier@1", None),
         "ECE": (DEBIASED, None),
     },
 }
-_BOTH_CLASSES = ("BACC", "AUROC", "F1", "macro F1")
+_BOTH_CLASSES = ("BACC", "AUROC", "F1", "macro F1", "PREC", "MCC", "KAPPA", "AUPRC")
 _HELD = 1e-9  # rounding
 
 
@@ -101,7 +106,7 @@ def _undefined(name: str, design: Design) -> str:
     """Why a metric of the design has no interval; empty where it can have one."""
     if design.groups == 1:
         return "all cases are one group" if design.cases > 1 else "there is one case"
-    if name in _MASKS or name in ("ACC", "ECE"):
+    if name in _MASKS or name in ("ACC", "BRIER", "ECE"):
         return ""
     if not design.positives and name != "SPEC":
         return "there is no positive case"
@@ -135,7 +140,7 @@ def _detectable(name: str, study: Drawn) -> float | None:
     if name == "ECE" or study.dsc.shape[1] == 1:
         return None
     a, b = (_contributions(name, study, model) for model in (0, 1))
-    return None if a is None or b is None else compare(a.values, b.values, groups=a.groups).detectable
+    return None if a is None or b is None else compare(a.values, b.values, groups=a.groups, sizes=a.sizes).detectable
 
 
 def _contributions(name: str, study: Drawn, model: int) -> Contributions | None:

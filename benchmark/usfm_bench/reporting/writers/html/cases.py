@@ -23,6 +23,7 @@ from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.reporting.writers.html.hard import HardList
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.results.predictions import load_predictions
+from usfm_bench.tasks.enhancement import EnhancementPredictions, with_images
 from usfm_bench.tasks.segmentation import SegmentationPredictions, with_masks
 
 _CHUNK = 40  # cases in one block of JSON, which is read when one of them is opened
@@ -71,6 +72,10 @@ class _Drawn:
     reference: Paths | None = None
     predictions: dict[int, Paths] = field(default_factory=dict)
     """Of the models whose masks were kept."""
+    outputs: dict[int, Image] = field(default_factory=dict)
+    """Of the models that enhanced the image."""
+    target: Image | None = None
+    """What it should become."""
 
 
 def browser_of(group: FigureData, ident: str, links: Mapping[tuple[str, str], str], data_root: Path | None) -> Browser:
@@ -195,6 +200,10 @@ def _details(
                 "said": [[seed[i] for seed in seeds] for seeds in said],
             }
         )
+        if image is not None and look.target is not None:  # never without the image: pictures are of patients, too
+            outputs = (look.outputs.get(k) for k in range(len(group.results)))
+            found[-1]["outputs"] = [None if output is None else jpeg_of(output) for output in outputs]
+            found[-1]["target"] = jpeg_of(look.target)
     return found
 
 
@@ -207,22 +216,25 @@ def _said(results: ModelResults, place: NDArray[np.int64]) -> list[list[int | No
 
 
 def _drawn(group: FigureData) -> tuple[dict[str, _Drawn], list[str]]:
-    """Contours of the reference and of each model's first seed, and whose masks were not kept."""
+    """Contours, or images, of the reference and of each model's first seed, and of whom they were not kept."""
     found: dict[str, _Drawn] = {}
     lost: list[str] = []
-    if group.task.needs != "mask":
+    if group.task.needs == "label":
         return found, lost
+    what = "contours" if group.task.needs == "mask" else "images"
     for k, results in enumerate(group.results):
         for record, folder in group.trials(results):
             if record.spec.seed != results.seeds[0]:
                 continue
             try:
-                kept = with_masks(load_predictions(folder / "predictions.npz"))
+                kept = load_predictions(folder / "predictions.npz")
             except BenchError:
-                lost.append(f"No contours of {record.spec.model}: its predictions.npz is missing or damaged.")
+                lost.append(f"No {what} of {record.spec.model}: its predictions.npz is missing or damaged.")
                 continue
-            if kept is not None:
-                _add(found, k, kept)
+            if (masks := with_masks(kept)) is not None:
+                _add(found, k, masks)
+            if (images := with_images(kept)) is not None:
+                _add_images(found, k, images)
     return found, list(dict.fromkeys(lost))
 
 
@@ -232,6 +244,12 @@ def _add(found: dict[str, _Drawn], model: int, kept: SegmentationPredictions) ->
             height, width = reference.shape[-2:]
             found[case] = _Drawn(height, width, _paths(reference))
         found[case].predictions.setdefault(model, _paths(prediction))  # of the first repeat that tests it
+
+
+def _add_images(found: dict[str, _Drawn], model: int, kept: EnhancementPredictions) -> None:
+    for case, output, target in zip(kept.case_ids, kept.outputs, kept.targets, strict=True):
+        look = found.setdefault(case, _Drawn(target.shape[0], target.shape[1], target=target))
+        look.outputs.setdefault(model, output)  # of the first repeat that tests it
 
 
 def _paths(mask: Mask | Masks) -> Paths:

@@ -307,7 +307,7 @@ class Browser {
   }
 
   legend(detail) {
-    if (this.head.byClass) return [];
+    if (this.head.byClass || detail.target) return [];
     const toggle = (what, text) => {
       const box = element("input", { type: "checkbox" });
       box.checked = !this.panel.classList.contains(`hide-${what}`);
@@ -322,6 +322,11 @@ class Browser {
   }
 
   cards(detail, name) {
+    if (detail.target) {
+      const good = element("img", { src: detail.target, alt: `Case ${name}, target` });
+      const target = element("div", { class: "card" }, [element("h4", { text: "Target" }), element("div", { class: "compare" }, [good])]);
+      return [target, ...this.head.models.map((_, k) => this.card(detail, k, this.compare(detail, k, name)))];
+    }
     if (this.head.byClass && detail.image) {
       const picture = element("div", { class: "card" }, [element("h4", { text: "Image" }), this.picture(detail, null, name)]);
       return [picture, ...this.head.models.map((_, k) => this.card(detail, k, null))];
@@ -333,6 +338,22 @@ class Browser {
     const { links, models } = this.head;
     const heading = element("h4", {}, [element("a", { href: `#${links[k]}`, text: models[k], title: "Where these numbers come from" })]);
     return element("div", { class: "card" }, [heading, ...(picture ? [picture] : []), this.numbers(detail, k)]);
+  }
+
+  // The input left of a line that a slider moves, and what the model made of it right of the line.
+  compare(detail, k, name) {
+    if (!detail.outputs[k]) return element("div", { class: "none", text: "No image was kept." });
+    const input = element("img", { src: detail.image, alt: `Case ${name}, input` });
+    const output = element("img", { class: "output", src: detail.outputs[k], alt: `Case ${name}, output of ${this.head.models[k]}` });
+    const box = element("div", { class: "compare" }, [input, output, element("div", { class: "line" })]);
+    const slider = element("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "How much of the input is shown" });
+    const move = () => box.style.setProperty("--at", `${slider.value}%`);
+    slider.addEventListener("input", move);
+    slider.addEventListener("keydown", (event) => {
+      if (event.key.startsWith("Arrow")) event.stopPropagation(); // it moves the slider, not to another case
+    });
+    move();
+    return element("div", {}, [box, element("label", { class: "slide" }, ["input", slider, "output"])]);
   }
 
   picture(detail, k, name) {
@@ -373,7 +394,8 @@ class Browser {
     const head = [element("td"), ...(byClass ? [element("th", { scope: "col", text: "Says" })] : []), ...names];
     const table = element("table", {}, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
     const first = nothing(detail.predictions[k]) ? `Seed ${seeds[k][0]} predicts nothing.` : `Contour of seed ${seeds[k][0]}.`;
-    const notes = byClass || detail.predictions[k] === null ? [] : [element("p", { class: "basis", text: first })];
+    const told = detail.outputs?.[k] ? `Image of seed ${seeds[k][0]}.` : byClass || detail.predictions[k] === null ? "" : first;
+    const notes = told ? [element("p", { class: "basis", text: told })] : [];
     return element("div", { class: "scroll" }, [...notes, table]);
   }
 }
