@@ -2,7 +2,9 @@
 
 import errno
 import fcntl
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.locks import LockHeldError, check_locks, locked, mount_of
+from usfm_bench.core.locks import LockHeldError, check_locks, holder, locked, mount_of
 from usfm_bench.execution.queue import TrialQueue
-from usfm_bench.execution.run import run_trials
+from usfm_bench.execution.run import run_trials, sort_trials
 from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
@@ -91,6 +93,51 @@ def test_a_lock_that_nobody_holds_is_not_waited_for(tmp_path):
     assert (tmp_path / "lock").read_text() == "left by something else"
 
 
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "88"}, ", job 88"),
+        ({"SLURM_JOB_ID": "91", "SLURM_ARRAY_JOB_ID": "88", "SLURM_ARRAY_TASK_ID": "3"}, ", job 88_3"),
+        ({"PBS_JOBID": "7[2].server"}, ", job 7[2].server"),
+    ],
+)
+def test_a_lock_names_the_process_host_and_job_that_hold_it(tmp_path, monkeypatch, other_process, job, said):
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "lock"
+    process = other_process(path)
+    assert holder(path).startswith(f" (process {process.pid} on {socket.gethostname()}{said}, since 20")
+    process.kill()
+    process.wait()
+    with locked(path):  # what the killed one left is replaced
+        assert f"process {os.getpid()} on" in holder(path)
+    assert holder(path) == ""
+    assert path.read_bytes() == b""
+
+
+def test_a_lock_holds_on_a_full_disk_and_then_names_nobody(tmp_path, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    path = tmp_path / "lock"
+    with locked(path), pytest.raises(LockHeldError), locked(path):
+        pass
+    with locked(path):
+        assert holder(path) == ""
+
+
+@pytest.mark.parametrize("host", ["a\x1b[2Jb", "a\nb", 7, "a" * 300])
+def test_what_others_wrote_into_a_lock_reaches_no_terminal(tmp_path, host):
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"host": host, "process": "1", "job": "", "since": "now"}))
+    assert holder(path) == ""
+    assert holder(tmp_path / "absent") == ""
+
+
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_file_system_without_locks_is_named_with_what_to_do(tmp_path, monkeypatch, name, wait):
@@ -162,7 +209,7 @@ def test_what_others_run_comes_last_or_is_left_to_them(trials, tmp_path):
 def test_without_waiting_a_run_ends_with_exit_code_1_and_says_what_is_left(tmp_path, trials, other_process, capsys):
     store = Store(tmp_path / "runs")
     folder = store.folder(trials[0])
-    other_process(folder.with_name(f".{folder.name}.lock"))
+    other = other_process(folder.with_name(f".{folder.name}.lock"))
     outcomes: list = []
     tally = run_trials(
         trials[:1],
@@ -177,6 +224,22 @@ def test_without_waiting_a_run_ends_with_exit_code_1_and_says_what_is_left(tmp_p
         keep=lambda kept: None,
     )
     assert [o.status for o in outcomes] == ["busy"]
-    assert outcomes[0].message == "another process is running it"
+    assert outcomes[0].message.startswith(
+        f"another process is running it (process {other.pid} on {socket.gethostname()}"
+    )
     assert tally.exit_code == 1
     assert not (folder / "spec.json").exists()
+
+
+def test_ten_thousand_trials_are_sorted_without_comparing_each_with_each(trials, tmp_path, monkeypatch):
+    many = [trials[0].model_copy(update={"seed": seed}) for seed in range(10_000)]
+    monkeypatch.setattr(Store, "changed_settings", lambda self, spec: [])
+    monkeypatch.setattr(Store, "record", lambda self, spec: True if spec.seed % 2 else None)
+
+    def compared(self: object, other: object) -> bool:
+        raise AssertionError("trials were compared with each other")
+
+    monkeypatch.setattr(TrialSpec, "__eq__", compared)
+    kept, todo = sort_trials(many, Store(tmp_path), fresh=False)
+    assert [spec.seed for spec in kept] == list(range(1, 10_000, 2))
+    assert [spec.seed for spec in todo] == list(range(0, 10_000, 2))

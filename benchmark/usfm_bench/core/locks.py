@@ -6,18 +6,25 @@ The library filelock is not used: where `flock` is missing it takes any existing
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from usfm_bench.core.environment import now
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import check_writable
 
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+_NOTE_BYTES = 1000
+_NOTE = ("host", "process", "job", "since")
+_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+"""Where Slurm, PBS, LSF and Grid Engine say which job a process belongs to."""
 
 
 class LockHeldError(BenchError):
@@ -27,6 +34,8 @@ class LockHeldError(BenchError):
 @contextmanager
 def locked(path: Path, *, wait: bool = False, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock of a file, which is made where it is not there and is never removed.
+
+    While it is held, the file says who holds it, see `holder`.
 
     Args:
         path: the lock file.
@@ -50,9 +59,66 @@ def locked(path: Path, *, wait: bool = False, before_waiting: Callable[[], None]
                 raise
             before_waiting()
             _flock(descriptor, path, wait=True)
-        yield
+        ours = _sign(descriptor)
+        try:
+            yield
+        finally:
+            if ours:
+                _write(descriptor, b"")
     finally:
         os.close(descriptor)  # which frees the lock
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, such as ` (process 4711 on node7, job 88_3, since 2026-01-31T12:00:00+00:00)`.
+
+    Empty where the file does not say so. It tells people where to look; whether the lock is held only `flock` knows.
+    """
+    try:
+        with path.open("rb") as stream:
+            note = _note(stream.read(_NOTE_BYTES))
+    except OSError:
+        return ""
+    if not note:
+        return ""
+    job = f", job {note['job']}" if note["job"] else ""
+    return f" (process {note['process']} on {note['host']}{job}, since {note['since']})"
+
+
+def _sign(descriptor: int) -> bool:
+    """Write who holds the lock into its file; False where that holds something else, which is left alone."""
+    content = os.pread(descriptor, _NOTE_BYTES, 0)
+    if content and not _note(content):
+        return False
+    about = {"host": socket.gethostname(), "process": str(os.getpid()), "job": _job(), "since": now()}
+    _write(descriptor, json.dumps(about).encode())
+    return True
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, content, 0)
+    except OSError:
+        pass  # a full disk, say: the lock holds all the same
+
+
+def _note(content: bytes) -> dict[str, str]:
+    """What `_sign` wrote; empty for anything else, such as what would write to a terminal."""
+    try:
+        note = json.loads(content)
+    except ValueError:
+        return {}
+    if not isinstance(note, dict) or set(note) != set(_NOTE):
+        return {}
+    plain = all(isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9._:+\[\]-]{0,200}", text) for text in note.values())
+    return note if plain else {}
+
+
+def _job() -> str:
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    return next((job for name in _JOBS if (job := os.environ.get(name))), "")
 
 
 def check_locks(folder: Path) -> None:

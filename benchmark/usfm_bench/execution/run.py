@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import compress
 from pathlib import Path
 
 from usfm_bench.core.errors import BenchError
@@ -53,8 +54,8 @@ def sort_trials(trials: Sequence[TrialSpec], store: Store, *, fresh: bool) -> tu
     changed = {spec.label: fields for spec in trials if (fields := store.changed_settings(spec))}
     if changed:
         raise settings_changed(changed, store.root)
-    kept = [spec for spec in trials if store.record(spec)]
-    return kept, [spec for spec in trials if spec not in kept]
+    done = [store.record(spec) is not None for spec in trials]
+    return list(compress(trials, done)), [spec for spec, it_is in zip(trials, done, strict=True) if not it_is]
 
 
 def settings_changed(changed: Mapping[str, Sequence[str]], runs: Path) -> BenchError:

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
-from usfm_bench.core.locks import LockHeldError
+from usfm_bench.core.locks import LockHeldError, holder
 from usfm_bench.core.words import duration, with_unit
 from usfm_bench.data.dataset import Dataset, open_dataset
 from usfm_bench.execution.outcome import Notice, Outcome, Tick
 from usfm_bench.results.record import Record
-from usfm_bench.results.store import Store
+from usfm_bench.results.store import Store, lock_path
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.trial import TrialSpec
-
-_WAITING = "another process is running it; waiting for that one ..."
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,16 @@ class Session:
             tell: told of every finished epoch, and where another process is waited for.
             wait: when another process holds the trial, wait for it; otherwise the outcome is `busy`.
         """
+        lock = lock_path(self._store.folder(spec))
+
+        def waiting() -> None:
+            tell(Notice(spec, f"another process is running it{holder(lock)}; waiting for that one ..."))
+
         try:
-            with self._store.lock(spec, wait=wait, before_waiting=lambda: tell(Notice(spec, _WAITING))):
+            with self._store.lock(spec, wait=wait, before_waiting=waiting):
                 return self._attempt(spec, tell)
         except LockHeldError:
-            return Outcome(spec, "busy", "another process is running it")
+            return Outcome(spec, "busy", f"another process is running it{holder(lock)}")
         except BenchError as error:
             return Outcome(spec, "failed", str(error))
 

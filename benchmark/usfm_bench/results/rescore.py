@@ -12,7 +12,7 @@ import pandas as pd
 from usfm_bench.core.environment import code_version, now
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import write_atomic, write_text
-from usfm_bench.core.locks import LockHeldError, locked
+from usfm_bench.core.locks import LockHeldError, holder, locked
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.metrics.operating import Tuned
 from usfm_bench.results.evaluation import EVALUATIONS
@@ -118,7 +118,7 @@ def update_trial(folder: Path, record: Record) -> bool:
         with locked(lock_path(folder)):
             return _update(folder, record)
     except LockHeldError:
-        raise BenchError(f"{folder}: is in the hands of another process.") from None
+        raise BenchError(f"{folder}: is in the hands of another process{holder(lock_path(folder))}.") from None
 
 
 def _update(folder: Path, record: Record) -> bool:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from usfm_bench.core.errors import BenchError, listed, unknown
 from usfm_bench.core.file_names import encode_name
 from usfm_bench.core.files import write_atomic, write_text
-from usfm_bench.core.locks import LockHeldError, check_locks, locked
+from usfm_bench.core.locks import LockHeldError, check_locks, holder, locked
 from usfm_bench.core.settings import differing_fields
 from usfm_bench.core.validation import in_words
 from usfm_bench.results.predictions import save_predictions
@@ -85,7 +85,8 @@ class Store:
             with self.lock(spec):
                 self._rename(spec)
         except LockHeldError:
-            raise BenchError(f"{spec.label}: is being run by another process; nothing was set aside.") from None
+            who = holder(lock_path(self.folder(spec)))
+            raise BenchError(f"{spec.label}: is being run by another process{who}; nothing was set aside.") from None
 
     def _rename(self, spec: TrialSpec) -> None:
         folder = self.folder(spec)
