@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-oldest test-slow bench check check-phantom coverage docs wheel
+.PHONY: help venv demo test test-oldest test-slow bench gpu check check-phantom coverage docs wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -35,6 +35,9 @@ test-oldest: venv ## Try the wheel with the oldest libraries that it allows, wit
 
 bench: venv ## Time the parts that must be fast, beside what a user would pick instead
 	$(BIN)/python -m pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only --benchmark-columns=min,median,rounds
+
+gpu: venv ## See in under ten minutes what a GPU does: tests, speed, same bits, BUSI in short (GPU="--data-root DIR --skip compile")
+	$(BIN)/python scripts/gpu_checks.py --out build/gpu $(GPU)
 
 check: venv ## Lint, format, types, spelling
 	$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -116,3 +118,26 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory, tiny_registry: Path) 
     told: dict[str, Callable[..., None]] = {name: lambda *_: None for name in ("tell", "say", "keep")}
     assert run_trials(trials, **runs, **told).exit_code == 0
     return folder / "runs"
+
+
+@pytest.fixture(scope="session")
+def null_device(tmp_path_factory):
+    """Runs a command on the null device; gives the finished process."""
+    import torch
+
+    source = Path(os.environ.get("NULLCUDA") or PROJECT.parent / "shared" / "tools" / "nullcuda")
+    if not (source / "build.sh").is_file() or not shutil.which("g++") or torch.version.cuda is None:
+        pytest.skip("needs the sources of the null CUDA device, g++ and a CUDA build of torch")
+    built = tmp_path_factory.mktemp("nullcuda")
+    copy = shutil.copytree(source, built / "source", copy_function=shutil.copyfile)
+    done = subprocess.run(["bash", copy / "build.sh", built / "lib", sys.executable], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"the null CUDA device does not build here: {done.stderr[-200:]}")
+    lib = str(built / "lib")
+
+    def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+        known = os.environ | {"LD_PRELOAD": f"{lib}/libnullcuda.so", "LD_LIBRARY_PATH": lib} | environment
+        known |= {"PYTHONPATH": os.pathsep.join([str(PROJECT / "benchmark"), str(PROJECT / "tests")])}
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=known, timeout=600)
+
+    return run

@@ -5,10 +5,6 @@ Numbers, speed and the choice of cuDNN's plans are not shown; tests/test_gpu.py 
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,27 +12,6 @@ import torch
 
 PROJECT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def null_device(tmp_path_factory):
-    """Runs a command on the null device; gives the finished process."""
-    source = Path(os.environ.get("NULLCUDA") or PROJECT.parent / "shared" / "tools" / "nullcuda")
-    if not (source / "build.sh").is_file() or not shutil.which("g++") or torch.version.cuda is None:
-        pytest.skip("needs the sources of the null CUDA device, g++ and a CUDA build of torch")
-    built = tmp_path_factory.mktemp("nullcuda")
-    copy = shutil.copytree(source, built / "source", copy_function=shutil.copyfile)
-    done = subprocess.run(["bash", copy / "build.sh", built / "lib", sys.executable], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"the null CUDA device does not build here: {done.stderr[-200:]}")
-    lib = str(built / "lib")
-
-    def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-        known = os.environ | {"LD_PRELOAD": f"{lib}/libnullcuda.so", "LD_LIBRARY_PATH": lib} | environment
-        known |= {"PYTHONPATH": os.pathsep.join([str(PROJECT / "benchmark"), str(PROJECT / "tests")])}
-        return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=known, timeout=600)
-
-    return run
 
 
 @pytest.mark.parametrize(

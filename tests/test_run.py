@@ -25,7 +25,7 @@ from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.models.networks import Classifier
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.suites.plan import load_suite, plan_suite
-from usfm_bench.training.finetune import Checkpoint
+from usfm_bench.training.checkpoint import Checkpoint
 
 MICRO = "usfm-micro-scratch"
 

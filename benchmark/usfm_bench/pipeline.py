@@ -31,10 +31,11 @@ from usfm_bench.specs.model import resolve
 from usfm_bench.specs.task import TASKS, Predictions
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.tasks.scoring import case_table, score_cases
+from usfm_bench.training.checkpoint import Progress
 from usfm_bench.training.costs import network_costs
 from usfm_bench.training.device import build_fabric, describe_device, peak_memory_mb, reset_peak_memory
 from usfm_bench.training.dtypes import Dtypes, watch_dtypes
-from usfm_bench.training.finetune import OnEpoch, Progress, finetune, unfitted
+from usfm_bench.training.finetune import OnEpoch, finetune, unfitted
 from usfm_bench.training.predict import predict
 from usfm_bench.training.probe import fit_probe
 from usfm_bench.training.seeding import Stream, torch_seeded

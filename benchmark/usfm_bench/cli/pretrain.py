@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, Device, RegistryFile, split_names
+from usfm_bench.core.cores import wait_passively
 from usfm_bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def pretrain(
     from usfm_bench.cli.settings import LayeredSettings, explain_keys
     from usfm_bench.specs.pretraining import Options, settings_of
 
+    wait_passively()
     settings = LayeredSettings("pretrain", _OPTIONS)
     settings.faults += _unknown_options(context.args)
     settings.add(_BEFORE, lambda key: f"pretrain: {key}")

@@ -20,6 +20,7 @@ from usfm_bench.cli.options import (
     split_names,
 )
 from usfm_bench.core import words
+from usfm_bench.core.cores import wait_passively
 from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.pipe_table import printable
 
@@ -116,6 +117,7 @@ def run(
     from usfm_bench.specs.dataset import load_registry
     from usfm_bench.suites.plan import load_suite, plan_suite
 
+    wait_passively()
     check_engine(engine, workers)  # before anything is read
     datasets_known = load_registry(registry)
     trials = plan_suite(

@@ -9,6 +9,14 @@ from functools import cache
 from pathlib import Path
 
 
+def wait_passively() -> None:
+    """Have threads that wait for each other sleep, so that a busy neighbour costs its share of the cores and no more.
+
+    OpenMP reads it when torch is loaded, so call it before. What the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 @cache
 def available_cores() -> int:
     """Cores that this process can keep busy, at least 1: the smallest of affinity and the cgroups' quotas.

@@ -16,6 +16,7 @@ from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.lora import add_lora
 from usfm_bench.models.memory import out_of_memory
 from usfm_bench.models.networks import Classifier, Network, SegViT, UPerNet
+from usfm_bench.models.pooled_products import pool_by_products
 from usfm_bench.models.probes import LinearMaps, Probe
 from usfm_bench.models.weights import check_weights, load
 from usfm_bench.specs.family import FAMILIES, Asked, Backbone
@@ -96,6 +97,8 @@ def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
     network.undecayed = family.undecayed
     if entry.adaptation == "lora":
         add_lora(network, recipe, name)
+    if recipe.deterministic:
+        pool_by_products(network)
     return network
 
 

@@ -6,7 +6,7 @@ Zhang et al., SegViT: Semantic Segmentation with Plain Vision Transformers, Neur
 from __future__ import annotations
 
 import torch
-from segmentation_models_pytorch.losses import DiceLoss
+from segmentation_models_pytorch.losses._functional import soft_dice_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
@@ -75,14 +75,13 @@ class SegViTDecoder(nn.Module):
         """Maps from shallow to deep -> for each stage class logits (B, K, K+1) and mask logits (B, K, h, w)."""
         tokens = self.tokens.expand(len(maps[0]), -1, -1)
         outputs: list[tuple[Tensor, Tensor]] = []
-        total = torch.zeros(())
         for stage, (feature, projection) in enumerate(zip(maps[::-1], self.projections, strict=True)):
             patches = projection(feature.flatten(2).transpose(1, 2))  # (B, h*w, D)
             masks = torch.empty(0)
             for layer in self.layers[stage * self.per_stage : (stage + 1) * self.per_stage]:
                 tokens, masks = layer(tokens, patches)
-            total = total.to(masks) + masks.reshape(*masks.shape[:2], *feature.shape[-2:])
-            outputs.append((self.classify(tokens), total))
+            masks = masks.reshape(*masks.shape[:2], *feature.shape[-2:])
+            outputs.append((self.classify(tokens), outputs[-1][1] + masks if outputs else masks))
         return outputs
 
 
@@ -102,19 +101,17 @@ def lesion_log_odds(classes: Tensor, masks: Tensor, size: int) -> Tensor:
 def segvit_loss(outputs: list[tuple[Tensor, Tensor]], targets: Tensor) -> Tensor:
     """Focal mask loss x20 + dice x1 + class cross-entropy x1 (no-object weight 0.1), summed over the stages."""
     wanted = torch.cat([1 - targets.amax(1, keepdim=True), targets], dim=1)  # (B, K, S, S), the background first
-    n = wanted.shape[1]
+    stages, n = len(outputs), wanted.shape[1]
     present = wanted.flatten(2).any(-1)  # (B, K)
-    index = torch.arange(n, device=targets.device).expand_as(present)
-    labels = torch.where(present, index, n)
-    balance = torch.tensor([1.0] * n + [_NO_OBJECT], device=targets.device)
-    dice = DiceLoss("multilabel", from_logits=True)
-    losses = []
-    for classes, masks in outputs:
-        large = F.interpolate(masks.float(), size=targets.shape[-2:], mode="bilinear", align_corners=False)
-        kept, truth = large[present], wanted[present]  # (B*K present, S, S)
-        losses.append(
-            _FOCAL * sigmoid_focal_loss(kept, truth, reduction="mean")
-            + _DICE * dice(kept[None], truth[None])  # the mean over masks: background would swamp small lesions
-            + _CLASS * F.cross_entropy(classes.float().flatten(0, 1), labels.flatten(), weight=balance)
-        )
-    return torch.stack(losses).sum()
+    classes = torch.cat([classes for classes, _ in outputs]).float()  # (stages * B, K, K+1)
+    masks = torch.cat([masks for _, masks in outputs]).float()
+    large = F.interpolate(masks, size=targets.shape[-2:], mode="bilinear", align_corners=False)
+    truth, kept = wanted.repeat(stages, 1, 1, 1), present.repeat(stages, 1)
+    # Masks of absent classes count by 0 and are not left out by an index, for which a GPU's host would have to wait.
+    focal = sigmoid_focal_loss(large, truth, reduction="none").mean((-2, -1))
+    dice = 1 - soft_dice_score(F.logsigmoid(large).exp(), truth, eps=1e-7, dims=(-2, -1))
+    of_masks = _FOCAL * focal + _DICE * dice  # (stages * B, K): background would swamp small lesions in one sum
+    labels = torch.where(kept, torch.arange(n, device=targets.device), n)
+    balance = F.pad(wanted.new_ones(n), (0, 1), value=_NO_OBJECT)
+    of_classes = F.cross_entropy(classes.flatten(0, 1), labels.flatten(), weight=balance)
+    return stages * (torch.where(kept, of_masks, 0).sum() / kept.sum() + _CLASS * of_classes)

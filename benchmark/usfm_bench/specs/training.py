@@ -50,6 +50,14 @@ class TrainingSpec(Settings):
     """`auto`: bf16 where the device has it in hardware, else fp32."""
     cudnn_attention: bool = later(False)
     """Let torch take cuDNN's attention on a GPU. Off, since several of its releases gave NaN gradients."""
+    tf32: bool = later(False)
+    """Round products of float32 matrices to TF32 on a GPU, and convolutions too under `precision: fp32`."""
+    deterministic: bool = later(False)
+    """Take only algorithms that give the same bits each time on one GPU model; slower. A CPU takes no others."""
+    cudnn_benchmark: bool = later(False)
+    """Let cuDNN time its convolutions for the recipe's one input size and take the fastest."""
+    compile: bool = later(False)
+    """Compile the network's loss with `torch.compile` in training. Dropout and drop path then draw other numbers."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth of transformer backbones."""
     augment: tuple[Literal["hflip", "vflip", "rot90", "affine", "intensity"], ...] = ()
@@ -100,6 +108,10 @@ class TrainingSpec(Settings):
             faults.append("loss: focal is not defined for smoothed labels; set label_smoothing: 0")
         if self.loss != "focal" and self.focal_gamma != defaults["focal_gamma"]:
             faults.append("focal_gamma is a setting of loss: focal")
+        if self.deterministic and self.cudnn_benchmark:
+            faults.append(
+                "cudnn_benchmark may choose another algorithm each time, which deterministic forbids; keep one"
+            )
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import resource
 import sys
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from usfm_bench.specs.training import TrainingSpec
 from usfm_bench.training.cuda import describe_cuda
 from usfm_bench.training.dtypes import Dtypes, used_precision
 
+_SWITCHES = ("cudnn_attention", "tf32", "deterministic", "cudnn_benchmark")
+"""Settings of a recipe that torch keeps for the whole process."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 # It would print a line a trial on bf16 and a hint to trade precision for speed, which is the recipe's to decide.
@@ -40,7 +43,9 @@ def resolve_device(device: str) -> str:
 
 def build_fabric(spec: TrainingSpec, device: str, index: int = 0) -> Any:
     """Fabric on one device: `cpu`, or the `index`-th GPU, cyclically; sets the recipe's number of CPU threads."""
-    return device_fabric(spec.precision, spec.threads, device, index=index, cudnn_attention=spec.cudnn_attention)
+    return device_fabric(
+        spec.precision, spec.threads, device, index=index, **{key: getattr(spec, key) for key in _SWITCHES}
+    )
 
 
 def device_fabric(
@@ -50,7 +55,7 @@ def device_fabric(
     *,
     index: int = 0,
     devices: int = 1,
-    cudnn_attention: bool = False,
+    **switches: bool,
 ) -> Any:
     """Fabric on one device, or on several, each with a process of its own (distributed data parallel).
 
@@ -60,9 +65,9 @@ def device_fabric(
         device: `cpu` or `cuda`.
         index: which GPU, where one is used.
         devices: number of processes.
-        cudnn_attention: let torch take cuDNN's attention.
+        switches: of `set_up_process`.
     """
-    set_up_process(wanted, threads, device, cudnn_attention=cudnn_attention)
+    set_up_process(wanted, threads, device, **switches)
     numbers = _precision(wanted, device)
     if devices > 1:
         return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
@@ -73,14 +78,26 @@ def device_fabric(
     return Fabric(accelerator="cuda", devices=[index], **numbers)
 
 
-def set_up_process(wanted: str, threads: int | None, device: str, *, cudnn_attention: bool = False) -> None:
+def set_up_process(
+    wanted: str,
+    threads: int | None,
+    device: str,
+    *,
+    cudnn_attention: bool = False,
+    tf32: bool = False,
+    deterministic: bool = False,
+    cudnn_benchmark: bool = False,
+) -> None:
     """Set what torch keeps for the whole process; a launched process starts with its own settings.
 
     Args:
-        wanted: `auto`, `fp32` or `bf16`. With `fp32`, no convolution is rounded to TF32 on a GPU.
+        wanted: `auto`, `fp32` or `bf16`. With `fp32`, no convolution is rounded to TF32, unless `tf32` says so.
         threads: torch threads on a CPU; None: torch's own number, but no more than the cores that may be used.
         device: `cpu` or `cuda`.
         cudnn_attention: let torch take cuDNN's attention, which it prefers on some GPUs.
+        tf32: round products of float32 matrices to TF32 on a GPU.
+        deterministic: refuse algorithms on a GPU that add in an order which changes.
+        cudnn_benchmark: let cuDNN time its algorithms.
     """
     if device == "cpu":
         _keep_freed_memory()
@@ -88,9 +105,17 @@ def set_up_process(wanted: str, threads: int | None, device: str, *, cudnn_atten
     if own is not None or available_cores() < torch.get_num_threads():
         torch.set_num_threads(own or available_cores())
     if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = wanted != "fp32"
+        torch.backends.cudnn.allow_tf32 = tf32 or wanted != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         # Its gradients were NaN in several releases, see docs/method.md; other kernels take its place.
         torch.backends.cuda.enable_cudnn_sdp(cudnn_attention)
+        if deterministic:  # cuBLAS reads it at its first product in a process, and sums in streams' order without it
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(deterministic)
+        # Memory that is filled before use costs time, and nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cudnn.benchmark = cudnn_benchmark
 
 
 class _KeepInputs(MixedPrecision):  # type: ignore[misc]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usfm_bench.core.errors import BenchError, TrialError
-from usfm_bench.core.files import write_atomic
+from usfm_bench.core.errors import TrialError
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise, build_augmentation
 from usfm_bench.specs.task import Task
 from usfm_bench.specs.training import TrainingSpec
-from usfm_bench.training.dtypes import Dtypes, watch_dtypes
+from usfm_bench.training.checkpoint import Checkpoint, Progress
+from usfm_bench.training.dtypes import watch_dtypes
 from usfm_bench.training.optim import build_optimizer, build_schedule
 from usfm_bench.training.predict import validate
 from usfm_bench.training.sampling import epoch_order
@@ -27,25 +28,6 @@ from usfm_bench.training.seeding import Stream, generator, torch_seeded
 
 OnEpoch = Callable[[dict[str, float]], None]
 """Called after each epoch with its row of the history."""
-
-
-@dataclass
-class Progress:
-    """How far a fine-tuning has come; what `state.pt` holds beside the weights."""
-
-    epoch: int = 0
-    """Epochs done."""
-    best_epoch: int = 0
-    best_score: float = -math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
-    train_images: int = 0
-    """Images put through training steps."""
-    train_s: float = 0.0
-    """Seconds in training steps."""
-    wall_s: float = 0.0
-    """Seconds in all, over all parts of a resumed trial."""
-    dtypes: Dtypes = field(default_factory=dict)
-    """What the network computed with, in training and in validation."""
 
 
 def finetune(
@@ -84,19 +66,21 @@ def finetune(
     augment = build_augmentation(spec.augment, train.task.augmented)
     net, optimizer = fabric.setup(model, optimizer)
     net.mark_forward_method("loss")
-    checkpoint = Checkpoint(state, model, optimizer)
-    progress = checkpoint.load()
-    best = checkpoint.best
+    watched = partial(watch_dtypes, model)
+    near, near_val = train.near(fabric.device), val.near(fabric.device)
 
-    with watch_dtypes(model, progress.dtypes):
+    with Checkpoint(state, model, optimizer) as checkpoint, _compiled(model, spec.compile):
+        progress, best = checkpoint.load(), checkpoint.best
         while progress.epoch < spec.epochs:
             started = time.perf_counter()
             epoch = progress.epoch
             order = epoch_order(train, spec, generator(seed, Stream.ORDER, epoch))
-            with torch_seeded(seed, Stream.EPOCH, epoch):
+            # Hooks would cut a compiled network into pieces.
+            unwatched = nullcontext() if spec.compile else watched(progress.dtypes)
+            with torch_seeded(seed, Stream.EPOCH, epoch), unwatched:
                 losses = []
                 net.train()
-                for step, (images, targets) in enumerate(train.batches(spec.batch_size, fabric.device, order)):
+                for step, (images, targets) in enumerate(near.batches(spec.batch_size, fabric.device, order)):
                     schedule.step_update(epoch * steps + step)
                     images, targets = _augmented(augment, train.task, images, targets)
                     losses.append(_step(net, optimizer, fabric, spec, normalise(images), targets))
@@ -105,7 +89,8 @@ def finetune(
             progress.train_s += time.perf_counter() - started
 
             if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
-                row["val_score"] = validate(net, normalise, val, spec.batch_size, fabric.device)
+                with watched(progress.dtypes):
+                    row["val_score"] = validate(net, normalise, near_val, spec.batch_size, fabric.device)
                 if row["val_score"] > progress.best_score:
                     progress.best_score, progress.best_epoch = row["val_score"], epoch + 1
                     best.update({key: value.detach().clone() for key, value in model.state_dict().items()})
@@ -117,6 +102,18 @@ def finetune(
 
     model.load_state_dict(best)
     return progress
+
+
+@contextmanager
+def _compiled(model: Any, wanted: bool) -> Iterator[None]:
+    """The model's loss compiled as one graph while the context lasts; its forward pass stays as it is."""
+    if wanted:
+        model.loss = torch.compile(model.loss)
+    try:
+        yield
+    finally:
+        if wanted:
+            del model.loss
 
 
 def unfitted(
@@ -143,56 +140,6 @@ def _step(net: Any, optimizer: Any, fabric: Any, spec: TrainingSpec, images: Ten
     optimizer.step()
     optimizer.zero_grad()
     return loss.detach()
-
-
-class Checkpoint:
-    """`state.pt`: weights, optimiser and progress after an epoch; nothing random, since seeds derive from the epoch."""
-
-    # Writing may take at most about this share of the time; a large model is then not saved at every epoch.
-    _share = 0.1
-
-    def __init__(self, path: Path | None, model: Any, optimizer: Any) -> None:
-        self.path, self._model, self._optimizer = path, model, optimizer
-        self.best: dict[str, Tensor] = {}
-        self._last_write_s = 0.0
-        self._last_end = time.perf_counter()
-
-    def load(self) -> Progress:
-        """Continue where the file says, or start at epoch 0."""
-        if self.path is None or not self.path.exists():
-            return Progress()
-        try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            self._model.load_state_dict(content["model"])
-            self._optimizer.load_state_dict(content["optimizer"])
-            best, progress = dict(content["best"]), Progress(**content["progress"])
-        except Exception as error:  # torch raises many kinds on a damaged file
-            self.path.unlink()
-            raise TrialError(
-                f"{self.path}: half-done work could not be read ({str(error).splitlines()[0]}) and was removed. "
-                "The same command starts this trial anew."
-            ) from error
-        device = next(self._model.parameters()).device
-        self.best.update({key: value.to(device) for key, value in best.items()})
-        return progress
-
-    def save(self, progress: Progress) -> None:
-        """Write the file, unless that would take too large a share of the time."""
-        now = time.perf_counter()
-        if self.path is None or (now - self._last_end) * self._share < self._last_write_s:
-            return
-        content = {
-            "model": self._model.state_dict(),
-            "best": self.best,
-            "optimizer": self._optimizer.state_dict(),
-            "progress": vars(progress),
-        }
-        try:
-            write_atomic(self.path, lambda stream: torch.save(content, stream))
-        except BenchError as error:
-            raise TrialError(str(error)) from error
-        self._last_end = time.perf_counter()
-        self._last_write_s = self._last_end - now
 
 
 def _augmented(augment: Any, task: Task, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,9 @@ from usfm_bench.data.transforms import Normalise
 from usfm_bench.models.known_features import known_features
 from usfm_bench.models.probes import Probe
 from usfm_bench.specs.training import TrainingSpec
+from usfm_bench.training.checkpoint import Progress
 from usfm_bench.training.dtypes import watch_dtypes
-from usfm_bench.training.finetune import OnEpoch, Progress
+from usfm_bench.training.finetune import OnEpoch
 
 STRENGTHS = tuple(10.0**k for k in range(-4, 4))
 """Inverse regularisation C of the logistic regression."""
