@@ -1,4 +1,4 @@
-"""Pre-training of plain vision transformers: masked autoencoding, SimMIM, deblurring, SimCLR, MoCo v3."""
+"""Pre-training of plain vision transformers: masked autoencoding, SimMIM, deblurring, BEiT, SimCLR, MoCo v3, DINO."""
 
 import math
 
@@ -22,7 +22,7 @@ from usfm_bench.specs.pretraining import Options, build_spec
 
 pytest.importorskip("lightly")
 pytestmark = pytest.mark.usefixtures("one_thread")
-NAMES = ("mae", "simmim", "deblur-mae", "simclr", "mocov3")
+NAMES = ("mae", "simmim", "deblur-mae", "beit", "simclr", "mocov3", "dino")
 FAMILY = {"deblur-mae": "deblurringmim"}
 every = pytest.mark.parametrize("name", NAMES)
 REGISTRY = "tiny:\n  extends: phantom-unlabelled\n  options: {n: 40, size: 64}\n"
@@ -196,11 +196,57 @@ def test_mocos_keys_come_from_an_encoder_that_follows():
     torch.testing.assert_close(net.momentum[0].vit.norm.weight, 0.95 * before + 0.05 * (before + 1))
 
 
+def test_beits_tokens_are_those_of_k_means_and_its_loss_is_the_written_out_one():
+    made = method("beit", augment=[], tokens=8)
+    views = made.views(IMAGES, step())
+    net = made.network
+    loss = made.step(views)["loss"]
+    patches = F.unfold(IMAGES, 8, stride=8).mT
+    patches = (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
+    flat = patches.flatten(0, 1)
+    centres = flat[[round(95 * k / 7 - 0.499) for k in range(8)]]
+    torch.testing.assert_close(net.tokenizer.centres, centres, rtol=1e-4, atol=1e-4)
+    nearest = ((flat[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
+    tokens = net.masked.encode(net.normalise(IMAGES), idx_mask=views.masked + 1)
+    logits = torch.stack([net.predict(tokens[i, views.masked[i] + 1]) for i in range(6)])
+    wanted = torch.stack([nearest.view(6, 16)[i, views.masked[i]] for i in range(6)])
+    torch.testing.assert_close(loss, F.cross_entropy(logits.mT, wanted), rtol=1e-4, atol=1e-5)
+    made.after_step(1)  # each centre counted once, and now as often as it was nearest besides
+    for k in range(8):
+        own = flat[nearest == k]
+        torch.testing.assert_close(net.tokenizer.centres[k], (centres[k] + own.sum(0)) / (1 + len(own)))
+    before = net.tokenizer.centres.clone()
+    made.step(views)
+    made.after_step(51)  # it is fixed after tokenizer_steps
+    assert torch.equal(net.tokenizer.centres, before)
+
+
+def test_dinos_loss_is_the_written_out_one_and_its_teacher_follows():
+    made = method("dino", momentum=0.9, outputs=16)
+    views, net = made.views(IMAGES, step()), made.network
+    said = [torch.log_softmax(net.head(net.online(v)) / 0.1, dim=1) for v in views]
+    outputs = [net.slow_head(net.slow(v)) for v in views]
+    wanted = [torch.softmax(out / 0.04, dim=1) for out in outputs]  # the centre is 0 at first
+    expected = sum(-(wanted[i] * said[1 - i]).sum(1).mean() for i in (0, 1)) / 2
+    loss = made.step(views)["loss"]
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net.criterion.center[0, 0], 0.1 * torch.cat(outputs).mean(0))
+    loss.backward()
+    assert all(p.grad is None for p in [*net.slow.parameters(), *net.slow_head.parameters()])
+    before = net.slow.vit.norm.weight.clone()
+    with torch.no_grad():
+        net.vit.norm.weight.add_(1)
+        made.after_step(3)  # half of the way: 1 - 0.1 * 1 / 2
+    torch.testing.assert_close(net.slow.vit.norm.weight, 0.95 * before + 0.05 * (before + 1))
+
+
 @every
 def test_a_few_steps_lower_the_loss(name):
-    made = method(name, augment=["hflip"] if name in ("simclr", "mocov3") else [])
+    made = method(name, augment=["hflip"] if name in ("simclr", "mocov3", "dino") else [])
     trained = [p for p in made.network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=2e-3)
+    if name == "dino":
+        made.network.criterion.center_momentum = 1.0  # a loss against a target that moves need not fall
     views, losses = made.views(IMAGES, step()), []
     for done in range(12):
         loss = made.step(views)["loss"]
@@ -221,6 +267,8 @@ def test_a_few_steps_lower_the_loss(name):
         ("simclr", {"augment": []}, "both views would be the same image"),
         ("mocov3", {"batch_size": 4, "accumulate": 4}, "a micro-batch has one image"),
         ("simmim", {"augment": ["hue"]}, "augment"),
+        ("dino", {"augment": []}, "both views would be the same image"),
+        ("beit", {"tokens": 500}, "tokens 500 start from the 128 patches of a micro-batch"),
     ],
 )
 def test_settings_that_do_not_go_together_are_named(name, settings, words):

@@ -16,7 +16,7 @@ PLAIN = ("micro_patch8_64", "tiny_patch16_224", "small_patch16_224", "base_patch
 ALSO = {
     "usfm": ("data/readers/", "data/add/", "pretraining/", "specs/pretraining.py", "cli/pretrain.py"),
     "timm": ("core/environment.py", "models/__init__.py"),
-    **dict.fromkeys(("mae", "simclr", "mocov3"), ("pretraining/methods/",)),
+    **dict.fromkeys(("beit", "dino", "mae", "simclr", "mocov3"), ("pretraining/methods/",)),
     **{f"vit_{name}": ("pretraining/",) for name in PLAIN},
     "usfm_tiny_patch16_224": ("specs/pretraining.py", "cli/pretrain.py", "pretraining/"),
 }

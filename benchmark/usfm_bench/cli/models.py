@@ -139,7 +139,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "trained on": entry.trained_on or None,
         "seen in training": {said: ", ".join(names) for said, names in in_groups(entry, load_registry()).items()},
         "adaptation": entry.adaptation,
-        "patch": family.patch,
+        "patch": family.patch_of(entry.architecture) or family.patch,
         "native input size": family.image_size,
         **_normalisation(entry, family),
         "recipe": load_recipe(entry.recipe).model_dump(mode="json", exclude_defaults=True) if entry.recipe else None,

@@ -83,10 +83,9 @@ def build_network(body: ModelBody, task: Task, train: Dataset) -> Network:
     name = entry.name
     if task.name not in entry.tasks:
         raise BenchError(f"Model '{name}' does not do {task.name}.")
-    if family.patch and recipe.image_size % family.patch:
-        raise BenchError(
-            f"Model '{name}': image_size {recipe.image_size} is not a multiple of its patch, {family.patch}."
-        )
+    patch = family.patch_of(entry.architecture)
+    if patch and recipe.image_size % patch:
+        raise BenchError(f"Model '{name}': image_size {recipe.image_size} is not a multiple of its patch, {patch}.")
     try:
         network = task.network(body, train, recipe)
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

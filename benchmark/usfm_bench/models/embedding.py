@@ -106,8 +106,8 @@ def _loaded(entry: ModelEntry, size: int, reading: Reading | None, allow_hash: b
     family = FAMILIES[entry.family]
     if "vector" not in entry.gives:
         raise BenchError(f"Model '{entry.name}' is a {family.title}, which gives masks and no features of an image.")
-    if family.patch and size % family.patch:
-        raise BenchError(f"Model '{entry.name}': images of {size} px are not a multiple of its patch, {family.patch}.")
+    if (patch := family.patch_of(entry.architecture)) and size % patch:
+        raise BenchError(f"Model '{entry.name}': images of {size} px are not a multiple of its patch, {patch}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         try:

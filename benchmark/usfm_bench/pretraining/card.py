@@ -35,7 +35,15 @@ class Card(Settings):
     """Last row of the history: the learning rate, the method's losses, images a second."""
     wall_s: float
     """Seconds in all parts."""
+    flops_per_image: float | None = None
+    """Operations of a training step for one image, forward and backward, a multiply-add as two; of matrix products,
+    convolutions and attention. None: compiled, or written by an earlier version."""
     environment: dict[str, Any]
+
+    @property
+    def images_seen(self) -> int:
+        """An image counts as often as it was seen."""
+        return self.recipe.steps * self.recipe.batch_size
 
     @field_validator("recipe", mode="wrap")
     @classmethod

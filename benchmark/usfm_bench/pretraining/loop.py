@@ -28,6 +28,7 @@ from usfm_bench.models.memory import free_device, out_of_memory
 from usfm_bench.pretraining.card import Card, card_path
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
+from usfm_bench.pretraining.flops import counted
 from usfm_bench.pretraining.launch import check_launch
 from usfm_bench.pretraining.sampling import OrganSampler, Step
 from usfm_bench.specs.method import METHODS, Method
@@ -93,7 +94,7 @@ def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Optio
         run.load()
         with run.watched():
             while run.step < spec.steps:
-                row = run.train_step()
+                row = run.train_step() if run.flops is not None or options.compile else run.counted_step()
                 if row is not None and fabric.is_global_zero:
                     tell(row)
                 if run.step < spec.steps and run.checkpoint_is_due(row is not None):
@@ -138,6 +139,7 @@ class _Run:
         self.step, self.wall_s = 0, 0.0
         self.history: list[dict[str, float]] = []
         self.dtypes: Dtypes = {}
+        self.flops: float | None = None
         self._losses: tuple[str, ...] = ()
         self._since_row: list[Tensor] = []
         self._board = _open_board(options.tensorboard) if fabric.is_global_zero else None
@@ -155,6 +157,13 @@ class _Run:
         started = time.perf_counter()
         yield
         self._row_clock += time.perf_counter() - started
+
+    def counted_step(self) -> dict[str, float] | None:
+        """A step whose operations are counted: the first of a training, since all are alike."""
+        row, flops = counted(self.train_step)
+        share = torch.tensor(flops / self.spec.batch_size, dtype=torch.float64, device=self.fabric.device)
+        self.flops = float(self.fabric.all_reduce(share, reduce_op="sum"))
+        return row
 
     def train_step(self) -> dict[str, float] | None:
         """One optimiser step; a row of the history where one is due."""
@@ -260,6 +269,7 @@ class _Run:
             "wall_s": self.wall_s,
             "history": self.history,
             "dtypes": self.dtypes,
+            "flops": self.flops,
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -277,6 +287,7 @@ class _Run:
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.wall_s, self.history = content["step"], content["wall_s"], content["history"]
         self.dtypes.update(content.get("dtypes", {}))
+        self.flops = content.get("flops")
 
     @torch.no_grad()
     def draw_sheet(self) -> None:
@@ -311,6 +322,7 @@ class _Run:
                 seen=tuple(sorted(set(self.data.pixel_hashes))),
                 final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
                 wall_s=self.wall_s,
+                flops_per_image=self.flops,
                 environment=describe_environment()
                 | describe_device(self.fabric, self.dtypes)
                 | {"devices": self.world, "finished": now()},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import ConfigDict, Field, model_validator
 
 from usfm_bench.core.settings import Settings, later
+from usfm_bench.models.zoo.usfm import patch_in
 from usfm_bench.specs.method import Method, Sheet
 from usfm_bench.specs.pretraining import PretrainSpec
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from usfm_bench.pretraining.sampling import Step
-
-_PATCH = 16
 
 
 class MaskingSpec(Settings):
@@ -69,8 +68,8 @@ class MaskedSpec(PretrainSpec):
     @model_validator(mode="after")
     def _fits(self) -> MaskedSpec:
         size, patch = self.image_size, self.masking.patch_size
-        if size % _PATCH:
-            raise ValueError(f"image_size {size} is not a multiple of the encoder's patch, {_PATCH}")
+        if size % (own := patch_in(self.model)):
+            raise ValueError(f"image_size {size} is not a multiple of the encoder's patch, {own}")
         if self.masks_patches and size % patch:
             raise ValueError(f"image_size {size} is not a multiple of the masking patch, {patch}")
         corner = size / math.sqrt(2)

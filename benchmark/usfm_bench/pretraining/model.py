@@ -15,8 +15,6 @@ from usfm_bench.core.errors import unknown
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.specs.family import FAMILIES
 
-_PATCH = 16
-
 
 def build_encoder(architecture: str, image_size: int, drop_path: float = 0.0) -> Any:
     """A USFM encoder with random weights, whose `forward_features` gives (B, 1 + tokens, D) of (B, 3, S, S).
@@ -37,15 +35,16 @@ class MaskedAutoencoder(nn.Module):
     def __init__(self, architecture: str, image_size: int, drop_path: float = 0.0) -> None:
         super().__init__()
         self.encoder = build_encoder(architecture, image_size, drop_path)
-        self.decoder = nn.Linear(self.encoder.embed_dim, _PATCH**2)
+        self.patch: int = self.encoder.patch_embed.patch_size[0]
+        self.decoder = nn.Linear(self.encoder.embed_dim, self.patch**2)
         self.normalise = Normalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
     def forward(self, masked: Tensor) -> Tensor:
         """(B, 1, S, S) grey levels in [0, 1] -> (B, 1, S, S)."""
         tokens = self.encoder.forward_features(self.normalise(masked))[:, self.encoder.num_prefix_tokens :]
-        pixels = self.decoder(tokens).transpose(1, 2)  # (B, 256, tokens)
-        side = masked.shape[-1] // _PATCH
-        return F.pixel_shuffle(pixels.unflatten(2, (side, side)), _PATCH)
+        pixels = self.decoder(tokens).transpose(1, 2)  # (B, pixels of a patch, tokens)
+        side = masked.shape[-1] // self.patch
+        return F.pixel_shuffle(pixels.unflatten(2, (side, side)), self.patch)
 
 
 def published_state(encoder: Any) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import timm
 import torch
-from lightly.loss import NTXentLoss
+from lightly.loss import DINOLoss, NTXentLoss
 from lightly.models.modules import (
+    DINOProjectionHead,
     MaskedVisionTransformerDecoderTIMM,
     MaskedVisionTransformerTIMM,
     MoCoProjectionHead,
@@ -165,3 +166,39 @@ class MoCoV3Network(nn.Module):
     def follow(self, momentum: float) -> None:
         """Move the momentum encoder towards the trained one."""
         update_momentum(self.online, self.momentum, momentum)
+
+
+class DinoNetwork(nn.Module):
+    """DINO: the class token and a head of three layers, twice; the teacher's have no gradient."""
+
+    def __init__(self, spec: PlainSpec, width: int, outputs: int, temperature: float, teachers: float) -> None:
+        super().__init__()
+        self.online, self.slow = _Vectors(spec), _Vectors(spec)
+        # Made twice and then made equal: torch cannot copy a layer with a weight norm.
+        self.head, self.slow_head = (
+            DINOProjectionHead(self.vit.embed_dim, width, width // 2, outputs) for _ in range(2)
+        )
+        for student, teacher in ((self.online, self.slow), (self.head, self.slow_head)):
+            teacher.load_state_dict(student.state_dict())
+            teacher.requires_grad_(False)
+        self.criterion = DINOLoss(outputs, teacher_temp=teachers, student_temp=temperature)
+
+    @property
+    def vit(self) -> Any:
+        """The encoder that is trained."""
+        return self.online.vit
+
+    def forward(self, views: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss of two views of each image, each once by the student and once by the teacher."""
+        both = torch.cat(views)
+        said = self.head(self.online(both)).float().chunk(2)
+        with torch.no_grad():
+            wanted = self.slow_head(self.slow(both)).float().chunk(2)
+        with torch.autocast(both.device.type, enabled=False):  # sums over all outputs are in float32
+            loss: Tensor = self.criterion(list(wanted), list(said))
+        return loss
+
+    def follow(self, momentum: float) -> None:
+        """Move the teacher towards the student."""
+        update_momentum(self.online, self.slow, momentum)
+        update_momentum(self.head, self.slow_head, momentum)

@@ -123,6 +123,10 @@ class Family(ABC):
     def check_architecture(self, architecture: str) -> None:  # noqa: B027 - not every family has a list
         """Raise a BenchError where the family has no such architecture; the nearest is suggested."""
 
+    def patch_of(self, architecture: str) -> int | None:
+        """Side of a patch of an architecture in pixels; None: any input, or told by the file alone."""
+        return self.patch
+
     # ---- files ----
 
     def recognises(self, names: Iterable[str]) -> bool:

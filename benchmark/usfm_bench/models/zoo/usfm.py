@@ -1,7 +1,8 @@
-"""USFM: BEiT with one table of relative positions, in the published size and three smaller ones (openmedlab/USFM)."""
+"""USFM: BEiT with one table of relative positions, in the published size and four smaller ones (openmedlab/USFM)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,20 @@ SIZES = {
     "usfm_small_patch16_224": (384, 12, 6),
     "usfm_tiny_patch16_224": (192, 12, 3),
     "usfm_micro_patch16_224": (96, 3, 3),
+    "usfm_micro_patch8_64": (128, 4, 2),  # as `vit_micro_patch8_64` of pretraining/plain_images.py
 }
-"""Width, blocks and heads."""
+"""Width, blocks and heads; the side of a patch is in the name."""
 TABLE = "relative_position_bias_table"
+
+
+def patch_in(architecture: str) -> int:
+    """Side of a patch in pixels, as timm's names say it; 16 where they say nothing.
+
+    >>> patch_in("usfm_micro_patch8_64")
+    8
+    """
+    found = re.search(r"patch(\d+)", architecture)
+    return int(found[1]) if found else 16
 
 
 class Usfm(Family):
@@ -34,9 +46,13 @@ class Usfm(Family):
     pretrainable = tuple(SIZES)
 
     def check_architecture(self, architecture: str) -> None:
-        """One of four sizes."""
+        """One of five sizes."""
         if architecture not in SIZES:
             raise unknown("architecture", architecture, SIZES)
+
+    def patch_of(self, architecture: str) -> int | None:
+        """By the name; a file of no stated architecture is checked where it is read."""
+        return patch_in(architecture) if architecture else None
 
     def recognises(self, names: Iterable[str]) -> bool:
         """Whether a file has a table of relative positions, or BEiT's scales of its blocks."""

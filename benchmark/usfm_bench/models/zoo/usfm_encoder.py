@@ -1,4 +1,4 @@
-"""The published USFM architecture in four sizes, registered with timm: `timm.create_model("usfm_tiny_patch16_224")`."""
+"""The published USFM architecture in five sizes, registered with timm: `timm.create_model("usfm_tiny_patch16_224")`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from timm.layers import LayerNorm
 from timm.models import register_model as _register_model
 from timm.models.beit import Beit
 
-from usfm_bench.models.zoo.usfm import SIZES
+from usfm_bench.models.zoo.usfm import SIZES, patch_in
 
 # timm's decorator has no types.
 register_model: Callable[[Callable[..., Beit]], Callable[..., Beit]] = _register_model
@@ -37,7 +37,8 @@ def _create(settings: dict[str, Any], name: str) -> Beit:
     ignored = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
     kept = {key: value for key, value in settings.items() if key not in ignored}
     embed_dim, depth, num_heads = SIZES[name]
-    return build_usfm(embed_dim=embed_dim, depth=depth, num_heads=num_heads, **kept)
+    shape = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "patch_size": patch_in(name)}
+    return build_usfm(**(shape | kept))
 
 
 @register_model
@@ -62,3 +63,9 @@ def usfm_tiny_patch16_224(**settings: Any) -> Beit:
 def usfm_micro_patch16_224(**settings: Any) -> Beit:
     """Width 96, 3 blocks, 3 heads: for tests and demonstrations."""
     return _create(settings, "usfm_micro_patch16_224")
+
+
+@register_model
+def usfm_micro_patch8_64(**settings: Any) -> Beit:
+    """Width 128, 4 blocks, 2 heads, for small images: 64 tokens of 64 pixels where patches of 16 would be 16."""
+    return _create({"img_size": 64} | settings, "usfm_micro_patch8_64")

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from usfm_bench.core.errors import WeightsError
 
-_PATCH = 16
 _LARGEST = 1024
 _CUBIC = 3  # tokens a side whose offsets are enough for a cubic spline
 _EXTRA = 3  # entries of the class token: to it, from it, with itself
@@ -36,7 +35,7 @@ def resized_table(table: Tensor, grid: int) -> Tensor:
     return resized
 
 
-def published_table(table: Tensor, grid: int) -> Tensor:
+def published_table(table: Tensor, grid: int, patch: int = 16) -> Tensor:
     """A (entries, heads) table at another grid, as openmedlab/USFM at 960a1e1 resizes it: with its axes swapped.
 
     Source offsets are spaced as a geometric progression that is to reach the border of the new grid, and a cubic
@@ -63,10 +62,10 @@ def published_table(table: Tensor, grid: int) -> Tensor:
     ]
     resized = torch.from_numpy(np.stack(heads, axis=-1).reshape(-1, len(heads))).float()
     if resized.isnan().any():
-        works = [g * _PATCH for g in range(1, _LARGEST // _PATCH + 1) if g == source or _reaches(source, g)]
+        works = [g * patch for g in range(1, _LARGEST // patch + 1) if g == source or _reaches(source, g)]
         raise WeightsError(
-            f"image_size {grid * _PATCH}: the published code resizes the position table to NaN at this size. From "
-            f"{source * _PATCH} px it works at {', '.join(map(str, works))} px; legacy_transpose=False works at all."
+            f"image_size {grid * patch}: the published code resizes the position table to NaN at this size. From "
+            f"{source * patch} px it works at {', '.join(map(str, works))} px; legacy_transpose=False works at all."
         )
     return torch.cat([resized, table[-_EXTRA:].float()])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,15 +35,22 @@ class _File(NamedTuple):
     """Arguments of the encoder's constructor."""
     grid: int
     """Side of the token grid."""
+    patch: int
+    """Its side in pixels."""
     has_norm: bool
     """`norm` of every token, not `fc_norm` of their mean."""
     ignored: list[str]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the input in pixels."""
+        return self.patch * self.grid
 
 
 def _read(path: Path, architecture: str = "") -> _File:
     state, ignored = encoder_state(read_checkpoint(path), path)
     shape = read_architecture(state, path, architecture)
-    return _File(state, shape, shape.pop("grid"), _has_norm(state, path), ignored)
+    return _File(state, shape, shape.pop("grid"), shape.get("patch_size", _PATCH), _has_norm(state, path), ignored)
 
 
 def read_usfm(path: Path, architecture: str = "") -> Checkpoint:
@@ -54,7 +62,7 @@ def read_usfm(path: Path, architecture: str = "") -> Checkpoint:
     file = _read(path, architecture)
     check_tensors(file.state, path)
     with torch.device("meta"):
-        _check_coverage(file.state, _build(file.shape, has_norm=file.has_norm, img_size=_PATCH * file.grid), path)
+        _check_coverage(file.state, _build(file.shape, has_norm=file.has_norm, img_size=file.image_size), path)
     return Checkpoint(architecture, file.state, {**file.shape, "grid": file.grid}, file.ignored)
 
 
@@ -78,19 +86,20 @@ def load_usfm(family: Family, entry: ModelEntry, asked: Asked) -> Backbone:
     size, reading = asked.image_size, asked.reading
     if reading is not None and reading not in READINGS:
         raise unknown("reading", reading, READINGS)
-    if size is not None and (size < _PATCH or size % _PATCH):
-        raise WeightsError(f"image_size is {size}; the encoder takes multiples of its patch, {_PATCH}.")
     path = weight_file(entry)
-    state, shape, grid, has_norm, _ = _read(path, entry.architecture)
+    file = _read(path, entry.architecture)
+    state, shape, has_norm = file.state, file.shape, file.has_norm
+    if size is not None and (size < file.patch or size % file.patch):
+        raise WeightsError(f"image_size is {size}; the encoder takes multiples of its patch, {file.patch}.")
     if reading is not None and not has_norm:
         raise WeightsError(
             f"{path}: reading '{reading}' says how to use `norm`, and this file has `fc_norm`, as fine-tuned files do, "
             "which is loaded as it is. Leave the reading out."
         )
-    model = _build(shape, has_norm=has_norm, img_size=size or _PATCH * grid, drop_path_rate=asked.drop_path)
+    model = _build(shape, has_norm=has_norm, img_size=size or file.image_size, drop_path_rate=asked.drop_path)
     check_tensors(state, path)
     window = model.patch_embed.grid_size[0]
-    resize = published_table if asked.legacy_transpose else resized_table
+    resize = partial(published_table, patch=file.patch) if asked.legacy_transpose else resized_table
     for key in [key for key in state if key.endswith(TABLE)]:
         state[key] = resize(state[key], window)
     _check_coverage(state, model, path)
@@ -145,7 +154,9 @@ def read_architecture(state: dict[str, Tensor], path: Path, architecture: str = 
     if grid is None:
         raise WeightsError(f"{path}: not in USFM's format: {tables[0]} {(entries, heads)} is of no square grid.")
     width = state[needed[0]].shape[0]
+    patch = state[needed[0]].shape[-1]
     return {
+        **({"patch_size": patch} if patch != _PATCH else {}),  # else as published, and as records say it
         "embed_dim": width,
         "depth": _depth((width, max(blocks) + 1, heads), path, architecture),
         "num_heads": heads,
