@@ -21,6 +21,7 @@ VERIFY_EXAMPLES = (
     "Examples: `usfm-bench leaderboard verify leaderboard` · `usfm-bench leaderboard verify submissions --data-root "
     "~/data --format json`. Exit codes: 0 nothing is wrong; 1 a submission is refused; 2 there is none."
 )
+BUILD_EXAMPLES = "Example: `usfm-bench leaderboard build --out site`, then open site/index.html."
 
 app = typer.Typer(help="Verify submissions, and build a static site of them.", no_args_is_help=True)
 Board = Annotated[Path, typer.Option("--board", help="Folder of the submissions and of the manifests.")]
@@ -137,3 +138,17 @@ def manifest(
                 spec = find_dataset(name, known)
                 whole = open_dataset(spec, data_root)
                 typer.echo(f"Wrote {write_manifest(board, manifest_of(whole, part.task, plan.split), spec)}")
+
+
+@app.command("build", epilog=BUILD_EXAMPLES)
+def build(
+    out: Annotated[Path, typer.Option(help="Folder of the site.")],
+    board: Board = BOARD,
+) -> None:
+    """Build the site: one folder that opens from disk and from any web server, without a service behind it."""
+    from usfm_bench.board.site import build_site
+
+    page, notes = build_site(board, out)
+    for note in notes:
+        typer.echo(f"note: {printable_lines(note)}", err=True)
+    typer.echo(f"Wrote {page}")
