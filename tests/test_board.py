@@ -122,6 +122,7 @@ def test_a_board_without_anything_is_an_error_in_words(tmp_path, monkeypatch):
 # ---- what is shipped
 
 
+@pytest.mark.slow
 def test_every_submission_that_ships_is_verified_anew():
     board = PROJECT / "leaderboard"
     found = verify_all(find_submissions(board), board)

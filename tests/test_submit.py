@@ -125,6 +125,13 @@ def test_a_path_as_a_model_needs_a_name(tmp_path):
     assert not any(b"/home" in path.read_bytes() for path in named.rglob("*") if path.is_file())
 
 
+def test_missing_seeds_are_not_packed(tmp_path):
+    store = invent_runs(tmp_path / "runs", [SEG])
+    shutil.rmtree(trial(store.root, 1))
+    with pytest.raises(BenchError, match="seed 1 is not finished"):
+        submit(store, load_suite(SUITE), "smoke", SEG, tmp_path / "out", Said(contact="me"))
+
+
 def test_images_of_patients_do_not_go_on_a_board(tmp_path, monkeypatch):
     store = invent_runs(tmp_path / "runs", [SEG])
     for folder, record in list(store.finished(SUITE)):

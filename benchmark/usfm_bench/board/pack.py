@@ -65,7 +65,7 @@ def submit(store: Store, suite: Suite, profile: str, model: str, out: Path, said
         names = {record.spec.model for _, record in store.finished(suite.name, profile)}
         raise unknown("model", model, names, hint=f"Finished in '{store.root}': {', '.join(sorted(names)) or 'none'}.")
     shipped, entry = load_registry(None), _entry(model)
-    _check(trials, shipped, model, said)
+    _check(trials, suite, model, said)
     name = said.name or model
     place = out / encode_name(suite.name) / encode_name(name)
     revision = 1 + max((int(p.name[1:]) for p in place.glob("r*") if p.name[1:].isdigit()), default=0)
@@ -116,7 +116,7 @@ def _no_weights(records: Sequence[Record]) -> str:
     return "random weights" if all(record.weight_hash is None for record in records) else ""
 
 
-def _check(trials: Sequence[Trial], shipped: dict[str, DatasetSpec], model: str, said: Said) -> None:
+def _check(trials: Sequence[Trial], suite: Suite, model: str, said: Said) -> None:
     faults = []
     base = model.rpartition("@")[0] if _adaptation(model) != "full" else model
     if ":" in base and base not in MODELS and not base.startswith("timm:") and not said.name:
@@ -125,11 +125,7 @@ def _check(trials: Sequence[Trial], shipped: dict[str, DatasetSpec], model: str,
         faults.append(f"--name {said.name}: a name without ':', please; that is how the path of a file reads.")
     if not said.contact.strip():
         faults.append("--contact is empty; say whom to ask, such as an address or a page.")
-    for of_model in by_model(trials).values():
-        try:
-            faults += [f"{model}: {note}." for note in gather_trials(of_model).notes]
-        except BenchError as error:
-            faults.append(str(error))
+    faults += _unfinished(trials, suite, model)
     for dataset in {record.spec.dataset.name: record.spec.dataset for _, record in trials}.values():
         task = TASKS[next(r.spec.task for _, r in trials if r.spec.dataset.name == dataset.name)]
         if task.needs == "pair":
@@ -141,6 +137,20 @@ def _check(trials: Sequence[Trial], shipped: dict[str, DatasetSpec], model: str,
     ]
     if faults:
         raise BenchError("\n".join(dict.fromkeys(faults)))
+
+
+def _unfinished(trials: Sequence[Trial], suite: Suite, model: str) -> list[str]:
+    """Seeds and folds that lack."""
+    faults = []
+    for of_model in by_model(trials).values():
+        name, seeds = of_model[0][1].spec.dataset.name, {record.spec.seed for _, record in of_model}
+        if lost := sorted(set(range(max(suite.seeds, max(seeds) + 1))) - seeds):
+            faults.append(f"{model} on {name}: seed {', '.join(map(str, lost))} is not finished; a submission has all.")
+        try:
+            faults += [f"{model}: {note}." for note in gather_trials(of_model).notes]
+        except BenchError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _statement(record: Record, entry: ModelEntry | None, shipped: dict[str, DatasetSpec], said: Said) -> Statement:
