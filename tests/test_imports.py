@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "benchmark" / "usfm_bench"
 # The data flow of architecture, from left to right: a room may import itself and those before it.
 FLOW = [
     *("core", "specs", "suites", "data", "metrics", "models", "tasks", "training", "pretraining", "results", "stats"),
-    *("regression", "claims", "reporting", "pipeline", "execution", "api", "cli", "__main__"),
+    *("regression", "claims", "reporting", "board", "pipeline", "execution", "api", "cli", "__main__"),
 ]
 # Against the flow, with the reason; (importing module, imported room) -> when it is imported.
 ALLOWED = {
@@ -25,7 +25,20 @@ ALLOWED = {
     ("specs.method", "pretraining"): "types",
 }
 TORCH_FREE = [
-    *("core", "specs", "suites", "tasks", "data", "metrics", "results", "stats", "regression", "claims", "reporting"),
+    *(
+        "core",
+        "specs",
+        "suites",
+        "tasks",
+        "data",
+        "metrics",
+        "results",
+        "stats",
+        "regression",
+        "claims",
+        "reporting",
+        "board",
+    ),
     *("execution.engine", "execution.local", "execution.session", "pretraining.card", "pretraining.weights", "cli"),
 ]
 NEEDS_TORCH = ("data.transforms", "data.loaders")  # modules of torch-free rooms that training alone uses

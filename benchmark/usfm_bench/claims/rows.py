@@ -42,6 +42,8 @@ class Claim(Settings):
     """Runs that the values are means over; 1 where there was one, or where counts were pooled over folds."""
     values: dict[str, str] = Field(min_length=1)
     """Metric to the number as printed: rates in percent."""
+    protocol: str = ""
+    """How it was come by, as far as its source says: adaptation, split, seeds, what is missing. Not judged."""
     spread: dict[str, Any] = Field(default_factory=dict)
     """What is printed behind the plus-minus sign. Not judged."""
     definitions: dict[str, str] = Field(default_factory=dict)

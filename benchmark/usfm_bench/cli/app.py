@@ -15,6 +15,7 @@ from usfm_bench.cli import (
     data,
     design,
     evaluate,
+    leaderboard,
     models,
     predict,
     pretrain,
@@ -44,9 +45,11 @@ app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("baseline", epilog=baseline.EXAMPLES)(baseline.baseline)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("claims", epilog=claims.EXAMPLES)(claims.claims)
+app.command("submit", epilog=leaderboard.SUBMIT_EXAMPLES)(leaderboard.submit)
 app.command("design", epilog=design.EXAMPLES)(design.design)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(leaderboard.app, name="leaderboard")
 
 
 @app.callback(invoke_without_command=True)

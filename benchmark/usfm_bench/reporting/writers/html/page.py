@@ -172,17 +172,22 @@ def _render(shown: Sequence[Shown]) -> str:
         version=__version__,
         style=assets["page.css"],
         scripts=[assets["dataTables.min.js"], assets["page.js"]],
-        policy=_policy([assets["page.css"]], [assets["dataTables.min.js"], assets["page.js"]]),
+        policy=page_policy([assets["page.css"]], [assets["dataTables.min.js"], assets["page.js"]]),
         synthetic=_names([b for b in browsers if b.synthetic]),
         patients=_names([b for b in browsers if b.has_images and not b.synthetic]),
     )
+
+
+def page_style() -> str:
+    """The page's style, for pages of other writers."""
+    return _asset("page.css")
 
 
 def _asset(name: str) -> str:
     return (_HERE / "assets" / name).read_text(encoding="utf-8")
 
 
-def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+def page_policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
     """Only these styles and scripts, and images that are in the page; nothing is fetched, whatever is injected."""
     of_styles, of_scripts = (
         " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
