@@ -193,6 +193,26 @@ def test_mounts_are_found_by_the_longest_point_and_the_last_of_equal_ones(tmp_pa
     assert mount_of(tmp_path, tmp_path / "absent") is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        ("lustre", "rw,localflock", "localflock"),
+        ("nfs", "rw,vers=3,nolock,addr=x", "nolock"),
+        ("nfs4", "rw,local_lock=all", "local_lock=all"),
+        ("nfs4", "rw,local_lock=none", ""),
+        ("lustre", "rw,flock", ""),
+        ("ext4", "rw,nolock", ""),
+    ],
+)
+def test_locks_that_hold_on_one_machine_alone_are_told(tmp_path, kind, options, told):
+    table = tmp_path / "mounts"
+    table.write_text(f"fs {tmp_path.resolve()} {kind} {options} 0 0\n")
+    said = check_locks(tmp_path, table)
+    assert bool(said) == bool(told)
+    assert told in said
+    assert not told or "two machines may run one trial twice" in said
+
+
 def test_what_others_run_comes_last_or_is_left_to_them(trials, tmp_path):
     for wait in (True, False):
         queue = TrialQueue(trials, wait=wait)

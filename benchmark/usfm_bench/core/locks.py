@@ -121,11 +121,22 @@ def _job() -> str:
     return next((job for name in _JOBS if (job := os.environ.get(name))), "")
 
 
-def check_locks(folder: Path) -> None:
-    """Raise a BenchError where files in a folder cannot be locked, before anything is read or trained."""
+def check_locks(folder: Path, table: Path = Path("/proc/mounts")) -> str:
+    """What a user must know of the locks in a folder, before anything is read or trained; empty where they hold.
+
+    Raises:
+        BenchError: files there cannot be locked.
+    """
     check_writable(folder)
     with tempfile.TemporaryFile(dir=folder) as stream:
         _flock(stream.fileno(), folder, wait=False)
+    mount = mount_of(folder, table)
+    if mount is None or not (alone := mount.local_locks):
+        return ""
+    return (
+        f"locks on {mount} hold on this machine alone (mounted with {alone}), so that two machines may run one trial "
+        "twice: use one machine, or have it mounted without that option."
+    )
 
 
 def _flock(descriptor: int, path: Path, *, wait: bool) -> None:
@@ -152,6 +163,13 @@ class Mount(NamedTuple):
     point: str
     kind: str
     """Such as ext4, nfs4, lustre or fuse.sshfs."""
+    options: tuple[str, ...] = ()
+
+    @property
+    def local_locks(self) -> str:
+        """The option by which locks hold on one machine alone: lustre's and NFS's manuals; empty without one."""
+        known = {"lustre": ("localflock",), "nfs": ("nolock", "local_lock=all", "local_lock=flock")}
+        return next((option for option in known.get(self.kind.rstrip("4"), ()) if option in self.options), "")
 
     def __str__(self) -> str:
         return f"'{self.point}' ({self.kind})"
@@ -166,7 +184,7 @@ def mount_of(path: Path, table: Path = Path("/proc/mounts")) -> Mount | None:
         rows = [line.split() for line in table.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return None
-    mounts = [Mount(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
+    mounts = [Mount(_unescaped(row[1]), row[2], tuple("".join(row[3:4]).split(","))) for row in rows if len(row) > 2]
     place = path.resolve()
     # Of two mounts at one point the later one is seen.
     holding = [(len(m.point), i, m) for i, m in enumerate(mounts) if place.is_relative_to(m.point)]

@@ -150,7 +150,8 @@ def run_trials(
     store = Store(runs)
     session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers))
     check_engine(engine, workers)  # before anything is read
-    store.check_writable()
+    if warning := store.check_writable():
+        say(f"note: {warning}")
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
 

@@ -38,9 +38,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def check_writable(self) -> None:
-        """Raise a BenchError, before anything is read or trained, when results could not be written or locked."""
-        check_locks(self.root)
+    def check_writable(self) -> str:
+        """What a user must know of locks here, before anything is read or trained; empty where all is well.
+
+        Raises:
+            BenchError: results could not be written or locked.
+        """
+        return check_locks(self.root)
 
     def folder(self, spec: TrialSpec) -> Path:
         """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""
