@@ -150,8 +150,7 @@ def run_trials(
     store = Store(runs)
     session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers))
     check_engine(engine, workers)  # before anything is read
-    if warning := store.check_writable():
-        say(f"note: {warning}")
+    store.check_writable(say)
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
 

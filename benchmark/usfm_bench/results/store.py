@@ -38,13 +38,14 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def check_writable(self) -> str:
-        """What a user must know of locks here, before anything is read or trained; empty where all is well.
+    def check_writable(self, say: Callable[[str], None] = lambda text: None) -> None:
+        """Raise a BenchError, before anything is read or trained, when results could not be written or locked.
 
-        Raises:
-            BenchError: results could not be written or locked.
+        Args:
+            say: told what a user must know of the locks here.
         """
-        return check_locks(self.root)
+        if warning := check_locks(self.root):
+            say(f"note: {warning}")
 
     def folder(self, spec: TrialSpec) -> Path:
         """Folder of a trial; names are percent-encoded outside [A-Za-z0-9._-]."""
