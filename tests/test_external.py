@@ -61,6 +61,24 @@ def test_the_drop_of_a_mean_is_that_of_the_cases(store, report):
     assert (drop.n_seeds, drop.known_left_out, drop.left_out, drop.seen) == (3, 2, 3, False)
 
 
+def test_a_distance_falls_in_millimetres_too_where_both_have_a_spacing(store, report):
+    drops = {
+        d.unit: d for d in report.drops if d.definition.startswith("hd95.pooled") and d.model == report.drops[0].model
+    }
+    assert drops.keys() == {"px", "mm"}
+    column = next(c for c, ident in store_definitions(store).items() if ident == drops["mm"].definition)
+    means = []
+    for own, there in read(store, "tiny-lesion", drops["mm"].model):
+        means.append([part.loc[part["lesion"], column].mean() for part in (own, there)])
+    internal, external = np.mean(means, axis=0)
+    assert drops["mm"].internal.point == pytest.approx(internal)
+    assert drops["mm"].external.point == pytest.approx(external)
+
+
+def store_definitions(store):
+    return next(record.definitions for _, record in store.finished("demo") if record.spec.task == "segmentation")
+
+
 def test_an_absent_class_is_left_out_of_the_internal_score_too(tmp_path, tiny_registry):
     store = invent_store(tmp_path, tiny_registry, datasets=("tiny",), seeds=2)
     invent_evaluations(store, other("classification", classes=("benign", "malignant")), tmp_path)

@@ -380,6 +380,15 @@ def test_verifying_finds_images_without_the_mask_that_segmentation_needs(tmp_pat
     assert fault == "a/1.png: has no mask, not even an empty one."
 
 
+def test_further_columns_are_those_that_the_entry_names(tmp_path):
+    rows = [row | {"Device": "A"} for row in listed(tmp_path, "1.png", "2.png")]
+    with pytest.raises(DataError, match=r"options: \{columns: \[Device\]\}"):
+        open_list(tmp_path, rows)
+    assert len(open_list(tmp_path, rows, options={"columns": ["Device"]})) == 2
+    with pytest.raises(DataError, match=r"has no column Devise, .* Did you mean 'Device'"):
+        open_list(tmp_path, rows, options={"columns": ["Devise"]})
+
+
 def test_a_misspelt_column_is_refused_since_it_would_switch_grouping_off(tmp_path):
     rows = [row | {"patients": "p"} for row in listed(tmp_path, "1.png", "2.png")]
     with pytest.raises(DataError, match=r"unknown column patients; known: .* Did you mean 'patient'\?"):

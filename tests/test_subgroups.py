@@ -104,6 +104,44 @@ def test_a_gap_is_that_of_the_two_and_pays_for_their_choice(report):
     )
 
 
+def test_a_list_of_images_may_have_columns_of_its_own(place, report, tmp_path):
+    results = of(report, "tiny-lesion")
+    names = sorted(set(results.case_table["case_id"].astype(str)))
+    table = pd.DataFrame(
+        {"path": names, "label": "benign", "drawn_in_text": ["yes" if i % 3 else "no" for i in range(len(names))]}
+    )
+    (tmp_path / "images").mkdir()
+    table.to_csv(tmp_path / "images" / "list.csv", index=False)
+    (tmp_path / "registry.yaml").write_text(
+        """
+tiny-lesion:
+  version: 1
+  title: x
+  organ: x
+  tasks: [segmentation]
+  layout: manifest
+  path: images/list.csv
+  classes: [benign]
+  options: {columns: [drawn_in_text]}
+"""
+    )
+    known = load_registry(tmp_path / "registry.yaml")
+    found = column_of(results, "Drawn_in_text", known, tmp_path)
+    assert found.order == ("no", "yes")
+    wanted = dict(zip(table["path"], table["drawn_in_text"], strict=True))
+    assert list(found.values) == [wanted[str(case)] for case in results.case_table["case_id"]]
+    with pytest.raises(BenchError, match="columns of at most 20 values"):
+        column_of(results, "path2", _renamed(known, tmp_path), tmp_path)
+
+
+def _renamed(known, folder):
+    """The same with a column that names every case."""
+    path = folder / "images" / "list.csv"
+    pd.read_csv(path).assign(path2=lambda t: t["path"]).to_csv(path, index=False)
+    entry = known["tiny-lesion"]
+    return known | {"tiny-lesion": entry.model_copy(update={"options": {"columns": ["drawn_in_text", "path2"]}})}
+
+
 def test_too_few_have_a_mean_and_no_interval(report, place, registry):
     found = with_subgroups(report, ["Few"], registry, place).subgroups
     rows = {r.value: r for r in found.rows if (r.model, r.metric) == (MODEL, "DSC")}

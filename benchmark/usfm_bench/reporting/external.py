@@ -127,8 +127,8 @@ def evaluated_elsewhere(
 def drops(targets: Sequence[Target], missed: Missed) -> Iterator[Drop]:
     """Of every model, target and headline metric that both have."""
     for each in targets:
-        there = {h.definition.id: h for h in headlines([each.results], missed)}
-        for own in headlines([internal_cases(each)], missed):
+        there = {h.definition.id: h for h in headlines([each.results], missed, in_mm=True)}
+        for own in headlines([internal_cases(each)], missed, in_mm=True):
             other = there.get(own.definition.id)
             if other is not None and (pair := paired_networks(own, other)) is not None:
                 yield _drop(each, own, other, *pair)

@@ -9,7 +9,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.metrics.definitions import Definition
+from usfm_bench.metrics.definitions import Definition, known_definitions
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.results.frames import ModelResults, counted_scores
 from usfm_bench.stats.contributions import Contributions, class_contributions
@@ -46,11 +46,21 @@ class Headline:
         return self.contributions.values[[self.results.seeds.index(seed) for seed in seeds]]
 
 
-def headlines(results: Sequence[ModelResults], missed: Missed) -> list[Headline]:
-    """Every headline metric of every model, in the order of the results."""
-    return [
-        h for r in results for d in r.task.headline(r.first.spec.dataset) if (h := _headline(r, d, missed)) is not None
-    ]
+def headlines(results: Sequence[ModelResults], missed: Missed, *, in_mm: bool = False) -> list[Headline]:
+    """Every headline metric of every model, in the order of the results.
+
+    Args:
+        results: of models.
+        missed: what a missed lesion's distances get.
+        in_mm: distances in millimetres too, of results that have them, for data sets with pixels of other sizes.
+    """
+    return [h for r in results for d in _wanted(r, in_mm) if (h := _headline(r, d, missed)) is not None]
+
+
+def _wanted(results: ModelResults, in_mm: bool) -> list[Definition]:
+    own = results.task.headline(results.first.spec.dataset)
+    twins = {d.id.replace(".px", ".mm") for d in own if in_mm and d.unit == "px"}
+    return [*own, *known_definitions([ident for ident in results.definitions.values() if ident in twins])]
 
 
 def _headline(results: ModelResults, definition: Definition, missed: Missed) -> Headline | None:

@@ -34,6 +34,8 @@ class ListOptions(MaskFileOptions):
 
     no_mask: Literal["fault", "empty"] = "fault"
     """What an image without a mask in the list is, where a suite needs one: a fault, or an image without a lesion."""
+    columns: tuple[str, ...] = ()
+    """Further columns of the list, such as `Device` or `drawn_in_text`, which `report --by` tells cases apart by."""
 
 
 @READERS.register("manifest")
@@ -89,9 +91,18 @@ class ManifestReader(FolderReader):
             raise DataError(
                 f"{self._list}: column {' and '.join(sorted(missing))} missing; found {list(table.columns)}."
             )
-        if strange := [str(name) for name in table.columns if name not in _COLUMNS]:
+        further = self._options.columns
+        if absent := [name for name in further if name not in table.columns]:
+            near = "".join(did_you_mean(name, map(str, table.columns)) for name in absent)
+            raise DataError(
+                f"{self._list}: has no column {', '.join(absent)}, which `columns` of its entry names.{near}"
+            )
+        if strange := [str(name) for name in table.columns if name not in (*_COLUMNS, *further)]:
             hints = "".join(did_you_mean(name.lower(), _COLUMNS) for name in strange)
-            raise DataError(f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints}")
+            raise DataError(
+                f"{self._list}: unknown column {', '.join(strange)}; known: {', '.join(_COLUMNS)}.{hints} Others are "
+                f"named in the entry: `options: {{columns: [{', '.join(strange)}]}}`; then `report --by` takes them."
+            )
         return table.map(unguarded)
 
     def _faults(self, row: dict[Any, str]) -> list[str]:

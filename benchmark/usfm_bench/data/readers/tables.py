@@ -56,10 +56,11 @@ class Table(Options):
 
 
 def own_tables(options: Mapping[str, Any]) -> list[Table]:
-    """The tables that an entry's reader is told of with `label_from`; none where it has no such option."""
+    """The tables that an entry's reader is told of with `label_from`, and a list with further `columns`."""
     told = options.get("label_from")
     listed = told if isinstance(told, list) else [told]
-    return [Table.model_validate(each) for each in listed if isinstance(each, dict)]
+    tables = [Table.model_validate(each) for each in listed if isinstance(each, dict)]
+    return tables if not options.get("columns") else [*tables, Table(file="", id="path", patient="patient")]
 
 
 class Row(NamedTuple):
