@@ -14,8 +14,8 @@ from usfm_bench.results.predictions import load_predictions
 OPTIONS = "{seed: 11, n: 40, size: 48, prevalence: [0.2, 0.4, 0.4]"
 REGISTRY = f"""
 pairs: {{extends: phantom-enhance, options: {OPTIONS}, low_probe: cheap}}}}
-good: {{extends: phantom-enhance-good, options: {OPTIONS}}}}}
-other: {{extends: phantom-enhance-good, options: {OPTIONS}}}}}
+good: {{extends: phantom-good, options: {OPTIONS}}}}}
+other: {{extends: phantom-good, options: {OPTIONS}}}}}
 """
 JUDGES = """
 title: Judges

@@ -136,8 +136,9 @@ def test_every_command_that_takes_a_suite_takes_its_file(tmp_path):
         for name, command in get_command(app).commands.items()
         if any("--suite" in parameter.opts for parameter in command.params)
     }
-    assert commands.keys() == {"run", "report", "baseline", "evaluate"}
+    assert commands.keys() == {"run", "report", "baseline", "evaluate", "submit"}
+    needs_more = {"baseline": [], "submit": ["--models", "m", "--contact", "c"]}
     for name in commands:
-        more = ["--out", str(tmp_path / "new.json")] if name == "baseline" else []
+        more = ["--out", str(tmp_path / "new.json"), *needs_more[name]] if name in needs_more else []
         ended = CliRunner().invoke(app, [name, "--suite", "nowhere.yaml", "--runs", str(tmp_path), *more])
         assert str(ended.exception) == "nowhere.yaml: no such file.", name

@@ -22,7 +22,7 @@ from usfm_bench.results.record import Record
 from usfm_bench.results.store import read_json
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.split import SplitSpec
-from usfm_bench.specs.task import Predictions
+from usfm_bench.specs.task import TASKS, Predictions
 
 FOLDER = "manifests"
 
@@ -61,7 +61,7 @@ def manifest_of(dataset: Dataset, task: str, split: SplitSpec) -> Manifest:
         test = dataset.subset(sides.test)
         ids = [sample.case.case_id for sample in test.samples]
         references = [
-            _mask_digest(sample.mask, sample.spacing) if task == "segmentation" else str(label)
+            _mask_digest(sample.mask, sample.spacing) if TASKS[task].needs == "mask" else str(label)
             for sample, label in zip(test.samples, test.labels.tolist(), strict=True)
         ]
         labels = [sample.case.label or "" for sample in test.samples]

@@ -119,7 +119,7 @@ def _no_weights(records: Sequence[Record]) -> str:
 def _check(trials: Sequence[Trial], suite: Suite, model: str, said: Said) -> None:
     faults = []
     base = model.rpartition("@")[0] if _adaptation(model) != "full" else model
-    if ":" in base and base not in MODELS and not base.startswith("timm:") and not said.name:
+    if base not in MODELS and resolve(base).weights == "file" and not said.name:
         faults.append(f"{model}: is the path of a file on this machine. Give the model a name with --name.")
     if ":" in said.name and said.name != model:
         faults.append(f"--name {said.name}: a name without ':', please; that is how the path of a file reads.")

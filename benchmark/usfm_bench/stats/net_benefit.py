@@ -16,8 +16,8 @@ def net_benefit(probabilities: Floats, positive: Bools, threshold: float) -> Flo
     threshold t finds one harm worth one benefit. So the net benefit is TP / N - FP / N * t / (1 - t), in true positives
     a case. It is a mean over cases, with the intervals of such.
 
-    >>> net_benefit(np.array([[0.9, 0.3, 0.4, 0.1]]), np.array([True, True, False, False]), 0.25).round(4).tolist()
-    [[1.0, 1.0, -0.3333, 0.0]]
+    >>> net_benefit(np.array([[0.9, 0.3, 0.4]]), np.array([True, True, False]), 0.25).round(4).tolist()
+    [[1.0, 1.0, -0.3333]]
 
     Args:
         probabilities: (S, N) of the positive class.

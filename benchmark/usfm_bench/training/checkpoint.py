@@ -44,7 +44,8 @@ class Checkpoint:
     Training waits for a copy in memory only; a thread writes it. When the context ends, the last one is on disk.
     """
 
-    # Writing may take at most about this share of the time; a large model is then not saved at every epoch.
+    # Writing may take at most about this share of the time; a large model is then not saved at every epoch. With a
+    # share without end it is, and waits for the last one.
     _share = 0.1
 
     def __init__(self, path: Path | None, model: Any, optimizer: Any) -> None:
@@ -88,7 +89,8 @@ class Checkpoint:
         Raises:
             TrialError: the last one could not be written.
         """
-        if self.path is None or (self._writing is not None and not self._writing.done()):
+        busy = self._writing is not None and not self._writing.done()
+        if self.path is None or (busy and math.isfinite(self._share)):
             return
         self._check_written()
         started = time.perf_counter()
