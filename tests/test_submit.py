@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from submitted import MODELS, SUITE, invent_board, invent_runs
+from usfm_bench.board import guard
 from usfm_bench.board.guard import archive_faults
 from usfm_bench.board.manifest import is_digest
 from usfm_bench.board.pack import Said, submit
@@ -198,10 +199,11 @@ def test_predictions_with_code_in_them_are_refused(one, board):
     assert "holds Python objects (pickle)" in faults(one, board)
 
 
-def test_a_zip_bomb_is_refused_before_it_is_unpacked(one, board):
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(one, board, monkeypatch):
+    monkeypatch.setattr(guard, "_UNPACKED", 10 << 20)
     with zipfile.ZipFile(trial(one) / "predictions.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(11):
-            archive.writestr(f"a{i}.npy", bytes(50 << 20))
+            archive.writestr(f"a{i}.npy", bytes(1 << 20))
     sealed(one)
     assert "zip bomb" in faults(one, board)
 
