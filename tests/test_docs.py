@@ -9,7 +9,7 @@ from usfm_bench.cli.app import app
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
 from usfm_bench.reporting.corruptions import with_corruptions
-from usfm_bench.reporting.method import with_definitions
+from usfm_bench.reporting.method import definition_pages, with_definitions
 from usfm_bench.reporting.registry import datasets_markdown, with_families
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.model import MODELS
@@ -21,9 +21,16 @@ PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / 
 
 
 def test_the_list_of_definitions_is_what_the_code_says():
-    text = (PROJECT / "docs" / "method.md").read_text()
-    assert with_definitions(text) == text, "`make docs` writes it anew"
-    assert not [ident for ident in DEFINITIONS if f"`{ident}`" not in text]
+    pages = {name: (PROJECT / "docs" / name).read_text(encoding="utf-8") for name in definition_pages()}
+    assert not [n for n, text in pages.items() if with_definitions(text, n) != text], "`make docs` writes them anew"
+    assert not [ident for ident in DEFINITIONS if f"| `{ident}` " not in "".join(pages.values())]
+
+
+def test_the_index_of_the_method_leads_to_pages_that_can_be_read_at_one_sitting():
+    names = re.findall(r"\]\(([\w-]+\.md)\)", (PROJECT / "docs" / "method.md").read_text(encoding="utf-8"))
+    assert {*definition_pages()} <= {*names}
+    lengths = {name: len((PROJECT / "docs" / name).read_text(encoding="utf-8").split()) for name in names}
+    assert not {name: words for name, words in lengths.items() if words > 2500}
 
 
 def test_the_list_of_families_is_what_the_code_says():
