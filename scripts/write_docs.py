@@ -38,6 +38,13 @@ def write_example() -> None:
     write_text(EXAMPLE / "report.tex", render([report], "latex"))
 
 
+def write_front_picture() -> None:
+    """The README's picture: BUSI as measured, from the committed records."""
+    store = Store(PROJECT / "reports" / "measured" / "busi-seg-cpu")
+    drawn = draw_all(build_report(store, "busi-seg", "quick"), store)
+    write_figures(PROJECT / "docs", [each for each in drawn if each.name == "forest-busi-lesion"], formats=("png",))
+
+
 if __name__ == "__main__":
     for name in definition_pages():
         page = PROJECT / "docs" / name
@@ -49,4 +56,5 @@ if __name__ == "__main__":
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
     print(f"Wrote {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")
+    write_front_picture()
     write_example()
