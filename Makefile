@@ -49,7 +49,7 @@ check-phantom: venv ## Train the phantom suite and compare it with its committed
 	$(BIN)/usfm-bench run --suite phantom --runs build/phantom
 	$(BIN)/usfm-bench check --baseline reports/baselines/phantom.json --runs build/phantom
 
-coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/method.md (minutes)
+coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/interval-coverage.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m simulated
 	$(BIN)/python scripts/write_coverage.py
 

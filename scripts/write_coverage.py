@@ -44,11 +44,11 @@ trainings, of which it does not say anything; how far that is off depends on the
 IOU, ASSD, NSD, and metrics of enhanced images are means over cases, with the interval of DSC; averages over classes have the
 intervals of macro F1 and BACC.
 
-F1, PREC, AUPRC and ECE hold the truth more often than they need to; `docs/method.md` says why. BRIER is a mean of few large and
+F1, PREC, AUPRC and ECE hold the truth more often than they need to; `docs/intervals.md` says why. BRIER is a mean of few large and
 many small values, and its intervals cover 2 points less where few cases are positive and groups are few.
 
 HD95 counts a missed lesion with the diagonal of the image, which few cases hold and many studies do not see: its intervals
-cover least, and reports say so where it applies (`docs/method.md`).
+cover least, and reports say so where it applies (`docs/intervals.md`).
 
 ![Coverage of each interval by design](coverage.png)
 """

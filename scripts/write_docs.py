@@ -8,13 +8,13 @@ from usfm_bench.core.files import write_text
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import corruptions_picture, with_corruptions
 from usfm_bench.reporting.figures import draw_all, write_figures
-from usfm_bench.reporting.method import with_definitions
+from usfm_bench.reporting.method import definition_pages, with_definitions
 from usfm_bench.reporting.registry import datasets_markdown, with_families, with_seen
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 
 PROJECT = Path(__file__).parents[1]
-METHOD, EXAMPLE = PROJECT / "docs" / "method.md", PROJECT / "docs" / "example-report"
+EXAMPLE = PROJECT / "docs" / "example-report"
 DATASETS = PROJECT / "docs" / "datasets.md"
 MODELS, ROBUSTNESS = PROJECT / "docs" / "models.md", PROJECT / "docs" / "robustness.md"
 # Enough to see what there is; `report --figures DIR` draws all of them.
@@ -38,12 +38,23 @@ def write_example() -> None:
     write_text(EXAMPLE / "report.tex", render([report], "latex"))
 
 
+def write_front_picture() -> None:
+    """The README's picture: BUSI as measured, from the committed records."""
+    store = Store(PROJECT / "reports" / "measured" / "busi-seg-cpu")
+    drawn = draw_all(build_report(store, "busi-seg", "quick"), store)
+    write_figures(PROJECT / "docs", [each for each in drawn if each.name == "forest-busi-lesion"], formats=("png",))
+
+
 if __name__ == "__main__":
-    write_text(METHOD, with_definitions(METHOD.read_text(encoding="utf-8")))
+    for name in definition_pages():
+        page = PROJECT / "docs" / name
+        write_text(page, with_definitions(page.read_text(encoding="utf-8"), name))
+        print(f"Wrote {page.relative_to(PROJECT)}")
     write_text(DATASETS, datasets_markdown(load_registry(PROJECT / "datasets.yaml").values()))
     models = with_families(MODELS.read_text(encoding="utf-8"))
     write_text(MODELS, with_seen(models, load_registry(PROJECT / "datasets.yaml")))
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    print(f"Wrote {METHOD.relative_to(PROJECT)}, {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")
+    print(f"Wrote {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")
+    write_front_picture()
     write_example()

@@ -1,4 +1,4 @@
-"""Simulated coverage of the intervals: `make coverage` prints the tables of docs/method.md; a slow test checks them."""
+"""Simulated coverage of the intervals: `make coverage` prints docs/interval-coverage.md's tables."""
 
 from __future__ import annotations
 

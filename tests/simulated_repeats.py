@@ -272,7 +272,7 @@ def _below(p_values: list[float | None]) -> float:
 
 
 def repeats_table(*, draws: int, rng: np.random.Generator) -> list[str]:
-    """The lines of the table in docs/method.md."""
+    """The lines of the table in docs/intervals.md."""
     head = "| cases | trained on | seeds x repeats | accuracy | given: covers | width | given, as if anew "
     head += "| one holdout, as if anew | anew: covers | width | t, uncorrected | nested: mean | nested: these cases "
     head += "| width | p given | p anew |"

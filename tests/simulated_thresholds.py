@@ -1,4 +1,4 @@
-"""How far thresholds and temperatures scatter with few validation cases: the tables of docs/method.md.
+"""How far thresholds and temperatures scatter with few validation cases: the tables of docs/thresholds.md.
 
 `PYTHONPATH=tests python -m simulated_thresholds` prints them, in seconds.
 """

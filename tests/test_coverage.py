@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the truth, simulated; `make coverage` writes the table of docs/method.md."""
+"""How often the 95 % intervals hold the truth, simulated; `make coverage` writes docs/interval-coverage.md."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,4 @@
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -8,9 +9,11 @@ from typer.main import get_command
 from usfm_bench.cli.app import app
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
+from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import with_corruptions
-from usfm_bench.reporting.method import with_definitions
+from usfm_bench.reporting.method import definition_pages, with_definitions
 from usfm_bench.reporting.registry import datasets_markdown, with_families
+from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.model import MODELS
 from usfm_bench.suites.plan import suite_names
@@ -21,9 +24,16 @@ PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / 
 
 
 def test_the_list_of_definitions_is_what_the_code_says():
-    text = (PROJECT / "docs" / "method.md").read_text()
-    assert with_definitions(text) == text, "`make docs` writes it anew"
-    assert not [ident for ident in DEFINITIONS if f"`{ident}`" not in text]
+    pages = {name: (PROJECT / "docs" / name).read_text(encoding="utf-8") for name in definition_pages()}
+    assert not [n for n, text in pages.items() if with_definitions(text, n) != text], "`make docs` writes them anew"
+    assert not [ident for ident in DEFINITIONS if f"| `{ident}` " not in "".join(pages.values())]
+
+
+def test_the_index_of_the_method_leads_to_pages_that_can_be_read_at_one_sitting():
+    names = re.findall(r"\]\(([\w-]+\.md)\)", (PROJECT / "docs" / "method.md").read_text(encoding="utf-8"))
+    assert {*definition_pages()} <= {*names}
+    lengths = {name: len((PROJECT / "docs" / name).read_text(encoding="utf-8").split()) for name in names}
+    assert not {name: words for name, words in lengths.items() if words > 2500}
 
 
 def test_the_list_of_families_is_what_the_code_says():
@@ -43,8 +53,20 @@ def test_the_table_of_data_sets_is_what_the_registry_says():
     assert not [name for name, spec in registry.items() if (f"| `{name}` " in text) == spec.synthetic]
 
 
-def test_every_suite_and_profile_is_in_the_readme():
-    text = (PROJECT / "README.md").read_text()
+def test_numbers_of_the_readme_are_those_of_the_measured_records():
+    """Its table of BUSI, cell by cell, as `report` prints them."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    cells = re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", text)
+    printed = ""
+    for suite in ("busi-seg", "busi-cls"):
+        store = Store(PROJECT / "reports" / "measured" / f"{suite}-cpu")
+        printed += render([build_report(store, suite, "quick")], "markdown")
+    assert len(cells) == 8
+    assert not [cell for cell in cells if cell not in printed]
+
+
+def test_every_suite_and_profile_is_on_the_page_usage():
+    text = (PROJECT / "docs" / "usage.md").read_text(encoding="utf-8")
     assert not [
         name for name in [*suite_names(), *PROFILES] if f"`{name}`" not in text and f"profile {name}" not in text
     ]
@@ -61,7 +83,7 @@ def test_files_that_a_page_names_exist(page):
 def test_commands_that_a_page_shows_exist(page):
     root = get_command(app)
     for line in re.findall(r"^    (usfm-bench .+)$", page.read_text(), flags=re.MULTILINE):
-        words = shlex.split(line.replace("DATA_ROOT", "data"))[1:]
+        words = shlex.split(line.replace("DATA_ROOT", "data"), comments=True)[1:]
         command = root
         while words and hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
@@ -69,7 +91,41 @@ def test_commands_that_a_page_shows_exist(page):
         assert not [word for word in words if word.startswith("--") and word not in known], line
 
 
-def test_models_that_the_readme_names_exist():
-    names = re.findall(r"`((?:usfm|unet)-[\w-]+)`", (PROJECT / "README.md").read_text())
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_commands_that_a_page_names_in_passing_exist(page):
+    root = get_command(app)
+    for first, second in re.findall(r"`usfm-bench ([a-z][\w-]*)(?: ([a-z][\w-]*))?", page.read_text(encoding="utf-8")):
+        assert first in root.commands, f"usfm-bench {first}"
+        within = getattr(root.commands[first], "commands", None)
+        assert within is None or not second or second in within, f"usfm-bench {first} {second}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_within_the_project_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings], anchor
+
+
+def test_the_readme_fits_a_screen():
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    assert len(text.split()) < 600
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_example_of_the_readme_gives_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(PROJECT / "README.md"), module_relative=False, encoding="utf-8")
+    assert (failed, tried) == (0, 4)
+
+
+def test_models_that_the_front_pages_name_exist():
+    text = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "README.md", PROJECT / "docs" / "usage.md"))
+    names = re.findall(r"`((?:usfm|unet)-[\w-]+)`", text)
     others = {"usfm-bench", *emulators()}
     assert not [name for name in names if name not in MODELS and name not in others]

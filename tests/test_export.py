@@ -278,7 +278,7 @@ def test_verify_looks_for_the_archive_with_the_checksum(tmp_path):
 
 
 def test_busi_shrinks(busi_root, tmp_path):
-    """Its first images of each class, so that it is quick; the whole of it is in docs/method.md."""
+    """Its first images of each class, so that it is quick; what an export is for is in docs/adding.md."""
     whole = open_dataset(load_registry()["busi"], busi_root)
     facts = export_dataset(whole.subset(range(0, len(whole), 40)), 128, tmp_path / "busi.zip")
     assert facts["images"] == 20

@@ -1,4 +1,4 @@
-"""Intervals: by hand, by the formulas of docs/method.md written a second time, and by how often they cover."""
+"""Intervals: by hand, by the formulas of docs/intervals.md written a second time, and by how often they cover."""
 
 from dataclasses import replace
 

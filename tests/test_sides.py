@@ -184,7 +184,7 @@ COUNTS = {
 
 @pytest.mark.slow
 def test_published_protocols_leak_as_stated(busi_root):
-    method = Path(__file__).parents[1].joinpath("docs", "method.md").read_text(encoding="utf-8")
+    method = Path(__file__).parents[1].joinpath("docs", "splits.md").read_text(encoding="utf-8")
     assert COUNTS.keys() == {name for name in REGISTRY if name.startswith("like-")}
     for name, (counts, leaked) in COUNTS.items():
         data = open_dataset(REGISTRY[name], busi_root)

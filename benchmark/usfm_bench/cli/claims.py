@@ -12,7 +12,7 @@ from usfm_bench.core.pipe_table import printable_lines
 
 EXAMPLES = (
     "Example: `usfm-bench claims reports/reference/paper_tables.yaml`. The file: `rows: [{table, dataset, task, model, "
-    'citation, averaging?, n_cases?, n_runs?, values: {DSC: "92", ACC: "82.0"}}]`; docs/method.md says what it means.'
+    'citation, averaging?, n_cases?, n_runs?, values: {DSC: "92", ACC: "82.0"}}]`; docs/claims.md says what it means.'
 )
 
 

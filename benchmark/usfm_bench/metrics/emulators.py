@@ -1,6 +1,6 @@
 """The numbers that published repositories would print for the same predictions, to compare like with like.
 
-Written from what those repositories' code does (docs/method.md, Emulators), faults included. Never the default: these
+Written from what those repositories' code does (docs/emulators.md), faults included. Never the default: these
 are no measurements of a model but of what a table elsewhere would say.
 """
 

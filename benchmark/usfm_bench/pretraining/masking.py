@@ -1,6 +1,6 @@
 """Spatial-frequency dual masking of a batch, on its device: Eqs. (1) to (7) of the paper.
 
-Readings chosen where the printed equations are inconsistent are in docs/method.md, Pre-training.
+Readings chosen where the printed equations are inconsistent are in docs/training.md, Pre-training.
 """
 
 from __future__ import annotations

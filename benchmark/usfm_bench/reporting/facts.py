@@ -44,7 +44,7 @@ def weight_notes(records: Sequence[tuple[str, Record]]) -> list[str]:
     lines = []
     if readings:
         used = "; ".join(f"{reading} for {', '.join(models)}" for reading, models in readings.items())
-        lines.append(f"How the last norm of the weight file is used (docs/method.md): {used}.")
+        lines.append(f"How the last norm of the weight file is used (docs/training.md): {used}.")
     if others:
         lines.append(f"NOT THE REGISTERED WEIGHTS (--allow-hash): by sha256, {'; '.join(others)}.")
     return lines

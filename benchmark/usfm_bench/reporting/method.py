@@ -1,4 +1,4 @@
-"""The list of definitions in docs/method.md, written from the code."""
+"""The lists of definitions in docs/metrics*.md and docs/emulators.md, written from the code."""
 
 from __future__ import annotations
 
@@ -13,23 +13,33 @@ from usfm_bench.specs.task import TASKS
 BEGIN, END = "<!-- definitions: written by `make docs` -->\n", "<!-- end of definitions -->\n"
 
 
-def definitions_markdown() -> str:
-    """Every definition: the primary ones, the others, and those of emulated repositories."""
+def definition_pages() -> dict[str, str]:
+    """Every definition, by the page of docs/ that lists it: a page of all of them is longer than anybody reads."""
     known = list(DEFINITIONS.values())
     first = [d for name in reversed(list(TASKS)) for d in TASKS[name].primary()]
     others = [d for d in known if d not in first and d.emulates is None and not d.tuned]
     tuned = [*SCALED.values(), *(decided_definition(name, "CLASS", rule) for rule in RULES for name in DECIDED)]
-    parts = ["### In every record", "", *_table(first), "", "### On request (`usfm-bench score`)", "", *_table(others)]
-    parts += ["", "### After a choice on validation cases", "", *_table(tuned)]
-    for name in emulators():
-        parts += ["", f"### Emulator {name}", "", *_table([d for d in known if d.emulates == name])]
-    return "\n".join([*parts, ""])
+    asked = "On request (`usfm-bench score`)"
+    return {
+        "metrics.md": _section("In every record", first),
+        "metrics-masks.md": _section(asked, [d for d in others if d.of != "labels"]),
+        "metrics-classes.md": _section(asked, [d for d in others if d.of == "labels"])
+        + "\n"
+        + _section("After a choice on validation cases", tuned),
+        "emulators.md": "\n".join(
+            _section(f"Emulator {name}", [d for d in known if d.emulates == name]) for name in emulators()
+        ),
+    }
 
 
-def with_definitions(text: str) -> str:
-    """The text of docs/method.md with its list written anew."""
+def with_definitions(text: str, page: str) -> str:
+    """The text of that page of docs/ with its list written anew."""
     before, rest = text.split(BEGIN)
-    return before + BEGIN + definitions_markdown() + END + rest.split(END)[1]
+    return before + BEGIN + definition_pages()[page] + END + rest.split(END)[1]
+
+
+def _section(title: str, definitions: Sequence[Definition]) -> str:
+    return "\n".join([f"## {title}", "", *_table(definitions), ""])
 
 
 def _table(definitions: Sequence[Definition]) -> list[str]:

@@ -14,7 +14,7 @@ from usfm_bench.stats.headline import Headline
 from usfm_bench.stats.repeats import by_repeat, corrected_interval, corrected_p
 
 FEW = 150
-"""Training images below which the choice of them moves a score so much that reports offer repeats (docs/method.md)."""
+"""Training images below which the choice of them moves a score so much that reports offer repeats."""
 Floats = NDArray[np.float64]
 
 

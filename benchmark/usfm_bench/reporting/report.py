@@ -204,7 +204,7 @@ def _undefined(rows: Sequence[Row]) -> list[str]:
 
 
 def thin(rows: Sequence[Row]) -> list[str]:
-    """Where intervals are known to cover less than they claim: few patients of several images (docs/method.md)."""
+    """Where intervals are known to cover less than they claim: few patients of several images (docs/intervals.md)."""
     found: dict[str, None] = {}
     for row in rows:
         n_groups, n_cases = row.n_groups or 0, row.n_cases or 0
@@ -225,7 +225,7 @@ def _lacking(of: ModelResults, results: Sequence[ModelResults]) -> str:
 
 
 def _rarely_missed(results: Sequence[ModelResults]) -> list[str]:
-    """Where a few image diagonals decide the mean of a distance, and its interval covers less (docs/method.md)."""
+    """Where a few image diagonals decide the mean of a distance, and its interval covers less (docs/intervals.md)."""
     found = []
     for r in results:
         if "missed" in r.cases:

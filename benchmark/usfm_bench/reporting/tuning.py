@@ -5,7 +5,7 @@ from __future__ import annotations
 from usfm_bench.metrics.operating import COLDEST, HOTTEST, VERSION
 from usfm_bench.results.frames import ModelResults
 
-_FEW = 20  # positive validation cases; see docs/method.md, Thresholds
+_FEW = 20  # positive validation cases; see docs/thresholds.md
 
 
 def tuning_notes(results: ModelResults) -> list[str]:

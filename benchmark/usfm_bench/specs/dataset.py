@@ -58,7 +58,7 @@ class TrainingSubset(Settings):
     """Share of the positive class among a number of training cases that is the same for every share."""
     lot: Literal["split", "trial"] = later("split")
     """`trial`: each trial's seed draws a lot of its own, so that the spread over seeds holds that of the lots. `split`:
-    the split seed drew one for all, as versions before did; intervals are then too narrow (docs/method.md)."""
+    the split seed drew one for all, as versions before did; intervals are then too narrow (docs/splits.md)."""
 
 
 def _plain_name(name: str) -> str:

@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
     probability_better: float | None
     """1 - p/2 or p/2: that `a` is better if all differences were equally likely before, which networks never are."""
     false_claim: float | None
-    """p/2: the same, that the one with the better mean is not better; see docs/method.md for how far off it is."""
+    """p/2: the same, that the one with the better mean is not better; see docs/comparisons.md for how far off it is."""
     detectable: float | None
     """Smallest true difference that this design would find at the level with 80 % power."""
     seeds_needed: int | None

@@ -18,7 +18,7 @@ _ROUNDING = 1e-12  # what is left of a spread of zero, relative to the scores
 
 
 class Components(NamedTuple):
-    """Variance of the mean of (S, C) scores, in parts; docs/method.md, Statistics."""
+    """Variance of the mean of (S, C) scores, in parts; docs/intervals.md."""
 
     mean: float
     seeds: float
@@ -61,7 +61,7 @@ class Components(NamedTuple):
         """Quantile `tail` of the deviation of the mean: t times the standard error.
 
         `cochran`: t weighted by the parts. `satterthwaite`: approximate degrees of freedom, for comparison; with few
-        seeds and many cases it covers less than it claims (docs/method.md).
+        seeds and many cases it covers less than it claims (docs/intervals.md).
         """
         df_seeds, df_cases = self._freedoms
         if freedom == "satterthwaite":
@@ -158,7 +158,7 @@ def groups_alike(groups: Labels, sizes: Ints | None = None) -> float:
     """How many groups of one size would tell as much of the variance between groups: (sum n^2)^2 / sum n^4.
 
     A group's total varies with its size, so a variance from groups of 1 to 12 cases hangs on the largest few. Without
-    this, intervals over 10 patients of 1 to 12 images hold the truth 3 to 5 points less often (docs/method.md).
+    this, intervals over 10 patients of 1 to 12 images hold the truth 3 to 5 points less often (docs/intervals.md).
 
     >>> groups_alike(["a", "a", "b", "b", "c", "c"]), groups_alike(["a"] * 12 + ["b", "c"])
     (3.0, 1.02...)

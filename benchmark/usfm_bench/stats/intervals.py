@@ -1,4 +1,4 @@
-"""Intervals over training seeds and test cases, given the training split (docs/method.md, Statistics)."""
+"""Intervals over training seeds and test cases, given the training split (docs/intervals.md)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ the complete models; it moves none of them. A model's score on a data set is its
 
 Intervals are percentiles, widened to their point where they miss it. That of a mean rank is for the mean rank that such
 an experiment gives on average. It is none for the rank of the true means: noise pulls observed ranks to the middle, and
-where models are all but equal it misses that rank often (Hall and Miller 2009, doi:10.1214/09-AOS699; docs/method.md,
-Ranking, has the shares). Where a data set has one case or group there is no interval, and no share of first places.
+where models are all but equal it misses that rank often (Hall and Miller 2009, doi:10.1214/09-AOS699;
+docs/comparisons.md, Ranking, has the shares). Where a data set has one case or group there is no interval, and no
+share of first places.
 
 **Interquartile mean** (Agarwal et al. 2021, arXiv:2108.13264) of the run scores, one a data set and seed: the mean of
 the middle half. Its bootstrap is stratified by data set and is the one above: their runs carry the noise of their own

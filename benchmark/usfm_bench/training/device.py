@@ -107,7 +107,7 @@ def set_up_process(
     if device == "cuda":
         torch.backends.cudnn.allow_tf32 = tf32 or wanted != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        # Its gradients were NaN in several releases, see docs/method.md; other kernels take its place.
+        # Its gradients were NaN in several releases, see docs/bits.md; other kernels take its place.
         torch.backends.cuda.enable_cudnn_sdp(cudnn_attention)
         if deterministic:  # cuBLAS reads it at its first product in a process, and sums in streams' order without it
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -127,7 +127,7 @@ def _caption(group: FigureData, columns: Sequence[Column]) -> str:
     if any(row.source == "reported" for row in group.rows):
         parts.append("Stars: as published, interval unknown")
         if "HD95" in group.task.panels:
-            parts.append("The published HD95 is another quantity and is not drawn (docs/method.md)")
+            parts.append("The published HD95 is another quantity and is not drawn (docs/emulators.md)")
     if any(row.n_missed for row in rows):
         kept = "the image diagonal" if group.missed == "diagonal" else "left out"
         parts.append(f"Over images with a lesion; a missed lesion has DSC 0, and its distances are {kept}")

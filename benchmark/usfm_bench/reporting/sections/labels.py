@@ -36,7 +36,7 @@ def label_sections(report: Report) -> Iterator[Section]:
                 notes=(
                     "The interval holds every share at which the difference between the two has 0 in its 95 % "
                     "interval, paired by case, on curves that are straight over the logarithm of the share "
-                    "(docs/method.md). "
+                    "(docs/comparisons.md). "
                     f"{NONE}: no interval.",
                 ),
                 caption="Labelled training images, and their share, at which a model scores what the other does with "

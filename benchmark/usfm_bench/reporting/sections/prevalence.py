@@ -84,7 +84,7 @@ def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
     ids = ", ".join(dict.fromkeys(str(row.definition) for row in rows if "reweighted" in str(row.definition)))
     yield (
         "The test cases are the same at every prevalence: SEN and SPEC of the decisions are theirs, and F1, PREC and "
-        f"ACC follow from them and the prevalence (docs/method.md, At another prevalence): {ids}."
+        f"ACC follow from them and the prevalence (docs/prevalence.md): {ids}."
     )
     if rows[0].curve == "alone":
         yield "A lower prevalence alone lowers F1 and PREC of one and the same classifier. own: of the test set itself."
@@ -95,7 +95,7 @@ def _notes(rows: Sequence[PrevalenceRow]) -> Iterator[str]:
             f"owed to the test prevalence alone. Trained at: {', '.join(best)}."
         )
     if (fewest := min(row.n_rarer for row in rows)) < _FEW:
-        yield f"{fewest} groups of the rarer class: its intervals may cover about 90 % only (docs/method.md)."
+        yield f"{fewest} groups of the rarer class: its intervals may cover about 90 % only (docs/prevalence.md)."
 
 
 def in_words(answer: Answer) -> str:

@@ -51,7 +51,7 @@ def _notes(of: TableRanking) -> Iterator[str]:
     yield (
         "Mean rank [95 % of bootstrap draws], 1 is best: its stability with other seeds and cases of the same data "
         "sets, not where the true rank lies. Best in: share of draws with the best mean rank. IQM: mean of the middle "
-        "half of the runs (docs/method.md, Ranking)."
+        "half of the runs (docs/comparisons.md, Ranking)."
     )
     if lacking:
         yield f"No overall rank, since a data set is missing: {', '.join(lacking)}. Other ranks are among the rest."

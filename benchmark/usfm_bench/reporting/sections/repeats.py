@@ -30,7 +30,7 @@ def repeats(report: Report) -> Iterator[Section]:
                 QUESTIONS,
                 f"{counted([each.n_repeats for each in own], 'random holdout')}, each with test cases of its own; the "
                 "second interval and p are Nadeau and Bengio's, which allow for the cases that repeats share "
-                "(docs/method.md).",
+                "(docs/intervals.md).",
             ),
             table=table,
         )

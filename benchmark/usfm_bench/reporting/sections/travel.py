@@ -21,8 +21,8 @@ _THRESHOLDS = (
     "and where another share of the patients is {positive}. Both rest on the prevalence, SEN and SPEC do not.",
 )
 _CALIBRATION = (
-    "ECE beyond chance (docs/method.md). T: after the temperature that the source's validation cases chose, which is "
-    "not fitted anew on the target.",
+    "ECE beyond chance (docs/intervals.md). T: after the temperature that the source's validation cases chose, which "
+    "is not fitted anew on the target.",
 )
 _LOCAL = (
     f"Drawn from the target's cases {DRAWS} times, group by group: the local cases choose the highest threshold that "

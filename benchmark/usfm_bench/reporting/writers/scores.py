@@ -67,7 +67,7 @@ def _list(rows: Sequence[Row], places: Sequence[str] = ()) -> str:
         for row in rows
     ]
     body = [[place, *line] for place, line in zip(places, body, strict=True)] if places else body
-    notes = ["Mean [95 % interval] over seeds and cases; n: cases that the mean is over (docs/method.md)."]
+    notes = ["Mean [95 % interval] over seeds and cases; n: cases that the mean is over (docs/metrics.md)."]
     groups = {row.dataset: f"{row.dataset}: {row.grouped_by or NOT_RECORDED}" for row in rows}
     notes.append(f"Groups, which no split parts: {'; '.join(groups.values())}.")
     if repositories := sorted({row.emulates for row in rows if row.emulates}):
