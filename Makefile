@@ -21,6 +21,9 @@ $(READY): pyproject.toml constraints.txt
 demo: venv ## Fine-tune, score and tabulate on simulated images: Tables 1 and 2 in minutes, without a GPU or a download
 	@$(BIN)/usfm-bench run --suite demo
 	@$(BIN)/usfm-bench report --suite demo --format markdown
+	@$(BIN)/usfm-bench report --suite demo --format html --out reports/demo
+	@echo "The same as a page, with every case: reports/demo/index.html"
+	@echo "Next: $(BIN)/usfm-bench data add NAME FOLDER reads your own images; docs/usage.md has every command."
 
 # Each of many fresh interpreters would compile the package where byte code is not kept.
 test: export PYTHONDONTWRITEBYTECODE =
