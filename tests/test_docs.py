@@ -4,8 +4,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
+from typer.testing import CliRunner
 
+from usfm_bench import __version__
 from usfm_bench.cli.app import app
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.metrics.definitions import emulators
@@ -109,6 +112,20 @@ def test_links_within_the_project_lead_somewhere(page):
         if anchor:
             headings = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings], anchor
+
+
+def test_the_row_that_reviewers_are_shown_is_refuted_as_the_page_says(tmp_path):
+    text = (PROJECT / "docs" / "reviewers.md").read_text(encoding="utf-8")
+    (tmp_path / "rows.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[1], encoding="utf-8")
+    found = CliRunner().invoke(app, ["claims", str(tmp_path / "rows.yaml")])
+    assert found.exit_code == 1
+    assert "impossible: Table 2, BUSI" in found.output
+    assert "88.0" in found.output
+
+
+def test_the_version_to_cite_is_the_one_that_is_installed():
+    cited = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["cff-version"]) == (__version__, "1.2.0")
 
 
 def test_the_readme_fits_a_screen():
