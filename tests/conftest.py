@@ -141,3 +141,16 @@ def null_device(tmp_path_factory):
         return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=known, timeout=600)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    path = next((p for p in ("/usr/bin/chromium", shutil.which("chromium")) if p and Path(p).exists()), None)
+    if path is None:
+        pytest.skip("Chromium is not installed: neither /usr/bin/chromium nor on the path")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not installed")
+    with api.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -190,23 +189,17 @@ def test_what_does_not_fit_the_task_is_said():
 
 
 @pytest.fixture
-def page(place, tmp_path):
+def page(browser, place, tmp_path):
     """The report's page, opened in headless Chromium; the console must stay clean."""
-    path = next((p for p in ("/usr/bin/chromium", shutil.which("chromium")) if p and Path(p).exists()), None)
-    if path is None:
-        pytest.skip("Chromium is not installed: neither /usr/bin/chromium nor on the path")
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not installed")
     done = call(place, "report", "--format", "html", "--out", str(tmp_path / "page.html"), "--data-root", str(place))
     assert done.exit_code == 0, done.output
     faults = []
-    with api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        opened = chromium.new_page(viewport={"width": 1280, "height": 900})
-        opened.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.goto((tmp_path / "page.html").as_uri())
-        yield opened
-        chromium.close()
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.goto((tmp_path / "page.html").as_uri())
+    yield opened
+    opened.close()
     assert faults == []
 
 

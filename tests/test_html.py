@@ -322,19 +322,6 @@ def test_the_page_is_the_file_that_was_named(make_store, tmp_path):
 # ---- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium."""
-    path = next((p for p in ("/usr/bin/chromium", shutil.which("chromium")) if p and Path(p).exists()), None)
-    if path is None:
-        pytest.skip("Chromium is not installed: neither /usr/bin/chromium nor on the path")
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not installed")
-    with api.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def visit(browser, hostile):
     """Opens the page; afterwards the console must be clean and nothing asked for outside the page."""

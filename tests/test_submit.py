@@ -16,7 +16,7 @@ from submitted import MODELS, SUITE, invent_board, invent_runs
 from usfm_bench.board import guard
 from usfm_bench.board.guard import archive_faults
 from usfm_bench.board.manifest import is_digest
-from usfm_bench.board.pack import Said, submit
+from usfm_bench.board.pack import Said, submit, to_settle
 from usfm_bench.board.submission import NAME, read_submission
 from usfm_bench.board.verdicts import read_verdicts, record_verdicts, verify_all
 from usfm_bench.board.verify import verify
@@ -124,6 +124,23 @@ def test_a_path_as_a_model_needs_a_name(tmp_path):
     named = submit(store, load_suite(SUITE), "smoke", "usfm:/home/ann/x.pth", tmp_path / "out", Said("me", name="mine"))
     assert named.parts[-2] == "mine"
     assert not any(b"/home" in path.read_bytes() for path in named.rglob("*") if path.is_file())
+
+
+def test_masks_whose_terms_are_not_settled_are_told(tmp_path):
+    trials = list(invent_runs(tmp_path / "runs", [SEG]).finished(SUITE))
+    assert to_settle(trials) == []  # simulated
+
+    def of(**fields):
+        changed = []
+        for folder, record in trials:
+            dataset = record.spec.dataset.model_copy(update={"synthetic": False, **fields})
+            spec = record.spec.model_copy(update={"dataset": dataset})
+            changed.append((folder, record.model_copy(update={"spec": spec})))
+        return to_settle(changed)
+
+    [line] = of(redistributable=None)
+    assert "whether those may be passed on" in line
+    assert of(redistributable=True) == []
 
 
 def test_missing_seeds_are_not_packed(tmp_path):

@@ -93,6 +93,17 @@ def submit(store: Store, suite: Suite, profile: str, model: str, out: Path, said
     return folder
 
 
+def to_settle(trials: Sequence[Trial]) -> list[str]:
+    """What a submitter has to settle before others get the files, in words."""
+    datasets = {r.spec.dataset.name: r.spec.dataset for _, r in trials if TASKS[r.spec.task].needs == "mask"}
+    return [
+        f"{name}: predictions come with the masks that they are scored against, and its entry does not say whether "
+        "those may be passed on. Settle that before you publish them."
+        for name, dataset in datasets.items()
+        if dataset.redistributable is None and not dataset.synthetic
+    ]
+
+
 def is_public(dataset: DatasetSpec, shipped: dict[str, DatasetSpec]) -> bool:
     """Whether it is an entry of the shipped registry, and not one of the user's under the same name."""
     try:

@@ -53,7 +53,7 @@ def submit(
     runs: RunsFolder = RUNS,
 ) -> None:
     """Pack finished trials so that others can score them again: predictions, hashes, costs; no image, no path."""
-    from usfm_bench.board.pack import Said
+    from usfm_bench.board.pack import Said, to_settle
     from usfm_bench.board.pack import submit as pack
     from usfm_bench.board.submission import Statement
     from usfm_bench.results.store import Store, choose_profile
@@ -71,6 +71,8 @@ def submit(
     said = Said(contact, name, licence, statement, about)
     for model in names:
         folder = pack(store, plan, choose_profile(store, plan.name, profile), model, out, said)
+        for line in to_settle([trial for trial in store.finished(plan.name) if trial[1].spec.model == model]):
+            typer.echo(f"note: {line}", err=True)
         typer.echo(f"Wrote {folder}. Check it as others will: usfm-bench leaderboard verify {folder}")
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.locks import locked
+from usfm_bench.data.dataset import Dataset
 from usfm_bench.execution.evaluation_cases import Cases, Sources
 from usfm_bench.execution.evaluation_jobs import Job
 from usfm_bench.execution.trained import Trained, kept_weights, open_trained
 from usfm_bench.models.memory import free_device, out_of_memory
-from usfm_bench.pipeline import Scored, evaluate
+from usfm_bench.pipeline import evaluate
 from usfm_bench.pretraining.card import read_card, seen_in_pretraining
 from usfm_bench.results.evaluation import (
     Evaluation,
@@ -112,22 +113,7 @@ class Evaluator:
             raise BenchError("another process has run this trial anew meanwhile. Evaluate again.")
         cases = Cases(job, self._sources, allow_seen=self._allow_seen)
         planned = self._planned(job, cases)
-        folder = evaluation_folder(job.folder, job.name)
-        before = None if self._fresh else read_evaluation(folder)
-        if before is not None:
-            if changed := changed_fields(before, planned):
-                raise BenchError(
-                    f"{folder}: holds an evaluation of other cases or weights; nothing was overwritten "
-                    f"({'; '.join(changed)}). --fresh sets it aside."
-                )
-            return before, True
-        trained = self._network(job)
-        scored = evaluate(trained.network, record.spec, cases.pictures, trained.fabric, tuned=record.tuned)
-        about = describe_environment() | describe_device(trained.fabric, {}) | {"finished": now()}
-        found = {"definitions": scored.definitions, "scores": scored.scores, "environment": about}
-        evaluation = planned.model_copy(update=found)
-        self._save(folder, evaluation, scored)
-        return evaluation, False
+        return evaluate_once(job.folder, planned, lambda: self._network(job), cases, fresh=self._fresh)
 
     def _planned(self, job: Job, cases: Cases) -> Evaluation:
         """The record but for the numbers.
@@ -176,11 +162,48 @@ class Evaluator:
             self._trained[job.folder] = open_trained(job.folder, self._device)
         return self._trained[job.folder]
 
-    def _save(self, folder: Path, evaluation: Evaluation, scored: Scored) -> None:
-        if (folder / "record.json").exists():
-            put_aside(folder, evaluation.data_hash[:8])
-        remove_temporary(folder)
-        save_evaluation(folder, evaluation, scored.cases, scored.predictions)
+
+def evaluate_once(
+    trial: Path,
+    planned: Evaluation,
+    network: Callable[[], Trained],
+    cases: Cases | Dataset,
+    *,
+    fresh: bool = False,
+) -> tuple[Evaluation, bool]:
+    """An evaluation in a trial's folder, made where it is not there; and whether it was. The caller holds the lock.
+
+    Args:
+        trial: its folder.
+        planned: the record but for the numbers.
+        network: gives the trial's, where it is needed.
+        cases: what is scored; of `Cases` their pictures, which are made where they are needed.
+        fresh: set aside what lies there and evaluate anew.
+
+    Raises:
+        BenchError: what lies there is of other cases or weights.
+    """
+    folder = evaluation_folder(trial, planned.name)
+    before = None if fresh else read_evaluation(folder)
+    if before is not None:
+        if changed := changed_fields(before, planned):
+            raise BenchError(
+                f"{folder}: holds an evaluation of other cases or weights; nothing was overwritten "
+                f"({'; '.join(changed)}). --fresh sets it aside."
+            )
+        return before, True
+    trained = network()
+    record = trained.record
+    pictures = cases.pictures if isinstance(cases, Cases) else cases
+    scored = evaluate(trained.network, record.spec, pictures, trained.fabric, tuned=record.tuned)
+    about = describe_environment() | describe_device(trained.fabric, {}) | {"finished": now()}
+    found = {"definitions": scored.definitions, "scores": scored.scores, "environment": about}
+    evaluation = planned.model_copy(update=found)
+    if (folder / "record.json").exists():
+        put_aside(folder, evaluation.data_hash[:8])
+    remove_temporary(folder)
+    save_evaluation(folder, evaluation, scored.cases, scored.predictions)
+    return evaluation, False
 
 
 def seen_lines(evaluations: Sequence[Evaluation]) -> Iterator[str]:

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.locks import locked
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.groups import pixel_hash
 from usfm_bench.data.sample import Image, Sample
+from usfm_bench.execution.evaluation import evaluate_once
 from usfm_bench.execution.evaluation_cases import Sources
-from usfm_bench.execution.trained import Trained, kept_weights, open_trained
-from usfm_bench.pipeline import evaluate
-from usfm_bench.results.evaluation import (
-    Evaluation,
-    Seen,
-    changed_fields,
-    evaluation_folder,
-    read_evaluation,
-    save_evaluation,
-)
+from usfm_bench.execution.trained import kept_weights, open_trained
+from usfm_bench.results.evaluation import Evaluation, Seen, evaluation_folder
 from usfm_bench.results.predictions import load_predictions
-from usfm_bench.results.store import lock_path, put_aside, remove_temporary
+from usfm_bench.results.store import lock_path
 from usfm_bench.results.trials import Trial
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.task import TASKS
 from usfm_bench.tasks.enhancement import EnhancementPredictions, with_images
-from usfm_bench.training.device import describe_device
 
 LOW, GOOD = "low-quality input", "good images"
 """What networks are asked about beside enhanced images."""
@@ -84,27 +76,15 @@ def judge(
         own = [t for t in enhanced if (t[1].spec.seed, t[1].spec.fold) == (record.spec.seed, record.spec.fold)]
         if not own:
             say(f"{record.spec.label}: no enhanced images of seed {record.spec.seed}, fold {record.spec.fold}.")
-        trained: Trained | None = None
+        network = cache(partial(open_trained, folder, device))
         for shown, images in _sets_of_images(own):
             cases = _cases(sides.test, images, record.spec.label, known=sides.train.samples + sides.val.samples)
             planned = _planned((folder, record), cases, shown, enhanced[0][1].spec.suite)
-            place = evaluation_folder(folder, planned.name)
             with locked(lock_path(folder), wait=True):
-                before = None if fresh else read_evaluation(place)
-                if before is not None and (changed := changed_fields(before, planned)):
-                    raise BenchError(
-                        f"{place}: holds an evaluation of other images or weights; nothing was overwritten "
-                        f"({'; '.join(changed)}). --fresh sets it aside."
-                    )
-                if before is None:
-                    trained = trained or open_trained(folder, device)
-                    before = _evaluated(trained, planned, cases, place)
-                    kept = False
-                else:
-                    kept = True
+                found, kept = evaluate_once(folder, planned, network, cases, fresh=fresh)
             # What was enhanced by networks of other seeds are other images of the same cases, which share a row.
-            as_trial = before.as_trial(record).model_copy(update={"data_hash": record.data_hash})
-            yield Judgement(shown, (place, as_trial), kept)
+            as_trial = found.as_trial(record).model_copy(update={"data_hash": record.data_hash})
+            yield Judgement(shown, (evaluation_folder(folder, planned.name), as_trial), kept)
 
 
 def _sets_of_images(enhanced: Sequence[Trial]) -> Iterator[tuple[str, Images]]:
@@ -169,15 +149,3 @@ def _planned(trial: Trial, cases: Dataset, shown: str, suite: str) -> Evaluation
         definitions={},
         scores={},
     )
-
-
-def _evaluated(trained: Trained, planned: Evaluation, cases: Dataset, place: Path) -> Evaluation:
-    record = trained.record
-    scored = evaluate(trained.network, record.spec, cases, trained.fabric, tuned=record.tuned)
-    about = describe_environment() | describe_device(trained.fabric, {}) | {"finished": now()}
-    done = planned.model_copy(update={"definitions": scored.definitions, "scores": scored.scores, "environment": about})
-    if (place / "record.json").exists():
-        put_aside(place, done.data_hash[:8])
-    remove_temporary(place)
-    save_evaluation(place, done, scored.cases, scored.predictions)
-    return done

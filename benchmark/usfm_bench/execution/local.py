@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from usfm_bench.core.cores import wait_passively
 from usfm_bench.execution.engine import ENGINES, Tell
 from usfm_bench.execution.outcome import Event, Outcome
 from usfm_bench.execution.queue import TrialQueue
@@ -109,7 +109,7 @@ class _Worker:
 
 def _work(pipe: Connection, session_arguments: SessionArguments, index: int) -> None:
     # Waiting threads of several processes would otherwise spin on the cores that the others need.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_passively()
     session = Session(session_arguments, index)
     try:
         while True:

@@ -17,7 +17,7 @@ from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.repeats import Repeated, repeated
-from usfm_bench.reporting.robustness import CorruptionError, Loss, corruption_errors, evaluated, losses
+from usfm_bench.reporting.robustness import Corrupted, CorruptionError, Loss, corruption_errors, evaluated, losses
 from usfm_bench.reporting.rows import Row, measured_rows
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.reporting.subgroups import Subgroups
@@ -58,6 +58,8 @@ class Report:
     """Headline metrics for new cases and for networks trained anew, where holdouts were repeated."""
     labels: LabelCurves = field(default_factory=LabelCurves)
     """Headline metrics against the share of the training side that was used."""
+    corrupted: tuple[Corrupted, ...] = ()
+    """Of each entry of `results`, the same under the conditions that it was evaluated under."""
     losses: tuple[Loss, ...] = ()
     """What corruptions of the images cost, where trials were evaluated under them."""
     corruption_errors: tuple[CorruptionError, ...] = ()
@@ -114,6 +116,7 @@ def build_report(
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
     rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
     conditions = evaluated(store.folder, results)
+    corrupted = tuple(found for _, found in conditions)
     targets, unread = evaluated_elsewhere(store.folder, results)
     notes = (
         *unfinished,
@@ -141,8 +144,9 @@ def build_report(
         prevalence=prevalence_of(results),
         repeats=tuple(repeated(found, rows, compared)),
         labels=label_curves(found, rows),
-        losses=tuple(losses(results, [found for _, found in conditions], missed)),
-        corruption_errors=tuple(corruption_errors(results, [found for _, found in conditions])),
+        corrupted=corrupted,
+        losses=tuple(losses(results, corrupted, missed)),
+        corruption_errors=tuple(corruption_errors(results, corrupted)),
         targets=tuple(targets),
         drops=tuple(drops(targets, missed)),
         orders=tuple(orders(targets, missed, np.random.default_rng(0))),

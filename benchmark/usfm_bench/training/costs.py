@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from statistics import median
 from typing import Any
@@ -38,20 +39,29 @@ def network_costs(model: Any, normalise: Normalise, images: Tensor, fabric: Any)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
 
-    # Of one encoder, probes of the same shape cost the same: one is measured.
-    known = _measured.setdefault(model.encoder, {}) if isinstance(model, Probe) else {}
-    own = {name: value.shape for name, value in model.state_dict().items() if not name.startswith("features.")}
-    key = str(own), image.shape, fabric.device
-    if key not in known:
+    def measure() -> tuple[float | None, float]:
         with fabric.autocast():
-            known[key] = _gflops(forward), _latency(forward)
-    gflops, latency = known[key]
+            return _gflops(forward), _latency(forward)
+
+    gflops, latency = _known_of_probe(model, image, fabric, measure) if isinstance(model, Probe) else measure()
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "gflops": gflops,
         "latency_ms": 1000 * latency,
     }
+
+
+def _known_of_probe(
+    probe: Probe, image: Tensor, fabric: Any, measure: Callable[[], tuple[float | None, float]]
+) -> tuple[float | None, float]:
+    """Of one encoder, probes of the same shape cost the same: one is measured."""
+    known = _measured.setdefault(probe.encoder, {})
+    own = {name: value.shape for name, value in probe.state_dict().items() if not name.startswith("features.")}
+    key = str(own), image.shape, fabric.device, str(fabric.strategy.precision.precision)
+    if key not in known:
+        known[key] = measure()
+    return known[key]
 
 
 def _gflops(forward: Any) -> float | None:

@@ -129,6 +129,12 @@ def labels_of(results: ModelResults) -> NDArray[np.int64]:
     return results.case_table["label"].to_numpy(np.int64)
 
 
+def true_class(results: ModelResults) -> Floats:
+    """(S, C) probability of each case's own class."""
+    labels = labels_of(results)
+    return np.asarray(results.probabilities[:, np.arange(len(labels)), labels])
+
+
 def missed_lesions(results: ModelResults) -> Bools:
     """(C,) lesions without a prediction in at least one seed."""
     return np.asarray(np.any(results.matrix("missed") > 0, axis=0))

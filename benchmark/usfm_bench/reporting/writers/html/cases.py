@@ -18,7 +18,7 @@ from usfm_bench.core.words import scale_of, unit_sign
 from usfm_bench.data.dataset import open_dataset
 from usfm_bench.data.sample import Image, Mask, Masks
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.reporting.figures.group import FigureData, labels_of
+from usfm_bench.reporting.figures.group import FigureData, true_class
 from usfm_bench.reporting.writers.html.contours import SCALE, jpeg_of, path_of
 from usfm_bench.reporting.writers.html.hard import HardList
 from usfm_bench.results.frames import ModelResults, counted_scores
@@ -144,7 +144,7 @@ def _scores(group: FigureData) -> Iterator[Scores]:
     """Each metric with the (seeds, cases) values of every model."""
     if not group.task.per_case:
         metric = Metric("P(true class)", "%", 1000, 1, "higher")
-        yield metric, [r.probabilities[:, np.arange(len(labels_of(r))), labels_of(r)] for r in group.results]
+        yield metric, [true_class(r) for r in group.results]
         return
     single = [f"{group.task.by_case}[{name}]" for name in group.results[0].structures]
     for name in dict.fromkeys((group.task.by_case, *single, *group.task.browsed) if single else group.task.browsed):

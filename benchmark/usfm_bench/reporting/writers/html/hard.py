@@ -12,7 +12,7 @@ import pandas as pd
 from usfm_bench.core.words import counted, number, unit_sign
 from usfm_bench.data.corruptions import CORRUPTIONS
 from usfm_bench.metrics.definitions import Definition
-from usfm_bench.reporting.figures.group import FigureData, labels_of
+from usfm_bench.reporting.figures.group import FigureData, true_class
 from usfm_bench.reporting.robustness import Corrupted
 from usfm_bench.results.frames import ModelResults, counted_scores
 
@@ -98,8 +98,7 @@ def _by_case(group: FigureData, results: ModelResults) -> pd.Series[float]:
     results = results.averaged
     definition = _definition(group)
     if definition is None:
-        labels = labels_of(results)
-        values = results.probabilities[:, np.arange(len(labels)), labels]
+        values = true_class(results)
     else:
         _, scores, used = counted_scores(results, definition, group.missed)
         values = np.where(used, scores, np.nan)

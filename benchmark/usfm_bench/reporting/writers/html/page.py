@@ -18,7 +18,6 @@ from usfm_bench.reporting.figures.group import groups_of
 from usfm_bench.reporting.figures.style import PAGE
 from usfm_bench.reporting.readable import ReadableStore
 from usfm_bench.reporting.report import Report
-from usfm_bench.reporting.robustness import evaluated
 from usfm_bench.reporting.sections.base import ALL, Section, kinds, sections
 from usfm_bench.reporting.writers.html.cases import Browser, browser_of
 from usfm_bench.reporting.writers.html.hard import hard_lists
@@ -149,10 +148,10 @@ def _anchor(section: Section, i: int) -> str:
 
 def _browsers(report: Report, store: Store, ident: str, links: Links, data_root: Path | None) -> list[Browser]:
     browsers = []
+    corrupted = {id(r): found for r, found in zip(report.results, report.corrupted, strict=True)}
     for i, group in enumerate(groups_of(report, store, PAGE, None)):
         own = f"{ident}-cases-{i}"
-        corrupted = [found for _, found in evaluated(store.folder, group.results)]
-        hard = tuple(hard_lists(group, own, corrupted))
+        hard = tuple(hard_lists(group, own, [corrupted[id(r)] for r in group.results]))
         browsers.append(replace(browser_of(group, own, links, data_root), hard=hard))
     return browsers
 
