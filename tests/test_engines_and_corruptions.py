@@ -49,6 +49,15 @@ def test_every_corruption_keeps_shape_and_type_and_repeats_itself(name, severity
     corrupt(np.array([[7]], np.uint8), name, severity, np.random.default_rng(0))  # the smallest image
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 4)])
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_images_may_be_smaller_than_a_kernel(name, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    for severity in (1, 5):
+        found = corrupt(image, name, severity, np.random.default_rng(1))
+        assert (found.shape, found.dtype) == (shape, np.uint8)
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_every_corruption_grows_with_its_severity_and_says_what_it_is(name):
     levels = IMAGE.astype(int)
