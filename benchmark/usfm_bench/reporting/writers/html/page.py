@@ -148,10 +148,11 @@ def _anchor(section: Section, i: int) -> str:
 
 def _browsers(report: Report, store: Store, ident: str, links: Links, data_root: Path | None) -> list[Browser]:
     browsers = []
-    corrupted = {id(r): found for r, found in zip(report.results, report.corrupted, strict=True)}
+    # By their first record: a group's results of repeats are averaged, and so other objects.
+    corrupted = {id(r.first): found for r, found in zip(report.results, report.corrupted, strict=True)}
     for i, group in enumerate(groups_of(report, store, PAGE, None)):
         own = f"{ident}-cases-{i}"
-        hard = tuple(hard_lists(group, own, [corrupted[id(r)] for r in group.results]))
+        hard = tuple(hard_lists(group, own, [corrupted[id(r.first)] for r in group.results]))
         browsers.append(replace(browser_of(group, own, links, data_root), hard=hard))
     return browsers
 
