@@ -111,6 +111,7 @@ def test_table_3_has_the_input_as_its_first_row_in_every_format(place, form):
         assert "PSNR (dB)" in text
 
 
+@pytest.mark.slow
 def test_the_page_and_the_figures_show_the_images(place):
     assert call(place, "report", "--format", "html", "--out", str(place / "page")).exit_code == 0
     assert "PSNR" in (place / "page" / "index.html").read_text(encoding="utf-8")

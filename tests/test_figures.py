@@ -442,6 +442,7 @@ def one_of_a_kind(figures):
     return list({(named.name.split("-")[0], named.title[-20:]): named for named in reversed(figures)}.values())
 
 
+@pytest.mark.slow
 def test_any_name_is_drawn_as_text(nasty):
     names = [named.name for named in nasty(85)]
     assert len({name.lower() for name in names}) == len(names)
@@ -565,6 +566,7 @@ def test_png_files_have_print_resolution(figures):
     assert content.shape[1] == pytest.approx(180 / 25.4 * 300, abs=1)
 
 
+@pytest.mark.slow
 def test_drawing_leaves_nothing_in_pyplot_chooses_no_backend_and_needs_no_torch(store):
     code = (
         "import sys; from pathlib import Path; from usfm_bench.results.store import Store\n"

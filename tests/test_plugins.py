@@ -161,6 +161,7 @@ print(json.dumps(found))
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_task_from_outside_trains_and_is_reported(used, acme):
     rows = [row for row in used["json"]["rows"] if row["metric"] == "GREYERR"]
     assert {row["model"] for row in rows} == {"timm:test_resnet@scratch", "usfm-micro-scratch"}
@@ -179,14 +180,17 @@ def test_a_task_from_outside_trains_and_is_reported(used, acme):
     assert list((acme / "out-figures").glob("forest*.svg"))
 
 
+@pytest.mark.slow
 def test_a_task_from_outside_is_checked_bit_by_bit(used):
     assert "acme" in used["check"]
 
 
+@pytest.mark.slow
 def test_a_reader_from_outside_reads(used):
     assert "acme-stacks" in used["show"]
 
 
+@pytest.mark.slow
 def test_a_metric_from_outside_is_computed_from_kept_predictions(used, acme):
     assert "acme.area_error@1" in used["scored"]
     [folder] = (path.parent for path in (acme / "runs" / "busi-seg").rglob("predictions.npz"))
@@ -196,6 +200,7 @@ def test_a_metric_from_outside_is_computed_from_kept_predictions(used, acme):
     assert f" {100 * expected:.1f}" in used["scored"]
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_whole_test_set_from_outside_is_its_own_function(used, acme):
     [path] = (acme / "runs" / "demo").rglob("cases.parquet")
     cases = pd.read_parquet(path)
@@ -204,11 +209,13 @@ def test_a_metric_of_a_whole_test_set_from_outside_is_its_own_function(used, acm
         pytest.skip("metrics without a closed form are not computed in this state of the code")
 
 
+@pytest.mark.slow
 def test_a_corruption_from_outside_is_applied_to_a_copy(used):
     assert used["covered"] == [9] * 7 + [0] * 3
     assert used["untouched"]
 
 
+@pytest.mark.slow
 def test_an_engine_from_outside_ran_the_last_trial_first(used, acme):
     ended = {
         (record["spec"]["model"], record["spec"]["seed"]): record["environment"]["finished"]
@@ -221,18 +228,21 @@ def test_an_engine_from_outside_ran_the_last_trial_first(used, acme):
 # ---- model families, pre-training methods, sections of a report ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_family_from_outside_is_fine_tuned(used, acme):
     [record] = (json.loads(path.read_text()) for path in (acme / "out-family").rglob("record.json"))
     assert record["spec"]["model"] == "acme:test_resnet@scratch"
     assert "acme:test_resnet@scratch" in used["family's report"]
 
 
+@pytest.mark.slow
 def test_a_pre_training_method_from_outside_trains(used, acme):
     card = json.loads(next(acme.glob("w*.json")).read_text())
     assert card["recipe"]["method"] == "acme-spatial"
     assert (acme / "w.pth").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_section_from_outside_is_in_a_report(used):
     assert "Acme has a note." in used["family's report"]
 

@@ -122,6 +122,7 @@ def test_the_same_trial_in_another_process_gives_the_same_bits(run, tmp_path, ti
     assert_same_bits(tmp_path / "runs", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_trial_resumed_at_an_epochs_end_gives_the_same_bits(run, tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "_share", float("inf"))  # write after every epoch, however short
     run("whole", seeds=[0], datasets=["tiny", "tiny-lesion"])

@@ -1,7 +1,7 @@
 """Tasks and families of models are told apart in their own rooms alone: no other module knows their names or forms."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from usfm_bench.specs.family import FAMILIES
@@ -28,16 +28,24 @@ NO_TASK = {
 }
 
 
-def outside(*rooms: str) -> dict[str, ast.Module]:
-    return {name: ast.parse(path.read_text()) for name, path in MODULES.items() if not name.startswith(rooms)}
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(MODULES[module].read_text()))]
 
 
-def strings(tree: ast.AST) -> Iterator[ast.Constant]:
+def outside(*rooms: str) -> list[str]:
+    return [name for name in MODULES if not name.startswith(rooms)]
+
+
+@cache
+def strings(module: str) -> list[ast.Constant]:
     """Every string but docstrings, which are statements of their own, and names of modules in `import_module(...)`."""
-    own = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in own:
-            yield node
+    own = {id(node.value) for node in nodes(module) if isinstance(node, ast.Expr)}
+    return [
+        node
+        for node in nodes(module)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in own
+    ]
 
 
 def names_a_family(text: str) -> bool:
@@ -46,30 +54,26 @@ def names_a_family(text: str) -> bool:
     return text in FAMILIES or (names_one and " " not in text and text.partition(".")[0] != "usfm_bench")
 
 
-def found(trees: dict[str, ast.Module], is_one) -> list[str]:
-    return [f"{name}:{node.lineno}" for name, tree in trees.items() for node in ast.walk(tree) if is_one(node)]
-
-
 def test_no_module_outside_the_zoo_names_a_family():
     named = [
         f"{module}:{node.lineno}: {node.value!r}"
-        for module, tree in outside("models/zoo/").items()
-        for node in strings(tree)
+        for module in outside("models/zoo/")
+        for node in strings(module)
         if names_a_family(node.value) and not module.startswith(ALSO.get(node.value, ("?",)))
     ]
     assert named == []
 
 
 def test_the_names_that_are_looked_for_are_found_where_they_belong():
-    trees = [ast.parse(path.read_text()) for name, path in MODULES.items() if name.startswith("models/zoo/")]
-    assert {node.value for tree in trees for node in strings(tree) if names_a_family(node.value)} >= {*FAMILIES, "vit_"}
+    texts = {node.value for name in MODULES if name.startswith("models/zoo/") for node in strings(name)}
+    assert {text for text in texts if names_a_family(text)} >= {*FAMILIES, "vit_"}
 
 
 def test_no_module_outside_the_tasks_names_a_task():
     named = [
         f"{module}:{node.lineno}"
-        for module, tree in outside("tasks/", "models/zoo/").items()
-        for node in strings(tree)
+        for module in outside("tasks/", "models/zoo/")
+        for node in strings(module)
         if node.value in TASKS and (module, node.value) not in NO_TASK
     ]
     assert named == []
@@ -85,4 +89,5 @@ def test_no_module_outside_the_tasks_tells_them_apart_by_what_they_predict():
             return any(isinstance(part, ast.Constant) and part.value == "DSC" for part in parts)
         return isinstance(node, ast.Attribute) and node.attr == "ndim" and "target" in ast.unparse(node.value)
 
-    assert found(outside("tasks/", "models/zoo/"), is_sign) == []
+    outsiders = outside("tasks/", "models/zoo/")
+    assert [f"{name}:{node.lineno}" for name in outsiders for node in nodes(name) if is_sign(node)] == []

@@ -110,6 +110,7 @@ def test_the_reading_is_published_unless_told(save, state, tokens):
     close(features(load_backbone(save(state))), pooled_of(state, tokens[-1], "published"))
 
 
+@pytest.mark.slow
 def test_a_file_of_the_published_size_loads(save):
     shapes = published_shapes(768, 12, 12)
     numbers = sum(math.prod(shape) for shape in shapes.values())
@@ -409,6 +410,7 @@ def report_of(tmp_path, *more):
     return CliRunner().invoke(app, line).output
 
 
+@pytest.mark.slow
 def test_other_weights_fail_in_words_and_are_marked_where_they_are_allowed(registered, tmp_path, tiny_registry):
     path = registered("0" * 64)
     models = ["--models", "usfm,usfm@frozen"]

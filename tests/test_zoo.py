@@ -369,6 +369,7 @@ def test_every_family_says_what_the_seam_promises():
         assert any(entry.family == name for entry in MODELS.values()) or family.usage
 
 
+@pytest.mark.slow
 def test_lists_and_plans_need_neither_torch_nor_timm_and_the_encoders_are_registered_once_timm_is_there():
     code = """
 import sys

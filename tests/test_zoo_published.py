@@ -586,6 +586,7 @@ def test_other_forms_of_timms_models_pass_its_own_filter(tmp_path):
     assert all(torch.equal(found.state_dict()[name], value) for name, value in convnext.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
 def test_models_with_windows_are_built_for_the_input_size(tmp_path, task):
     name, recipe = "swin_tiny_patch4_window7_224", TrainingSpec(image_size=96, epochs=1, batch_size=2, lr=1e-3)
@@ -614,6 +615,7 @@ def test_models_with_windows_are_built_for_the_input_size(tmp_path, task):
     assert again.state_dict().keys() == network.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_models_that_take_any_size_are_built_as_before():
     state = torch.get_rng_state()
     assert not FAMILIES["timm"].is_sized("test_resnet", 96)
