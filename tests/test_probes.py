@@ -1,15 +1,19 @@
 """Probes: a linear classifier and nearest neighbours on features that an encoder computes once."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 
-from usfm_bench.core.errors import BenchError, TrialError
+from usfm_bench.core.errors import BenchError, TrialError, WeightsError
 from usfm_bench.data import cache_folder
 from usfm_bench.data.loaders import NetworkData
 from usfm_bench.data.transforms import Normalise
@@ -216,7 +220,7 @@ def test_trials_share_the_encoder_of_a_file_and_what_it_costs(monkeypatch, tmp_p
 def test_a_kept_probe_says_the_same(kind, tmp_path):
     train, val = sides(), sides(18, 1)
     probe, _, normalise = fitted(kind, train, val)
-    keep_weights(tmp_path / "w.safetensors", probe)
+    keep_weights(tmp_path / "w.safetensors", probe, tmp_path / "shared")
     dataset = load_registry()["phantom"]
     name = f"{MODEL}@{kind}"
     again = restore_network(tmp_path / "w.safetensors", name, TASKS["classification"], RECIPE, dataset, ("a", "b", "c"))
@@ -225,6 +229,70 @@ def test_a_kept_probe_says_the_same(kind, tmp_path):
     torch.testing.assert_close(
         predict_logits(again, normalise, val, 8, cpu), predict_logits(probe, normalise, val, 8, cpu)
     )
+
+
+def kept(folder, probe):
+    keep_weights(folder / "weights.safetensors", probe, folder.parent / ".shared")
+    return folder / "frozen.safetensors"
+
+
+def restored(folder, kind="linear"):
+    dataset, classes = load_registry()["phantom"], ("a", "b", "c")
+    name, path = f"{MODEL}@{kind}", folder / "weights.safetensors"
+    return restore_network(path, name, TASKS["classification"], RECIPE, dataset, classes)
+
+
+def test_an_encoder_that_is_not_trained_lies_once_on_the_disk(tmp_path):
+    train, val = sides(), sides(18, 1)
+    folders = [tmp_path / name for name in ("linear", "knn", "copied")]
+    probes = {}
+    for kind in ("linear", "knn"):
+        torch.manual_seed(0)
+        probes[kind] = fitted(kind, train, val)[0]
+    for folder in folders[:2]:
+        kept(folder, probes[folder.name])
+    one, other = (folder / "frozen.safetensors" for folder in folders[:2])
+    assert one.stat().st_ino == other.stat().st_ino
+    with safe_open(folders[0] / "weights.safetensors", framework="pt") as file:
+        assert not any(name.startswith("features.") and name.endswith("weight") for name in file.keys())  # noqa: SIM118
+    shutil.copytree(folders[0], folders[2])
+    shutil.rmtree(tmp_path / ".shared")
+    shutil.rmtree(folders[0])
+    assert state_sha256(restored(folders[2]).encoder) == state_sha256(probes["linear"].encoder)
+    assert state_sha256(restored(folders[1], "knn").encoder) == state_sha256(probes["knn"].encoder)
+
+
+def test_a_damaged_common_file_is_not_passed_on(tmp_path):
+    probe = fitted("linear", sides(), sides(18, 1))[0]
+    kept(tmp_path / "one", probe)
+    [common] = (tmp_path / ".shared").iterdir()
+    common.unlink()
+    common.write_bytes(b"damaged")
+    assert kept(tmp_path / "two", probe).read_bytes() == (tmp_path / "one" / "frozen.safetensors").read_bytes()
+    assert common.samefile(tmp_path / "two" / "frozen.safetensors")
+
+
+def test_without_links_each_trial_has_its_own_file(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    probe = fitted("linear", sides(), sides(18, 1))[0]
+    one, other = (kept(tmp_path / name, probe) for name in ("one", "two"))
+    assert one.read_bytes() == other.read_bytes()
+    assert not one.samefile(other)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(Path.unlink, "is not there"), (lambda path: path.write_bytes(b"x" * 99), "damaged, .*its sha256 is not")],
+)
+def test_a_frozen_file_that_is_not_the_trials_is_said(tmp_path, spoil, message):
+    probe = fitted("linear", sides(), sides(18, 1))[0]
+    path = kept(tmp_path / "one", probe)
+    spoil(path)
+    with pytest.raises(WeightsError, match=f"{path}: {message}"):
+        restored(tmp_path / "one")
 
 
 def test_what_cannot_be_probed_is_refused_in_words():

@@ -83,7 +83,7 @@ def run_one(
     fit = train(network, spec, sides, fabric, state=folder / "state.pt", on_epoch=on_epoch)
     started = clock()
     scored = evaluate(network, spec, sides.test, fabric, val=sides.val_net, dtypes=fit.dtypes)
-    weights = _keep(folder / WEIGHTS, network) if keep else None
+    weights = _keep(folder / WEIGHTS, network, store.shared) if keep else None
     cost = _cost(fit, network, sides, fabric, wall_s=before_s + fit.wall_s + clock() - started)
     about = describe_environment() | describe_device(fabric, fit.dtypes) | {"finished": now()}
     record = assemble(spec, sides, network, scored, seen=seen, weights=weights, fit=fit, cost=cost, environment=about)
@@ -99,8 +99,8 @@ def _seen(spec: TrialSpec, sides: Sides) -> Seen:
     return Seen(seen_in_pretraining(entry, card, sides.whole, sides.test), card.recipe_hash if card else None, cases)
 
 
-def _keep(path: Path, network: Network) -> Weights:
-    keep_weights(path, network)
+def _keep(path: Path, network: Network, shared: Path) -> Weights:
+    keep_weights(path, network, shared)
     return Weights(sha256=file_sha256(path), size=path.stat().st_size)
 
 

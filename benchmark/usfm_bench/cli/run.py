@@ -227,13 +227,13 @@ def _show_plan(trials: list[TrialSpec], runs: Path, data_root: Path, *, fresh: b
 def _disk(trials: list[TrialSpec]) -> str:
     """What the kept weights of trials take, in words."""
     try:
-        from usfm_bench.models.size import weight_bytes
+        from usfm_bench.models.size import disk_bytes, weight_bytes
     except ModuleNotFoundError as error:
         return f"What the kept weights will take is not known without '{error.name}' (usfm-bench[train])."
     sizes = weight_bytes(trials)
     unknown = sorted({spec.model for spec, size in zip(trials, sizes, strict=True) if size is None})
     others = f", without those of {listed(unknown)}, whose size is not known here" if unknown else ""
-    total = words.size(sum(size for size in sizes if size is not None))
+    total = words.size(disk_bytes(sizes))
     return f"Kept weights will take about {total}{others}; none with --no-keep-weights."
 
 

@@ -38,6 +38,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def shared(self) -> Path:
+        """Where files that several trials have in common are found; each trial's folder has its own name for them."""
+        return self.root / ".shared"
+
     def check_writable(self, say: Callable[[str], None] = lambda text: None) -> None:
         """Raise a BenchError, before anything is read or trained, when results could not be written or locked.
 
@@ -121,7 +126,8 @@ class Store:
         save_predictions(folder / "predictions.npz", predictions)
         write_text(folder / "history.csv", _csv(history))
         if record.weights is None:  # those that lie here are of an attempt that was cut short
-            (folder / "weights.safetensors").unlink(missing_ok=True)
+            for name in ("weights.safetensors", "frozen.safetensors"):
+                (folder / name).unlink(missing_ok=True)
         write_text(folder / "record.json", record.model_dump_json(indent=1))
         self.tidy(record.spec)
         return record
