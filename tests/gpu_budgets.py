@@ -22,13 +22,13 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "SegViT, ViT-B 512": Budget("segmentation", "usfm-scratch", {}, 2550, 1, 9780),
-    "UPerNet, ViT-B 512": Budget("segmentation", "usfm-scratch", {"decoder": "upernet"}, 1526, 1, 24420),
+    "SegViT, ViT-B 512": Budget("segmentation", "usfm-scratch", {}, 2472, 1, 9510),
+    "UPerNet, ViT-B 512": Budget("segmentation", "usfm-scratch", {"decoder": "upernet"}, 1448, 1, 24150),
     "UPerNet, ConvNeXt-T 512": Budget(
         "segmentation", "timm:convnext_tiny@scratch", {"decoder": "upernet"}, 1271, 1, 18990
     ),
     "U-Net, ResNet-18 512": Budget("segmentation", "unet-resnet18-scratch", {}, 635, 1, 3290),
-    "classifier, ViT-B 224": Budget("classification", "usfm-scratch", {}, 1155, 0, 6100),
+    "classifier, ViT-B 224": Budget("classification", "usfm-scratch", {}, 1076, 0, 6090),
     "classifier, ResNet-50 224": Budget("classification", "timm:resnet50@scratch", {}, 1030, 0, 3220),
 }
 SYNCHRONISATIONS = 0

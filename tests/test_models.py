@@ -9,11 +9,13 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from usfm_bench.core.errors import BenchError, WeightsMissingError
 from usfm_bench.models import build_model
 from usfm_bench.models.features import block_indices
 from usfm_bench.models.segvit import lesion_log_odds, segvit_loss
+from usfm_bench.models.zoo.usfm_encoder import aligned
 from usfm_bench.specs.model import MODELS, resolve
 from usfm_bench.specs.task import TASKS
 from usfm_bench.specs.training import TrainingSpec
@@ -154,6 +156,21 @@ def test_the_architecture_starts_and_ends_as_published():
     with torch.inference_mode():
         tokens = model.forward_intermediates(images, intermediates_only=True, output_fmt="NLC")[-1]
         torch.testing.assert_close(model(images), model.fc_norm(tokens.mean(dim=1)))  # the class token is left out
+
+
+@pytest.mark.parametrize("tokens", [5, 8, 197])
+def test_a_bias_with_aligned_rows_gives_the_same_attention_and_gradient(tokens):
+    rng = torch.Generator().manual_seed(0)
+    q, k, v = torch.rand(3, 2, 3, tokens, 4, generator=rng)
+    found = []
+    for form in (aligned, torch.clone):
+        bias = torch.rand(3, tokens, tokens, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        given = form(bias)
+        assert form is torch.clone or given.stride(-2) % 8 == 0
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=given)
+        out.square().sum().backward()
+        found.append((out, bias.grad))
+    torch.testing.assert_close(*found)
 
 
 def test_the_blocks_that_decoders_take_are_the_published_ones():

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from timm.layers import LayerNorm
 from timm.models import register_model as _register_model
 from timm.models.beit import Beit
+from torch import Tensor
+from torch.nn import functional
 
 from usfm_bench.models.zoo.usfm import SIZES, patch_in
 
+_ALIGNED = 8  # numbers; PyTorch's memory-efficient attention asks for it
 # timm's decorator has no types.
 register_model: Callable[[Callable[..., Beit]], Callable[..., Beit]] = _register_model
 
@@ -29,7 +33,26 @@ def build_usfm(**settings: Any) -> Beit:
     }
     if not settings.get("use_rel_pos_bias"):
         fixed["use_shared_rel_pos_bias"] = True
-    return Beit(**(fixed | settings))
+    model = Beit(**(fixed | settings))
+    if model.rel_pos_bias is not None:
+        model.rel_pos_bias.register_forward_hook(_ready_for_attention)
+    return model
+
+
+def _ready_for_attention(_module: Any, _inputs: Any, bias: Tensor) -> Tensor:
+    """(heads, N, N) on a GPU in autocast's precision and aligned.
+
+    Attention would otherwise cast and pad it anew in each block.
+    """
+    if bias.device.type != "cuda":
+        return bias
+    return aligned(bias.to(torch.get_autocast_dtype("cuda")) if torch.is_autocast_enabled("cuda") else bias)
+
+
+def aligned(bias: Tensor) -> Tensor:
+    """(heads, N, N) the same numbers, with rows that start at multiples of 8 numbers."""
+    n = bias.shape[-1]
+    return functional.pad(bias, (0, -n % _ALIGNED))[..., :n]
 
 
 def _create(settings: dict[str, Any], name: str) -> Beit:
