@@ -15,7 +15,7 @@ from usfm_bench.metrics.definitions import emulators
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import with_corruptions
 from usfm_bench.reporting.method import definition_pages, with_definitions
-from usfm_bench.reporting.registry import datasets_markdown, with_families
+from usfm_bench.reporting.registry import datasets_pages, with_families
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.specs.model import MODELS
@@ -32,11 +32,22 @@ def test_the_list_of_definitions_is_what_the_code_says():
     assert not [ident for ident in DEFINITIONS if f"| `{ident}` " not in "".join(pages.values())]
 
 
-def test_the_index_of_the_method_leads_to_pages_that_can_be_read_at_one_sitting():
+def test_the_index_of_the_method_leads_to_every_page_of_definitions():
     names = re.findall(r"\]\(([\w-]+\.md)\)", (PROJECT / "docs" / "method.md").read_text(encoding="utf-8"))
     assert {*definition_pages()} <= {*names}
-    lengths = {name: len((PROJECT / "docs" / name).read_text(encoding="utf-8").split()) for name in names}
+
+
+def words_of(page):
+    """Without code, and without the lines and bars of tables."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return len(re.findall(r"\w[^\s|]*", text))
+
+
+def test_every_page_can_be_read_at_one_sitting():
+    lengths = {page.name: words_of(page) for page in PAGES}
     assert not {name: words for name, words in lengths.items() if words > 2500}
+    assert lengths["README.md"] < 600
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
 
 
 def test_the_list_of_families_is_what_the_code_says():
@@ -51,9 +62,12 @@ def test_the_list_of_corruptions_is_what_the_registry_says():
 
 def test_the_table_of_data_sets_is_what_the_registry_says():
     registry = load_registry(PROJECT / "datasets.yaml")
-    text = (PROJECT / "docs" / "datasets.md").read_text(encoding="utf-8")
-    assert datasets_markdown(registry.values()) == text, "`make docs` writes it anew"
-    assert not [name for name, spec in registry.items() if (f"| `{name}` " in text) == spec.synthetic]
+    pages = datasets_pages(registry.values())
+    kept = {name: (PROJECT / "docs" / name).read_text(encoding="utf-8") for name in pages}
+    assert pages == kept, "`make docs` writes them anew"
+    index, whole = kept.pop("datasets.md"), "".join(kept.values())
+    for name, spec in registry.items():
+        assert (f"| `{name}` " in index) == (f"\n- `{name}`: " in whole) != spec.synthetic
 
 
 def test_numbers_of_the_readme_are_those_of_the_measured_records():

@@ -1,4 +1,4 @@
-"""The data set registry as text: a list for the terminal, and the page docs/datasets.md."""
+"""The data set registry as text: a list for the terminal, and the pages docs/datasets*.md."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from usfm_bench.specs.seen import in_groups
 from usfm_bench.specs.task import TASKS
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
+_WRITTEN = "Written by `make docs` from `datasets.yaml`; [data sets](datasets.md) lists all."
 _ABOUT = """# Data sets
 
-Written by `make docs` from `datasets.yaml`. None of the data comes with usfm-bench; an entry says how a release is read
-as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are looked for;
+Written by `make docs` from `datasets.yaml`; [breast](datasets-breast.md) and [other organs](datasets-others.md) say
+what each is, under which licence, and what is not certain. None of the data comes with usfm-bench; an entry says how a
+release is read as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are looked for;
 `usfm-bench data verify NAME` reads every file.
 
 Nothing here is legal advice: read the terms at the source before you use a data set or pass it on.
@@ -51,52 +53,71 @@ def _line(spec: DatasetSpec, here: bool) -> tuple[str, ...]:
     return printable(spec.name), organ, n, tasks, terms(spec), state
 
 
-def datasets_markdown(specs: Iterable[DatasetSpec]) -> str:
-    """The page: a table of all entries with data on disk, and what is uncertain about each."""
+def datasets_pages(specs: Iterable[DatasetSpec]) -> dict[str, str]:
+    """File name -> text: a table of all entries with data on disk, and pages of what each is, by organ."""
     real = sorted((spec for spec in specs if not spec.synthetic), key=lambda spec: (spec.organ, spec.name))
-    header = [
-        "name",
-        "organ",
-        "images",
-        "patients",
-        "groups",
-        "classes",
-        "pixel spacing",
-        "licence",
-        "may be passed on",
-    ]
-    header += ["agreement", "source"]
+    releases: dict[tuple[str, ...], list[DatasetSpec]] = {}
+    for spec in real:
+        releases.setdefault((spec.citation, *_release_facts(spec), *spec.uncertain), []).append(spec)
+    header = ["name", "organ", "images", "patients", "may be passed on"]
     table = pipe_table(header, [_row(spec) for spec in real], left=set(header) - {"images", "patients"})
-    sections = [line for spec in real for line in _section(spec)]
-    return "\n".join([_ABOUT, *table, "", "## What each is, and what is not certain", *sections, ""])
+    pages = {"datasets.md": [_ABOUT, *table, ""]}
+    for title, ours in (("Breast", True), ("Other organs", False)):
+        own = [each for each in releases.values() if (each[0].organ == "breast") == ours]
+        lines = [line for each in own for line in _section(each)]
+        pages[_page(own[0][0])] = [
+            f"# {title}: what each data set is, and what is not certain",
+            "",
+            _WRITTEN,
+            *lines,
+            "",
+        ]
+    return {name: "\n".join(lines) for name, lines in pages.items()}
+
+
+def _page(spec: DatasetSpec) -> str:
+    return "datasets-breast.md" if spec.organ == "breast" else "datasets-others.md"
 
 
 def _row(spec: DatasetSpec) -> list[str]:
     shared = {True: "yes", False: "no", None: "not stated"}[spec.redistributable]
     counts = ["not stated" if n is None else str(n) for n in (spec.n_images, spec.n_patients)]
+    return [f"`{spec.name}`", spec.organ, *counts, shared]
+
+
+def _section(release: list[DatasetSpec]) -> Iterator[str]:
+    """What entries of one release have in common once, and a line on each."""
+    first = release[0]
+    yield from ("", f"## {first.title.partition(',')[0]}", "", first.citation)
+    yield from ("", *(f"- `{spec.name}`: {spec.title}. {_classes(spec)}".rstrip() for spec in release))
+    yield from ("", " ".join(_release_facts(first)))
+    if first.uncertain:
+        yield from ("", "Not certain:", "", *(f"- {sentence}" for sentence in first.uncertain))
+
+
+def _release_facts(spec: DatasetSpec) -> list[str]:
+    return _known(
+        {
+            "Structures": ", ".join(spec.structures),
+            "Groups": stated_groups(spec),
+            "Probe": spec.probe,
+            "Image size in pixels": spec.image_size,
+            "Pixel spacing": spec.spacing,
+            "Size on disk": spec.size,
+            "Licence": spec.licence,
+            "Agreement": spec.agreement,
+            "Source": spec.source,
+        }
+    )
+
+
+def _classes(spec: DatasetSpec) -> str:
     classes = [f"{name} {n}" if (n := spec.n_by_class.get(name)) is not None else name for name in spec.classes]
-    line = [
-        f"`{spec.name}`",
-        spec.organ,
-        *counts,
-        stated_groups(spec),
-        ", ".join(classes) or "none",
-        spec.spacing or "not stated",
-    ]
-    return [*line, spec.licence, shared, spec.agreement or "none", spec.source]
+    return " ".join(_known({"Classes": ", ".join(classes)}))
 
 
-def _section(spec: DatasetSpec) -> Iterator[str]:
-    facts = {
-        "Structures": ", ".join(spec.structures),
-        "Probe": spec.probe,
-        "Image size in pixels": spec.image_size,
-        "Size on disk": spec.size,
-    }
-    known = [f"{name}: {value}." for name, value in facts.items() if value not in ("", "not stated")]
-    yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
-    yield from ("", " ".join(known)) if known else ()
-    yield from ("", *(f"- {sentence}" for sentence in spec.uncertain))
+def _known(facts: dict[str, str]) -> list[str]:
+    return [f"{name}: {value.rstrip('.')}." for name, value in facts.items() if value not in ("", "not stated")]
 
 
 SEEN_BEGIN, SEEN_END = "<!-- seen: written by `make docs` -->\n", "<!-- end of seen -->\n"
