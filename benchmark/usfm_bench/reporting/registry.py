@@ -19,8 +19,8 @@ _ABOUT = """# Data sets
 
 Written by `make docs` from `datasets.yaml`; [breast](datasets-breast.md) and [other organs](datasets-others.md) say
 what each is, under which licence, and what is not certain. None of the data comes with usfm-bench; an entry says how a
-release is read as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are looked for;
-`usfm-bench data verify NAME` reads every file.
+release is read as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are
+looked for; `usfm-bench data verify NAME` reads every file.
 
 Nothing here is legal advice: read the terms at the source before you use a data set or pass it on.
 """
