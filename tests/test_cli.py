@@ -190,4 +190,4 @@ def test_every_command_has_help(command):
 def test_the_console_script_answers():
     script = Path(sys.executable).with_name("usfm-bench")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == "0.2.0"

@@ -1,6 +1,7 @@
 import doctest
 import re
 import shlex
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def words_of(page):
     """Without code, and without the lines and bars of tables."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return len(re.findall(r"\w[^\s|]*", text))
+
+
+def test_the_site_has_every_page():
+    text = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {
+        page
+        for section in yaml.safe_load(text)["nav"]
+        for each in section.values()
+        for page in chain(*map(dict.values, each))
+    }
+    written = {page.relative_to(PROJECT / "docs").as_posix() for page in (PROJECT / "docs").rglob("*.md")}
+    assert pages == {"index.md", *written}
 
 
 def test_every_page_can_be_read_at_one_sitting():
