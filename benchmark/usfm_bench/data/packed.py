@@ -1,4 +1,4 @@
-"""Many masks at one bit a pixel, unpacked one case at a time."""
+"""Many masks at one bit a pixel, and many images, as arrays one case at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.data.sample import Mask
+from usfm_bench.data.sample import Image, Mask
 from usfm_bench.data.scratch import scratch_array
 
 Shape = tuple[int, ...]
@@ -59,6 +59,42 @@ class PackedMasks(Sequence[Mask]):
 
     def __iter__(self) -> Iterator[Mask]:
         return (self[i] for i in range(len(self)))
+
+
+class FlatImages(Sequence[Image]):
+    """Images of any shapes, one behind the other.
+
+    Args:
+        shapes: (H, W) of each.
+        flat: levels of all of them; None: they are all black, and `put` fills them in.
+
+    Raises:
+        ValueError: more or fewer levels than the shapes have.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], flat: NDArray[np.uint8] | None = None) -> None:
+        self.shapes = tuple(shapes)
+        self._starts = list(accumulate(map(math.prod, self.shapes), initial=0))
+        self.flat = scratch_array([self._starts[-1]], np.uint8) if flat is None else flat
+        if self.flat.shape != (self._starts[-1],):
+            raise ValueError(f"{self.flat.shape} levels of images where their shapes have {self._starts[-1]}")
+
+    def put(self, index: int, image: Image) -> None:
+        """Fill in an image."""
+        self.flat[self._starts[index] : self._starts[index + 1]] = image.ravel()
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Image, ...]: ...
+    def __getitem__(self, index: int | slice) -> Image | tuple[Image, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        place = range(len(self))[index]
+        return np.asarray(self.flat[self._starts[place] : self._starts[place + 1]]).reshape(self.shapes[place])
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 class Channel(Sequence[Mask]):
