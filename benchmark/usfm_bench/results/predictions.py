@@ -57,12 +57,14 @@ class _Arrays(Mapping[str, NDArray[Any]]):
             if fortran or dtype.hasobject:
                 raise ValueError(f"{name} is no plain array")
             array = scratch_array(shape, dtype)
-            flat = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
-            done = 0
-            while done < len(flat) and (n := stream.readinto(flat[done : done + _CHUNK])):
-                done += n
-            if done < len(flat) or stream.read(1):
-                raise ValueError(f"{name} is cut off, or longer than its shape says")
+            flat, done = array.reshape(-1).view(np.uint8), 0
+            while content := stream.read(_CHUNK):
+                if done + len(content) > len(flat):
+                    raise ValueError(f"{name} is longer than its shape says")
+                flat[done : done + len(content)] = np.frombuffer(content, np.uint8)
+                done += len(content)
+            if done < len(flat):
+                raise ValueError(f"{name} is cut off")
         return array
 
     def __iter__(self) -> Iterator[str]:
