@@ -267,11 +267,11 @@ def test_where_it_cannot_be_written_a_note_says_so_and_the_data_set_opens(root, 
 
 
 def test_a_full_disk_leaves_no_part_of_a_file(root, monkeypatch, capsys):
-    def full(self, stream, samples, notes):
-        stream.write(b"part")
+    def full(self, samples):
+        self.stream.write(b"part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module.ImageCache, "_write", full)
+    monkeypatch.setattr(cache_module.PixelWriter, "write", full)
     assert len(open_dataset(SPEC, root)) == 3
     assert "No space left on device" in capsys.readouterr().err
     assert list((root.parent / "cache").iterdir()) == []

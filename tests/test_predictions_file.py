@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.data.packed import PackedMasks
 from usfm_bench.data.sample import Spacing
 from usfm_bench.results.predictions import load_predictions, save_predictions
 from usfm_bench.tasks.classification import ClassificationPredictions
@@ -63,7 +64,7 @@ def assert_equal(one, other):
     assert type(one) is type(other)
     for field in fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        assert type(a) is type(b), field.name
+        assert type(a) is type(b) or isinstance(a, PackedMasks), field.name
         if a is None:
             continue
         for x, y in zip(a, b, strict=True):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from usfm_bench.cli.options import RUNS, RunsFolder
+from usfm_bench.cli.options import RUNS, AnyRuns
 
 EXAMPLES = "Example: `usfm-bench baseline --suite phantom --out reports/baselines/phantom.json`"
 
@@ -20,7 +20,7 @@ def baseline(
     profile: Annotated[
         str | None, typer.Option(help="Which profile's trials, where the runs folder holds several.")
     ] = None,
-    runs: RunsFolder = RUNS,
+    runs: AnyRuns = RUNS,
 ) -> None:
     """Write scores by seed and case, with hashes of data and settings, for `usfm-bench check` to compare with."""
     from usfm_bench.core import words

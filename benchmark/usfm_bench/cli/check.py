@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from usfm_bench.cli.options import RUNS, RunsFolder
+from usfm_bench.cli.options import RUNS, AnyRuns
 from usfm_bench.core.errors import BenchError
 
 EXAMPLES = (
@@ -58,7 +58,7 @@ def check(
         float | None,
         typer.Option(min=0, help="Smallest ratio of training images a second.", rich_help_panel=_COSTS),
     ] = None,
-    runs: RunsFolder = RUNS,
+    runs: AnyRuns = RUNS,
 ) -> None:
     """Say whether finished trials are worse than a baseline: a paired test, with its power where it cannot tell."""
     from usfm_bench.regression.baseline import load_baseline

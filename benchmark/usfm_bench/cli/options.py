@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,25 @@ CacheFolder = Annotated[
     ),
 ]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of the results.", rich_help_panel=_PLACES)]
+
+
+def _fetched(runs: Any) -> Path:
+    """The folder; of a URL, one with a copy of its trials."""
+    from usfm_bench.results.remote import is_url, local_copy
+
+    return local_copy(runs) if isinstance(runs, str) and is_url(runs) else Path(runs)
+
+
+AnyRuns = Annotated[
+    Path,
+    typer.Option(
+        "--runs",
+        parser=_fetched,
+        metavar="PATH",
+        help="Folder of the results, or a URL that `run --push` copied them to.",
+        rich_help_panel=_PLACES,
+    ),
+]
 
 DATA_ROOT = Path("data")
 RUNS = Path("reports/runs")

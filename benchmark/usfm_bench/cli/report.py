@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usfm_bench.cli.options import DATA_ROOT, RUNS, CacheFolder, DataRoot, RegistryFile, RunsFolder, split_names
+from usfm_bench.cli.options import DATA_ROOT, RUNS, AnyRuns, CacheFolder, DataRoot, RegistryFile, split_names
 from usfm_bench.core.errors import BenchError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(help="Folder to draw figures into, as SVG and PNG; contours, never images.")
     ] = None,
-    runs: RunsFolder = RUNS,
+    runs: AnyRuns = RUNS,
     out: Annotated[
         Path | None, typer.Option(help="File to write instead of the screen; html: or the folder of its index.html.")
     ] = None,

@@ -25,7 +25,9 @@ from usfm_bench.core.errors import BenchError, listed
 from usfm_bench.core.pipe_table import printable
 
 if TYPE_CHECKING:
+    from usfm_bench.execution.outcome import Event
     from usfm_bench.execution.run import Tally
+    from usfm_bench.results.remote import Remote
     from usfm_bench.specs.dataset import DatasetSpec
     from usfm_bench.specs.trial import TrialSpec
 
@@ -104,6 +106,15 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = True,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            help="Copy each finished trial to this URL too (s3://, gs://, file://, ...); `report --runs URL` reads it. "
+            "What could not be copied is copied when the command is run again.",
+            metavar="URL",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     no_wait: Annotated[
         bool,
         typer.Option("--no-wait", help="End instead of waiting for what other processes run.", rich_help_panel=_HOW),
@@ -133,7 +144,8 @@ def run(
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)
         return
     flags = {"fresh": fresh, "allow_hash": allow_hash, "keep_weights": keep_weights, "wait": not no_wait}
-    code = _run(trials, datasets_known, data_root, runs, device.value, workers, engine, **flags)
+    remote = _remote(push)
+    code = _run(trials, datasets_known, data_root, runs, device.value, workers, engine, remote, **flags)
     raise typer.Exit(code)
 
 
@@ -145,6 +157,7 @@ def _run(
     device: str,
     workers: int,
     engine: str | None,
+    remote: Remote | None,
     *,
     fresh: bool,
     allow_hash: bool,
@@ -156,31 +169,52 @@ def _run(
     with RunProgress(trials) as progress:
         progress.say(f"{len(trials)} trials: suite {trials[0].suite}, profile {trials[0].profile}. Loading torch ...")
         require_training()
+        from usfm_bench.execution.pushing import Pusher
         from usfm_bench.execution.run import run_trials
+        from usfm_bench.results.store import Store
         from usfm_bench.training.device import resolve_device
 
-        try:
-            tally = run_trials(
-                trials,
-                data_root=data_root,
-                runs=runs,
-                device=resolve_device(device),
-                workers=workers,
-                engine=engine,
-                fresh=fresh,
-                wait=wait,
-                tell=progress.tell,
-                say=progress.say,
-                keep=progress.keep,
-                allow_hash=allow_hash,
-                keep_weights=keep_weights,
-                registry=registry,
-            )
-        except KeyboardInterrupt:
-            progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
-            return 1
+        pusher = Pusher(Store(runs), remote, progress.say)
+
+        def tell(event: Event) -> None:
+            progress.tell(event)
+            pusher.take(event)
+
+        with pusher:
+            try:
+                tally = run_trials(
+                    trials,
+                    data_root=data_root,
+                    runs=runs,
+                    device=resolve_device(device),
+                    workers=workers,
+                    engine=engine,
+                    fresh=fresh,
+                    wait=wait,
+                    tell=tell,
+                    say=progress.say,
+                    keep=progress.keep,
+                    allow_hash=allow_hash,
+                    keep_weights=keep_weights,
+                    registry=registry,
+                )
+            except KeyboardInterrupt:
+                progress.say("Interrupted. Finished trials are kept; the same command goes on where this one stopped.")
+                return 1
+            left = pusher.finish(trials)
     _print_summary(tally, trials[0], runs)
-    return tally.exit_code
+    return tally.exit_code or int(left > 0)
+
+
+def _remote(url: str | None) -> Remote | None:
+    """What finished trials are copied to; a BenchError now where it cannot be written, and not after the training."""
+    if url is None:
+        return None
+    from usfm_bench.results.remote import Remote
+
+    remote = Remote(url)
+    remote.check_writable()
+    return remote
 
 
 def require_training() -> None:

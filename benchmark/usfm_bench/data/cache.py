@@ -1,59 +1,39 @@
-"""Decoded images and masks in one memory-mapped file a data set, so that a second start decodes nothing.
+"""Decoded images and masks in one file a data set, so that a second start decodes nothing.
 
-Patients' images are copied only where the user names a folder for them; see `cache_folder`.
+Patients' images are kept only where the user names a folder for them; see `cache_folder`. Without one, those of a large
+data set lie in a file without a name, which ends with the process.
 
 A file is used only while nothing that it was made from has changed: path, size and times of every source file, how the
-registry entry reads them, and the readers' own code. Otherwise it is made again. It is an Arrow file, one row a case.
+registry entry reads them, and the readers' own code. Otherwise it is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
-import numpy as np
 import PIL
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.files import write_atomic
 from usfm_bench.core.settings import content_hash
 from usfm_bench.data import readers, resize
 from usfm_bench.data.cache_folder import GB, LIMIT, cache_folder, cache_limit, make_room, mark_used
-from usfm_bench.data.sample import Case, Sample, Spacing, sample_of
+from usfm_bench.data.pixel_file import PixelWriter, read_pixels
+from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.scratch import IN_MEMORY, no_room, scratch_folder
 from usfm_bench.specs.dataset import DatasetSpec
 
-_SCHEMA = pa.schema(
-    {
-        "case_id": pa.string(),
-        "height": pa.int32(),
-        "width": pa.int32(),
-        "image": pa.large_binary(),
-        "mask": pa.large_binary(),  # one bit a pixel and structure; null where the data set has no masks
-        "good": pa.large_binary(),  # of the image's size; null where the data set has no pairs
-        "structures": pa.int32(),  # masks an image; null where the entry names no structures
-        "spacing_y": pa.float64(),
-        "spacing_x": pa.float64(),
-        "pixel_hash": pa.string(),
-    }
-)
-_Bytes = NDArray[np.uint8]
 _LONGEST = 120  # characters of a data set's name; what stands behind it in the file's name has a hash of the rest
-_BATCH = 64  # rows written at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -65,50 +45,142 @@ class ImageCache:
     """Content hash of everything that decoding depends on."""
 
     def load(self, cases: Iterable[Case]) -> tuple[dict[str, Sample], list[str]]:
-        """Case id -> sample, its pixels mapped from the file (read-only), and the reader's notes on decoding it.
+        """Case id -> sample, its pixels read from the file when they are asked for, and the notes on decoding it.
 
         Nothing where the file is not of this key.
         """
         by_id = {case.case_id: case for case in cases}
         try:
-            with pa.memory_map(str(self.path)) as mapped, pa.ipc.open_file(mapped) as stored:
-                facts = stored.schema.metadata or {}
-                if stored.schema != _SCHEMA or facts.get(b"key") != self.key.encode():
-                    return {}, []
-                notes = json.loads(facts[b"notes"])
-                batches = [stored.get_batch(i) for i in range(stored.num_record_batches)]
-            with ThreadPoolExecutor(available_cores()) as pool:  # NumPy unpacks bits without the interpreter's lock
-                loaded = list(pool.map(partial(_samples, by_id), batches))
+            with self.path.open("rb") as stream:
+                found = read_pixels(stream, self.key, by_id)
         except (OSError, KeyError, ValueError, pa.ArrowException):  # not there, truncated, or not ours
             return {}, []
+        if found is None:
+            return {}, []
         mark_used(self.path)
-        return {sample.case.case_id: sample for samples in loaded for sample in samples}, notes
+        return found
 
-    def save(self, samples: Sequence[Sample], notes: Sequence[str] = ()) -> None:
-        """Write the file, readable by its owner alone; where that fails, say so on stderr and go on without."""
-        size = sum(sample.image.size + (0 if sample.mask is None else sample.mask.size // 8) for sample in samples)
+
+class Decoded:
+    """Samples of one data set as they are decoded: in memory while they are few, else in a file, batch by batch.
+
+    Args:
+        cache: where they are to be kept; None: nowhere.
+    """
+
+    def __init__(self, cache: ImageCache | None) -> None:
+        self._cache = cache
+        self._cases: dict[str, Case] = {}
+        self._held: list[Sample] = []  # all of them while they are few, and afterwards none
+        self._size = 0
+        self._writer: PixelWriter | None = None
+        self._path: Path | None = None  # of the file while it has a name
+
+    def take(self, samples: Sequence[Sample]) -> None:
+        """Note what was decoded.
+
+        Raises:
+            BenchError: it is too much for memory, and there is no room for a file.
+        """
+        self._cases |= {sample.case.case_id: sample.case for sample in samples}
+        self._held += samples
+        self._size += sum(map(_size, samples))
+        if self._size > IN_MEMORY:
+            try:
+                self._flush()
+            except OSError as error:
+                raise no_room(scratch_folder(), self._size, error) from None
+
+    def finish(self, notes: Sequence[str], *, keep: bool) -> dict[str, Sample]:
+        """Case id -> sample. With `keep`, the cache holds them too; where it cannot, a note on stderr says so.
+
+        Args:
+            notes: of the reader, on decoding.
+            keep: whether the cache is to hold them.
+
+        Raises:
+            BenchError: as `take`.
+        """
+        few = None if self._writer is not None else list(self._held)
+        if few is None or (keep and self._cache is not None):
+            try:
+                self._flush()
+                assert self._writer is not None
+                self._writer.finish(notes)
+            except OSError as error:
+                if few is None:
+                    raise no_room(scratch_folder(), self._size, error) from None
+                _say(error)
+                self._cache = None
+        if keep and self._cache is not None:
+            self._keep(self._cache)
+        if few is not None:
+            return {sample.case.case_id: sample for sample in few}
+        assert self._writer is not None
+        found = read_pixels(self._writer.stream, self._key, self._cases)
+        assert found is not None
+        return found[0]
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._writer = PixelWriter(self._open(), self._key)
+        self._writer.write(self._held)
+        self._held = []
+
+    def _open(self) -> IO[bytes]:
+        """A new file beside its place in the cache, readable by its owner alone; or one without a name."""
+        if self._cache is not None:
+            place = self._cache.path
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+            except OSError as error:
+                _say(error)
+                self._cache = None
+            else:
+                self._path = Path(name)
+                return os.fdopen(descriptor, "w+b")
+        return tempfile.TemporaryFile(dir=scratch_folder())
+
+    def _keep(self, cache: ImageCache) -> None:
+        """Put the finished file in its place, where the folder has room for it."""
+        assert self._writer is not None
+        assert self._path is not None
+        size = self._path.stat().st_size
         try:
-            fits = make_room(self.path, size)
-            if fits:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_atomic(self.path, lambda stream: self._write(stream, samples, notes), private=True)
-                size = self.path.stat().st_size  # with what Arrow adds
-                fits = make_room(self.path, size)
-            if not fits:
-                self.path.unlink(missing_ok=True)
+            if not make_room(cache.path, size):
                 room = f"it needs {size / GB:.3g} of {cache_limit() / GB:.3g} GB; {LIMIT} sets another limit."
-                sys.stderr.write(f"note: {self.path.name} is not kept: {room}\n")
+                sys.stderr.write(f"note: {cache.path.name} is not kept: {room}\n")
                 return
-            mark_used(self.path)
+            os.fsync(self._writer.stream.fileno())
+            self._path.replace(cache.path)
+            mark_used(cache.path)
         except (OSError, BenchError) as error:
-            sys.stderr.write(f"note: no cache of decoded images: {error} --cache names another folder.\n")
+            _say(error)
 
-    def _write(self, stream: IO[bytes], samples: Sequence[Sample], notes: Sequence[str]) -> None:
-        facts = {"key": self.key, "notes": json.dumps(list(notes))}
-        with pa.ipc.new_file(stream, _SCHEMA.with_metadata(facts)) as file:
-            for start in range(0, len(samples), _BATCH):
-                rows = [_row(sample) for sample in samples[start : start + _BATCH]]
-                file.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+    @property
+    def _key(self) -> str:
+        return "" if self._cache is None else self._cache.key
+
+    def __enter__(self) -> Decoded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What is not in its place by now has no name any more, and ends with the samples that are read from it."""
+        if self._writer is not None:
+            self._writer.stream.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _size(sample: Sample) -> int:
+    """Bytes of its arrays."""
+    arrays = (sample.image, sample.mask, sample.structures, sample.good)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _say(error: Exception) -> None:
+    sys.stderr.write(f"note: no cache of decoded images: {error} --cache names another folder.\n")
 
 
 def image_cache(spec: DatasetSpec, root: Path, cases: Sequence[Case]) -> ImageCache | None:
@@ -146,58 +218,15 @@ def _code(layout: str) -> list[str]:
     return [cv2.__version__, PIL.__version__, *hashes]
 
 
+def code_hashes(code: object = None) -> list[str]:
+    """What resizes: OpenCV's version, and the sources of resizing and of a class and what lies beside it."""
+    sources = {Path(resize.__file__), *(() if code is None else _sources(code))}
+    return [cv2.__version__, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(sources))]
+
+
 def _sources(reader: object) -> Iterator[Path]:
     """The file of a reader, which may be a plug-in's, and the files beside it in its package."""
     module = inspect.getmodule(reader)
     file = getattr(module, "__file__", None)
     if file is not None:
         yield from Path(file).parent.glob("*.py") if getattr(module, "__package__", "") else [Path(file)]
-
-
-def _row(sample: Sample) -> dict[str, Any]:
-    spacing = sample.spacing or (None, None)
-    return {
-        "case_id": sample.case.case_id,
-        "height": sample.image.shape[0],
-        "width": sample.image.shape[1],
-        "image": sample.image.tobytes(),
-        "mask": None if sample.each is None else np.packbits(sample.each).tobytes(),
-        "good": None if sample.good is None else sample.good.tobytes(),
-        "structures": None if sample.structures is None else len(sample.structures),
-        "spacing_y": spacing[0],
-        "spacing_x": spacing[1],
-        "pixel_hash": sample.pixel_hash,
-    }
-
-
-def _samples(cases: Mapping[str, Case], batch: pa.RecordBatch) -> list[Sample]:
-    batch.validate()
-    pixels = {name: _bytes(batch.column(name)) for name in ("image", "mask", "good")}
-    rows = batch.drop_columns([*pixels]).to_pylist()
-    return [
-        _sample(cases[row["case_id"]], row, *of_case)
-        for row, *of_case in zip(rows, *pixels.values(), strict=True)
-        if row["case_id"] in cases
-    ]
-
-
-def _sample(case: Case, row: dict[str, Any], image: _Bytes | None, mask: _Bytes | None, good: _Bytes | None) -> Sample:
-    assert image is not None
-    shape = row["height"], row["width"]
-    spacing = None if row["spacing_y"] is None else Spacing(row["spacing_y"], row["spacing_x"])
-    masks = None
-    if mask is not None:
-        whole = (*([row["structures"]] if row["structures"] else ()), *shape)
-        masks = np.unpackbits(mask, count=math.prod(whole)).view(np.bool_).reshape(whole)
-    sample = sample_of(case, image.reshape(shape), masks, spacing)
-    return replace(sample, pixel_hash=row["pixel_hash"], good=None if good is None else good.reshape(shape))
-
-
-def _bytes(column: Any) -> list[_Bytes | None]:
-    """Each value as a view of the mapped file; Arrow's own scalars would be copies."""
-    _, offsets, data = column.buffers()
-    bounds = np.frombuffer(offsets, np.int64)[column.offset :]
-    content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return [
-        content[bounds[i] : bounds[i + 1]] if valid else None for i, valid in enumerate(column.is_valid().to_pylist())
-    ]

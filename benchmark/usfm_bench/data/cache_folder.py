@@ -15,7 +15,9 @@ FOLDER, LIMIT = "USFM_BENCH_CACHE", "USFM_BENCH_CACHE_LIMIT"
 """Variables of the environment: the folder, and how many GB it may hold."""
 DEFAULT_LIMIT_GB = 20.0
 GB = 10**9
-_OURS = re.compile(r"[A-Za-z0-9._-]+-v\d+-[0-9a-f]{12}\.arrow|features-[0-9a-f]{64}\.safetensors")
+_OURS = re.compile(
+    r"[A-Za-z0-9._-]+-v\d+-[0-9a-f]{12}\.arrow|features-[0-9a-f]{64}\.safetensors|grid-[0-9a-f]{64}\.npy"
+)
 _UNFINISHED = re.compile(rf"\.({_OURS.pattern})\..+")
 _ABANDONED_S = 3600  # a file that has not been written to for so long is no longer being written
 _in_use: set[Path] = set()
@@ -23,7 +25,7 @@ _in_use: set[Path] = set()
 
 @dataclass(frozen=True)
 class CachedFile:
-    """Decoded images of one data set, or features of images to one encoder."""
+    """Decoded images of one data set, its images or masks on a network's grid, or features of images to one encoder."""
 
     path: Path
     size: int

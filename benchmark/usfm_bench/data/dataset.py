@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from usfm_bench.core.cores import available_cores
 from usfm_bench.core.errors import DataError, did_you_mean
 from usfm_bench.core.settings import content_hash
-from usfm_bench.data.cache import image_cache
+from usfm_bench.data.cache import Decoded, image_cache
 from usfm_bench.data.faults import Fault, standing, strange_exclusions
 from usfm_bench.data.group_words import groups_in_words, kind_of
 from usfm_bench.data.groups import assign_groups, group_keys, pixel_hash
 from usfm_bench.data.patients import patient_faults, patient_notes
 from usfm_bench.data.readers import READERS, Reader
-from usfm_bench.data.sample import Case, Sample
+from usfm_bench.data.sample import Case, Sample, retold
 from usfm_bench.data.sides import assign_sides
 from usfm_bench.data.subsample import thin_out
 from usfm_bench.specs.dataset import DatasetSpec, GroupKind
+
+_AT_ONCE = 64  # cases decoded before they are written
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Dataset:
     grouped_by: GroupKind = "images"
     """What the groups are."""
     drawn: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Memory of `data.splits`: folds by their settings, so that a suite of many trials draws them once."""
+    """Memory of `data.splits` (folds by their settings) and `data.loaders` (the network's grid): a suite of many trials
+    makes them once."""
+    part_of: tuple[Dataset, tuple[int, ...]] | None = field(default=None, repr=False, compare=False)
+    """The data set that this is a side of, and the position of each case in it."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -102,7 +107,8 @@ class Dataset:
     def subset(self, rows: Iterable[int]) -> Dataset:
         """The cases at these positions, with the same classes."""
         spec = self.spec.model_copy(update={"classes": self.classes})
-        return Dataset(spec, tuple(self.samples[i] for i in rows), self.notes, self.grouped_by)
+        at = tuple(int(row) for row in rows)
+        return Dataset(spec, tuple(self.samples[i] for i in at), self.notes, self.grouped_by, part_of=(self, at))
 
 
 def open_dataset(spec: DatasetSpec, data_root: Path) -> Dataset:
@@ -171,23 +177,34 @@ def read_cases(
 
     Returns:
         Samples, faults, and the reader's notes.
+
+    Raises:
+        BenchError: there is no room for the decoded images of a large data set.
     """
     cache = image_cache(spec, root, found)
-    if cache is None:
-        return *decode(reader, cases), list(reader.notes)
-    known, notes = cache.load(cases)
-    before = list(reader.notes)
-    fresh, faults = decode(reader, [case for case in cases if case.case_id not in known])
-    if not known:
-        wanted = {case.case_id for case in cases}
-        others, _ = decode(reader, [case for case in found if case.case_id not in wanted])
+    known, notes = ({}, []) if cache is None else cache.load(cases)
+    before, faults = list(reader.notes), []
+    with Decoded(None if known else cache) as decoded:
+        for some in _parts([case for case in cases if case.case_id not in known]):
+            fresh, wrong = decode(reader, some)
+            decoded.take(fresh)
+            faults += wrong
+            del fresh  # before the next ones are decoded
+        if cache is not None and not known:
+            wanted = {case.case_id for case in cases}
+            for some in _parts([case for case in found if case.case_id not in wanted]):
+                decoded.take(decode(reader, some)[0])
         # Files that changed while they were read must not be kept under either state.
-        if image_cache(spec, root, found) == cache:
-            # What a reader notes while it decodes (masks that it resampled, say) must be said at every start.
-            cache.save([*fresh, *others], [note for note in reader.notes if note not in before])
-    known |= {sample.case.case_id: sample for sample in fresh}
+        unchanged = cache is not None and not known and image_cache(spec, root, found) == cache
+        # What a reader notes while it decodes (masks that it resampled, say) must be said at every start.
+        known |= decoded.finish([note for note in reader.notes if note not in before], keep=unchanged)
     samples = [known[case.case_id] for case in cases if case.case_id in known]
     return samples, faults, list(dict.fromkeys([*reader.notes, *notes]))
+
+
+def _parts(cases: list[Case]) -> Iterator[list[Case]]:
+    """A few cases at a time, which bounds the memory that decoding takes."""
+    return (cases[start : start + _AT_ONCE] for start in range(0, len(cases), _AT_ONCE))
 
 
 def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
@@ -201,7 +218,7 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
             sample = reader.load(case)
         except DataError as error:
             return Fault(str(error), case.case_id)
-        return replace(sample, pixel_hash=pixel_hash(sample.image))
+        return retold(sample, pixel_hash=pixel_hash(sample.image))
 
     with ThreadPoolExecutor(available_cores()) as pool:
         results = list(pool.map(load, cases))
@@ -210,7 +227,7 @@ def decode(reader: Reader, cases: list[Case]) -> tuple[list[Sample], list[str]]:
 
 def unread_structures(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
     """A fault where a layout gives another number of masks an image than the entry names structures."""
-    odd = {len(s.structures) if s.structures is not None else 1 for s in samples if s.mask is not None}
+    odd = {n for s in samples if (n := s.n_masks)}
     if odd <= {len(spec.structures) or 1}:
         return []
     return [
@@ -230,5 +247,5 @@ def _notes(spec: DatasetSpec, found: list[Case]) -> list[str]:
 
 
 def _mask_hash(sample: Sample) -> str | None:
-    mask = sample.mask if sample.structures is None else sample.structures
-    return None if mask is None else hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+    bits = sample.packed
+    return None if bits is None else hashlib.sha256(bits).hexdigest()

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.data.patients import patient_key
-from usfm_bench.data.sample import Image, Sample
+from usfm_bench.data.sample import Image, Sample, retold
 from usfm_bench.specs.dataset import DatasetSpec
 
 _FOLDER = Path(__file__).parent / "group_files"
@@ -55,7 +54,7 @@ def assign_groups(samples: Sequence[Sample], spec: DatasetSpec) -> list[Sample]:
         names[index] = min(names.get(index, name), name)
     ids = {index: hashlib.sha256(name.encode()).hexdigest()[:12] for index, name in names.items()}
     return [
-        replace(sample, pixel_hash=h, group_id=ids[index])
+        retold(sample, pixel_hash=h, group_id=ids[index])
         for sample, h, index in zip(samples, hashes, component, strict=True)
     ]
 

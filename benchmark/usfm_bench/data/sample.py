@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -47,9 +49,49 @@ class Case:
     """Side of the split that the data set itself prescribes; None where it prescribes none."""
 
 
+class Pixels(ABC):
+    """Images and masks of a case that are made or read whenever they are asked for, and not kept."""
+
+    shape: tuple[int, int]
+    """(H, W)."""
+
+    @property
+    @abstractmethod
+    def n_masks(self) -> int:
+        """As `Sample.n_masks`; so are those below."""
+
+    @property
+    @abstractmethod
+    def image(self) -> Image:
+        """(H, W) grey levels."""
+
+    @property
+    @abstractmethod
+    def packed(self) -> bytes | None:
+        """`Sample.each` at one bit a pixel."""
+
+    @property
+    @abstractmethod
+    def structures(self) -> Masks | None:
+        """(K, H, W)."""
+
+    @property
+    @abstractmethod
+    def mask(self) -> Mask | None:
+        """(H, W)."""
+
+    @property
+    @abstractmethod
+    def good(self) -> Image | None:
+        """(H, W) grey levels of higher quality."""
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One decoded case at native size."""
+    """One decoded case at native size.
+
+    Its pixels are arrays, or where it comes from `sample_from` made anew whenever they are asked for.
+    """
 
     case: Case
     image: Image
@@ -71,7 +113,65 @@ class Sample:
     @property
     def each(self) -> Masks | None:
         """(K, H, W), the mask of each structure, or the one mask; None where the data set has no masks."""
-        return self.mask[None] if self.structures is None and self.mask is not None else self.structures
+        structures = self.structures
+        if structures is not None:
+            return structures
+        mask = self.mask
+        return None if mask is None else mask[None]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the image, which is not read for it."""
+        height, width = self.__dict__["image"].shape
+        return height, width
+
+    @property
+    def n_masks(self) -> int:
+        """How many masks the case has, one or one a structure; 0 where the data set has none."""
+        pixels = self.__dict__["image"]
+        if isinstance(pixels, Pixels):
+            return pixels.n_masks
+        return 0 if self.each is None else len(self.each)
+
+    @property
+    def packed(self) -> bytes | None:
+        """`each` at one bit a pixel, as `np.packbits` gives it; None where the data set has no masks."""
+        pixels = self.__dict__["image"]
+        if isinstance(pixels, Pixels):
+            return pixels.packed
+        each = self.each
+        return None if each is None else np.packbits(each).tobytes()
+
+
+class _MadeWhenAsked:
+    """A field of `Sample` that may hold `Pixels`, whose attribute of the same name is then its value."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, sample: Sample, owner: type[Sample]) -> Any:
+        value = sample.__dict__[self._name]
+        return getattr(value, self._name) if isinstance(value, Pixels) else value
+
+    def __set__(self, sample: Sample, value: Any) -> None:
+        sample.__dict__[self._name] = value
+
+
+for _name in ("image", "mask", "structures", "good"):
+    setattr(Sample, _name, _MadeWhenAsked(_name))
+
+
+def sample_from(case: Case, pixels: Pixels, spacing: Spacing | None = None, pixel_hash: str = "") -> Sample:
+    """A sample whose pixels are made when they are asked for."""
+    made: Any = pixels
+    return Sample(case, made, made, spacing, pixel_hash=pixel_hash, structures=made, good=made)
+
+
+def retold(sample: Sample, **facts: Any) -> Sample:
+    """The same pixels, which are not read, with another case, spacing, group id or pixel hash."""
+    other = copy(sample)
+    other.__dict__.update(facts)
+    return other
 
 
 def binary_digits(masks: Masks) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from usfm_bench.core.errors import DataError, did_you_mean, listed
 from usfm_bench.data.alike import only_one, tidy
 from usfm_bench.data.readers.cells import read_table
-from usfm_bench.data.sample import Sample, Side
+from usfm_bench.data.sample import Sample, Side, retold
 from usfm_bench.specs.dataset import DatasetSpec
 
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
@@ -45,14 +45,15 @@ def assign_sides(
             raise DataError(f"Dataset '{spec.name}': split.sides {list(spec.split.sides)}: {error}") from None
     else:
         sides = [None] * len(samples)
-    return [replace(s, case=replace(s.case, split=side)) for s, side in zip(samples, sides, strict=True)]
+    return [retold(s, case=replace(s.case, split=side)) for s, side in zip(samples, sides, strict=True)]
 
 
 def stratum(sample: Sample) -> str:
     """What a side holds its share of: the class on disk, or else the presence of a lesion."""
     if (label := sample.case.stratum or sample.case.label) is not None:
         return label
-    return "lesion" if sample.mask is not None and sample.mask.any() else "no lesion"
+    bits = sample.packed or b""
+    return "lesion" if bits.count(0) < len(bits) else "no lesion"
 
 
 def _drawn(samples: Sequence[Sample], sides: tuple[int, int, int], seed: int) -> list[Side]:

@@ -16,7 +16,7 @@ from usfm_bench.data.alike import alike
 from usfm_bench.data.audit.overlap import Comparison, Overlap
 from usfm_bench.data.corruptions import corrupt_sample
 from usfm_bench.data.dataset import Dataset, open_dataset
-from usfm_bench.data.sample import Sample
+from usfm_bench.data.sample import Sample, retold
 from usfm_bench.execution.evaluation_jobs import Job
 from usfm_bench.pipeline import Sides
 from usfm_bench.results.evaluation import Seen
@@ -173,7 +173,7 @@ class Cases:
         label = sample.case.label
         if label in record.classes or (named := record.spec.dataset.relabel.get(label or "")) is None:
             return sample
-        return replace(sample, case=replace(sample.case, label=named))
+        return retold(sample, case=replace(sample.case, label=named))
 
     @property
     def pictures(self) -> Dataset:

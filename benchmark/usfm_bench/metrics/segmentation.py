@@ -97,7 +97,7 @@ def score_segmentation(
     n = len(targets)
     names = list(case_ids) if case_ids is not None else [str(i) for i in range(n)]
     gaps = list(spacings) if spacings is not None else [None] * n
-    grids = list(grid_preds) if grid_preds is not None else [None] * n
+    grids: Sequence[Mask | None] = grid_preds if grid_preds is not None else [None] * n
     if not len(preds) == n == len(names) == len(gaps) == len(grids):
         raise BenchError(
             f"{len(preds)} preds, {n} targets, {len(names)} case_ids, {len(gaps)} spacings, {len(grids)} grid_preds."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.data.packed import Channel
 from usfm_bench.data.sample import Masks
 from usfm_bench.metrics.definitions import FAMILIES, Definition, known_definitions
 from usfm_bench.metrics.segmentation import Spacings, primary_definitions, score_segmentation
@@ -102,11 +103,11 @@ def score_structures(
     _check_channels(preds, targets, grid_preds, ids, names)
     tables = [
         score_segmentation(
-            [each[k] for each in preds],
-            [each[k] for each in targets],
+            Channel(preds, k),
+            Channel(targets, k),
             definitions=definitions,
             spacings=spacings,
-            grid_preds=None if grid_preds is None else [each[k] for each in grid_preds],
+            grid_preds=None if grid_preds is None else Channel(grid_preds, k),
             case_ids=ids,
             threads=threads,
         )

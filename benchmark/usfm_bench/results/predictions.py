@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from numpy.typing import NDArray
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.sample import Spacing
+from usfm_bench.data.scratch import scratch_array
 from usfm_bench.specs.task import TASKS, Predictions
+
+_CHUNK = 2**20
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
@@ -27,7 +32,8 @@ def load_predictions(path: Path) -> Predictions:
         BenchError: missing or damaged file, or of a task that is not installed.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            arrays = _Arrays(archive)
             found = (task.read_predictions(arrays) for task in TASKS.values())
             kept = next((predictions for predictions in found if predictions is not None), None)
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
@@ -35,6 +41,37 @@ def load_predictions(path: Path) -> Predictions:
     if kept is None:
         raise BenchError(f"{path}: is of no task that is installed ({', '.join(TASKS)}).")
     return kept
+
+
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """What an `.npz` file holds; what is large is unpacked into a file without a name, not into memory."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        with self._archive.open(f"{name}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran, dtype = read_header[version](stream)
+            if fortran or dtype.hasobject:
+                raise ValueError(f"{name} is no plain array")
+            array = scratch_array(shape, dtype)
+            flat, done = array.reshape(-1).view(np.uint8), 0
+            while content := stream.read(_CHUNK):
+                if done + len(content) > len(flat):
+                    raise ValueError(f"{name} is longer than its shape says")
+                flat[done : done + len(content)] = np.frombuffer(content, np.uint8)
+                done += len(content)
+            if done < len(flat):
+                raise ValueError(f"{name} is cut off")
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(".npy") for name in self._archive.namelist())
+
+    def __len__(self) -> int:
+        return len(self._archive.namelist())
 
 
 def load_spacings(path: Path) -> dict[str, Spacing | None]:

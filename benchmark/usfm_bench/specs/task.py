@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -134,6 +134,23 @@ class Task(ABC):
     @abstractmethod
     def predict(self, logits: Tensor, dataset: Dataset, val: tuple[Tensor, Tensor] | None = None) -> Predictions:
         """What is kept of (N, ...) float32 outputs for test cases; `val`: outputs and targets of validation cases."""
+
+    def predict_batches(
+        self, batches: Iterable[Tensor], dataset: Dataset, val: Callable[[], tuple[Tensor, Tensor] | None]
+    ) -> Predictions:
+        """As `predict`, from (B, ...) outputs of one batch after the other.
+
+        A task whose outputs are as large as images keeps them small here, a batch at a time.
+
+        Args:
+            batches: outputs for the test cases, in their order.
+            dataset: the test cases.
+            val: gives outputs and targets of the validation cases, where there are any; it asks the network.
+        """
+        import torch
+
+        kept = val()
+        return self.predict(torch.cat(list(batches)), dataset, kept)
 
     @abstractmethod
     def read_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> Predictions | None:

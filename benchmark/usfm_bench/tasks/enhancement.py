@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
+from usfm_bench.data.packed import FlatImages, PackedMasks
 from usfm_bench.data.resize import resample, resize_image
 from usfm_bench.data.sample import Image, Mask, Sample
 from usfm_bench.metrics.definitions import Definition
@@ -58,27 +59,31 @@ class EnhancementPredictions:
     """Enhanced images of the test cases, with what they were made of and what they should be."""
 
     case_ids: tuple[str, ...]
-    inputs: tuple[Image, ...]
+    inputs: Sequence[Image]
     """(H, W) each, of low quality, at native size."""
-    outputs: tuple[Image, ...]
+    outputs: Sequence[Image]
     """The same, enhanced."""
-    targets: tuple[Image, ...]
+    targets: Sequence[Image]
     """The same in high quality."""
-    lesions: tuple[Mask | None, ...]
+    lesions: Sequence[Mask | None]
     """(H, W) each; None where the data set has no masks."""
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Images of all cases stand one behind the other; `pair_shape` says where each ends."""
-        masked = [lesion is not None for lesion in self.lesions]
-        masks = [_mask_or_empty(*of_case) for of_case in zip(self.lesions, self.targets, strict=True)]
+        masks = PackedMasks([image.shape for image in self.targets])
+        masked = np.zeros(len(self.lesions), bool)
+        for i, lesion in enumerate(self.lesions):
+            if lesion is not None:
+                masks.put(i, lesion)
+                masked[i] = True
         return {
             "case_id": np.array(self.case_ids),
             "pair_shape": np.array([image.shape for image in self.targets], dtype=np.int32).reshape(-1, 2),
             "input": _flat(self.inputs),
             "output": _flat(self.outputs),
             "target": _flat(self.targets),
-            "masked": np.array(masked, dtype=bool),
-            "lesion": np.packbits(_flat(masks).astype(bool)),
+            "masked": masked,
+            "lesion": masks.bits,
         }
 
 
@@ -136,16 +141,29 @@ class Enhancement(Task):
         self, logits: Tensor, dataset: Dataset, val: tuple[Tensor, Tensor] | None = None
     ) -> EnhancementPredictions:
         """(N, 1, S, S) levels -> images at native size: what the network changed on its grid is added to the image."""
-        size = logits.shape[-1]
+        return self.predict_batches([logits], dataset, lambda: val)
+
+    def predict_batches(
+        self, batches: Iterable[Tensor], dataset: Dataset, val: Callable[[], tuple[Tensor, Tensor] | None]
+    ) -> EnhancementPredictions:
+        """(B, 1, S, S) levels of each batch -> images at native size; nothing is asked of validation cases."""
         samples = dataset.samples
+        shapes = [sample.shape for sample in samples]
+        inputs, outputs, targets = FlatImages(shapes), FlatImages(shapes), FlatImages(shapes)
+        case = 0
+        for batch in batches:
+            for levels in batch.numpy():
+                image = samples[case].image
+                inputs.put(case, image)
+                outputs.put(case, to_native(levels[0], image, levels.shape[-1]))
+                targets.put(case, _good(samples[case]))
+                case += 1
         return EnhancementPredictions(
             case_ids=tuple(sample.case.case_id for sample in samples),
-            inputs=tuple(sample.image for sample in samples),
-            outputs=tuple(
-                to_native(levels[0], sample.image, size) for levels, sample in zip(logits.numpy(), samples, strict=True)
-            ),
-            targets=tuple(_good(sample) for sample in samples),
-            lesions=tuple(sample.mask for sample in samples),
+            inputs=inputs,
+            outputs=outputs,
+            targets=targets,
+            lesions=_Lesions(samples),
         )
 
     def answers(self, predictions: Predictions) -> list[NDArray[Any]]:
@@ -157,8 +175,8 @@ class Enhancement(Task):
         if "pair_shape" not in arrays:
             return None
         shapes = [(int(h), int(w)) for h, w in arrays["pair_shape"]]
-        inputs, outputs, targets = (_cut(arrays[name], shapes) for name in ("input", "output", "target"))
-        masks = _cut(np.unpackbits(arrays["lesion"], count=sum(h * w for h, w in shapes)).astype(bool), shapes)
+        inputs, outputs, targets = (FlatImages(shapes, arrays[name]) for name in ("input", "output", "target"))
+        masks = PackedMasks(shapes, arrays["lesion"])
         lesions = (mask if there else None for mask, there in zip(masks, arrays["masked"].tolist(), strict=True))
         return EnhancementPredictions(tuple(arrays["case_id"].tolist()), inputs, outputs, targets, tuple(lesions))
 
@@ -222,14 +240,26 @@ def _good(sample: Sample) -> Image:
     return sample.good
 
 
-def _mask_or_empty(lesion: Mask | None, image: Image) -> Mask:
-    return np.zeros(image.shape, bool) if lesion is None else lesion
+class _Lesions(Sequence[Mask | None]):
+    """The mask of each case, read when it is asked for."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    @overload
+    def __getitem__(self, index: int) -> Mask | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Mask | None, ...]: ...
+    def __getitem__(self, index: int | slice) -> Mask | tuple[Mask | None, ...] | None:
+        if isinstance(index, slice):
+            return tuple(sample.mask for sample in self._samples[index])
+        return self._samples[index].mask
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
 
-def _flat(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _flat(images: Sequence[Image]) -> NDArray[np.uint8]:
+    if isinstance(images, FlatImages):
+        return images.flat
     return np.concatenate([image.ravel() for image in images])
-
-
-def _cut(flat: NDArray[Any], shapes: Sequence[tuple[int, int]]) -> tuple[NDArray[Any], ...]:
-    parts = np.split(flat, np.cumsum([h * w for h, w in shapes])[:-1])
-    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))

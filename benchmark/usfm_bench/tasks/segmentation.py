@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import DataError
+from usfm_bench.data.packed import PackedMasks, pack
 from usfm_bench.data.resize import resample, resize_mask
 from usfm_bench.data.sample import Mask, Masks, Sample, Spacing, binary_digits
 from usfm_bench.metrics.definitions import Definition, known_definitions, of_one_mask
@@ -36,12 +36,12 @@ class SegmentationPredictions:
     """Predicted and reference masks of the test cases."""
 
     case_ids: tuple[str, ...]
-    predictions: tuple[Mask, ...]
+    predictions: Sequence[Mask]
     """(H, W) each, at native size; (K, H, W) of several structures."""
-    references: tuple[Mask, ...]
+    references: Sequence[Mask]
     """The same of the reference."""
-    grid_predictions: NDArray[np.bool_]
-    """(N, S, S), on the network's grid; (N, K, S, S) of several structures."""
+    grid_predictions: Sequence[Mask]
+    """(S, S) each, on the network's grid; (K, S, S) of several structures."""
     spacings: tuple[Spacing | None, ...]
     """In millimetres."""
     structures: tuple[str, ...] = ()
@@ -50,13 +50,14 @@ class SegmentationPredictions:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Masks of all cases stand one behind the other as packed bits; `shape` says where each ends."""
         unknown = (float("nan"), float("nan"))
+        references, grids = pack(self.references), pack(self.grid_predictions)
         return {
             "case_id": np.array(self.case_ids),
-            "shape": np.array([mask.shape[-2:] for mask in self.references], dtype=np.int32).reshape(-1, 2),
-            "prediction": _pack(self.predictions),
-            "reference": _pack(self.references),
-            "grid_shape": np.array(self.grid_predictions.shape, dtype=np.int32),
-            "grid_prediction": np.packbits(self.grid_predictions),
+            "shape": np.array([shape[-2:] for shape in references.shapes], dtype=np.int32).reshape(-1, 2),
+            "prediction": pack(self.predictions).bits,
+            "reference": references.bits,
+            "grid_shape": np.array([len(grids), *grids.shapes[0]], dtype=np.int32),
+            "grid_prediction": grids.bits,
             "spacing": np.array([spacing or unknown for spacing in self.spacings], dtype=np.float64),
             **({"structures": np.array(self.structures)} if self.structures else {}),
         }
@@ -114,21 +115,32 @@ class Segmentation(Task):
         self, logits: Tensor, dataset: Dataset, val: tuple[Tensor, Tensor] | None = None
     ) -> SegmentationPredictions:
         """(N, K, S, S) logits -> masks at native size."""
-        probabilities = logits.sigmoid().numpy()
-        references = [_masks_of(sample) for sample in dataset.samples]
-        predictions = [
-            np.stack([to_native(each, reference.shape[1:]) for each in of_case])
-            for of_case, reference in zip(probabilities, references, strict=True)
-        ]
-        grids = probabilities > 0.5
-        several = bool(dataset.structures)
+        return self.predict_batches([logits], dataset, lambda: val)
+
+    def predict_batches(
+        self, batches: Iterable[Tensor], dataset: Dataset, val: Callable[[], tuple[Tensor, Tensor] | None]
+    ) -> SegmentationPredictions:
+        """(B, K, S, S) logits of each batch -> masks at native size; nothing is asked of validation cases."""
+        samples, k = dataset.samples, dataset.structures
+        shapes = [(*([len(k)] if k else []), *sample.shape) for sample in samples]
+        predictions, references, grids = PackedMasks(shapes), PackedMasks(shapes), PackedMasks([])
+        case = 0
+        for logits in batches:
+            if case == 0:
+                grids = PackedMasks([(*([len(k)] if k else []), *logits.shape[2:])] * len(samples))
+            for probabilities in logits.sigmoid().numpy():
+                reference = _masks_of(samples[case])
+                native = np.stack([to_native(each, samples[case].shape) for each in probabilities])
+                for masks, filled in ((native, predictions), (reference, references), (probabilities > 0.5, grids)):
+                    filled.put(case, masks if k else masks[0])
+                case += 1
         return SegmentationPredictions(
-            case_ids=tuple(sample.case.case_id for sample in dataset.samples),
-            predictions=tuple(masks if several else masks[0] for masks in predictions),
-            references=tuple(masks if several else masks[0] for masks in references),
-            grid_predictions=grids if several else grids[:, 0],
-            spacings=tuple(sample.spacing for sample in dataset.samples),
-            structures=dataset.structures,
+            case_ids=tuple(sample.case.case_id for sample in samples),
+            predictions=predictions,
+            references=references,
+            grid_predictions=grids,
+            spacings=tuple(sample.spacing for sample in samples),
+            structures=k,
         )
 
     def answers(self, predictions: Predictions) -> list[NDArray[Any]]:
@@ -146,12 +158,11 @@ class Segmentation(Task):
         channels = (len(structures),) if structures else ()
         shapes = [(*channels, int(h), int(w)) for h, w in arrays["shape"]]
         grid_shape = tuple(arrays["grid_shape"].tolist())
-        grid = np.unpackbits(arrays["grid_prediction"], count=int(np.prod(grid_shape))).astype(bool)
         return SegmentationPredictions(
             case_ids=tuple(arrays["case_id"].tolist()),
-            predictions=_unpack(arrays["prediction"], shapes),
-            references=_unpack(arrays["reference"], shapes),
-            grid_predictions=grid.reshape(grid_shape),
+            predictions=PackedMasks(shapes, arrays["prediction"]),
+            references=PackedMasks(shapes, arrays["reference"]),
+            grid_predictions=PackedMasks([grid_shape[1:]] * grid_shape[0], arrays["grid_prediction"]),
             spacings=tuple(None if np.isnan(s).any() else Spacing(*map(float, s)) for s in arrays["spacing"]),
             structures=structures,
         )
@@ -178,7 +189,7 @@ class Segmentation(Task):
         more: dict[str, Any] = {
             "definitions": None if definitions is None else _of_one_mask(definitions, several=bool(kept.structures)),
             "spacings": kept.spacings,
-            "grid_preds": list(kept.grid_predictions),
+            "grid_preds": kept.grid_predictions,
             "case_ids": list(kept.case_ids),
         }
         if kept.structures:
@@ -281,14 +292,3 @@ def _of_one_mask(definitions: Sequence[Definition], *, several: bool) -> list[De
 def _mean(values: pd.Series[float]) -> float | None:
     defined = values.dropna()
     return float(defined.mean()) if len(defined) else None
-
-
-def _pack(masks: Sequence[Mask]) -> NDArray[np.uint8]:
-    return np.packbits(np.concatenate([mask.ravel() for mask in masks]))
-
-
-def _unpack(bits: NDArray[np.uint8], shapes: list[tuple[int, ...]]) -> tuple[Mask, ...]:
-    sizes = [math.prod(shape) for shape in shapes]
-    flat = np.unpackbits(bits, count=sum(sizes)).astype(bool)
-    parts = np.split(flat, np.cumsum(sizes)[:-1])
-    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))

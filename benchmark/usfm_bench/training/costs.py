@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from usfm_bench.data.loaders import Picked
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.models.probes import Probe
 
@@ -22,7 +23,7 @@ _measured: WeakKeyDictionary[Any, dict[Any, tuple[float | None, float]]] = WeakK
 
 
 @torch.inference_mode()
-def network_costs(model: Any, normalise: Normalise, images: Tensor, fabric: Any) -> dict[str, Any]:
+def network_costs(model: Any, normalise: Normalise, images: Tensor | Picked, fabric: Any) -> dict[str, Any]:
     """Fields of `results.record.Cost` that are of the network and not of its training. No random number is drawn.
 
     Args:

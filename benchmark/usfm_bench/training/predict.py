@@ -15,12 +15,25 @@ from usfm_bench.data.transforms import Normalise
 from usfm_bench.specs.task import Predictions
 
 
-@torch.inference_mode()
 def predict_logits(
     model: Any, normalise: Normalise, data: NetworkData, batch_size: int, device: torch.device
 ) -> Tensor:
     """(N, ...) outputs for every image, on the CPU in float32."""
-    return torch.cat([logits.float().cpu() for logits, _ in _outputs(model, normalise, data, batch_size, device)])
+    return torch.cat(list(_logits(model, normalise, data, batch_size, device)))
+
+
+def _logits(
+    model: Any, normalise: Normalise, data: NetworkData, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """(B, ...) outputs of each batch of images in turn, on the CPU in float32."""
+    outputs = _outputs(model, normalise, data, batch_size, device)
+    while True:
+        with torch.inference_mode():  # not across `yield`, where it would hold for the caller
+            batch = next(outputs, None)
+            if batch is None:
+                return
+            logits = batch[0].float().cpu()
+        yield logits
 
 
 @torch.inference_mode()
@@ -50,8 +63,15 @@ def predict(
         device: where the model is.
         val: validation cases, for tasks that tune decisions on them.
     """
-    kept = None if val is None else (predict_logits(model, normalise, val, batch_size, device), val.targets)
-    return data.task.predict(predict_logits(model, normalise, data, batch_size, device), dataset, kept)
+
+    def of_validation() -> tuple[Tensor, Tensor] | None:
+        if val is None:
+            return None
+        return predict_logits(model, normalise, val, batch_size, device), val.targets[:]
+
+    with torch.inference_mode():
+        logits = _logits(model, normalise, data, batch_size, device)
+        return data.task.predict_batches(logits, dataset, of_validation)
 
 
 def _outputs(

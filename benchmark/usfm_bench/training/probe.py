@@ -46,7 +46,7 @@ def fit_probe(
         TrialError: a class has no training image.
     """
     started, progress = time.perf_counter(), Progress()
-    labels = train.targets.numpy()
+    labels = train.labels
     if empty := sorted(set(range(probe.n_outputs)) - set(labels.tolist())):
         raise TrialError(f"no training image of class number {', '.join(map(str, empty))}; a probe needs one of each.")
     fabric.to_device(probe)
@@ -54,11 +54,11 @@ def fit_probe(
     with watch_dtypes(probe, progress.dtypes), torch.inference_mode(), fabric.autocast():
         x, x_val = (probe_features(probe, data, known, spec, fabric, normalise) for data in (train, val))
     best: dict[str, Tensor] = {}
-    tries = _linear(probe, x, labels, spec) if probe.kind == "linear" else _nearest(probe, x, train.targets)
+    tries = _linear(probe, x, labels, spec) if probe.kind == "linear" else _nearest(probe, x, torch.from_numpy(labels))
     for setting, loss in tries:
         with torch.no_grad():
             said = probe.cpu().read(x_val)
-        score = val.task.validate(iter([(said, val.targets)]))
+        score = val.task.validate(iter([(said, torch.from_numpy(val.labels))]))
         progress.epoch += 1
         progress.history.append({"epoch": progress.epoch, "lr": setting, "loss": loss, "val_score": score})
         on_epoch(progress.history[-1])

@@ -13,7 +13,7 @@ def epoch_order(data: NetworkData, spec: TrainingSpec, rng: np.random.Generator)
     """(n,) positions of the images of one epoch: whole batches, or all images where there are fewer than one batch."""
     length = len(data) // spec.batch_size * spec.batch_size or len(data)
     if spec.sampling == "balanced":
-        return balanced_order(data.targets.numpy(), length, rng)
+        return balanced_order(data.labels, length, rng)
     return rng.permutation(len(data))[:length]
 
 
