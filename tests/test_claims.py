@@ -478,7 +478,7 @@ def bench(monkeypatch, capsys):
     ("change", "message"),
     [
         ({"values": {"DCS": "92"}}, "row 1 (m): values.DCS: unknown metric. Did you mean 'DSC'?"),
-        ({"values": {"dsc": "92"}}, "values.dsc: unknown metric. Did you mean 'DSC'?"),
+        ({"values": {"Dice": "92", "DSC": "92"}}, "values.DSC: stands there twice."),
         ({"values": {"DSC": 92.0}}, "values.DSC: 92.0 is a YAML number, whose decimals are lost; write it in quotes"),
         ({"values": {"DSC": "92 %"}}, "values.DSC: '92 %' is not a number"),
         ({"values": {"DSC": None}}, "values.DSC: None is not a number"),
@@ -503,6 +503,12 @@ def test_faults_of_a_row(write, change, message):
         load_claims(write({**GOOD, **change}))
     assert message in str(found.value)
     assert len(str(found.value).splitlines()) == 1
+
+
+def test_metrics_are_known_by_the_names_that_tables_print(write):
+    names = {"Dice": "DSC", "mIoU": "IOU", "Acc.": "ACC", "Recall": "SEN", "Specificity": "SPEC", "F1-Score": "F1"}
+    [claim] = load_claims(write({**GOOD, "values": dict.fromkeys(names, "92.0")}))
+    assert {*claim.values} == {*names.values()}
 
 
 def test_every_fault_in_one_pass(bench, write):

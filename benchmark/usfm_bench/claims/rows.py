@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ RATES = (*JUDGED, "BACC", "AUROC", "AUPRC", "NSD", "LDR")
 """Percent, from 0 to 100."""
 METRICS = (*RATES, "HD95", "HD", "ASSD")
 """What `values` may name; the last ones are distances, which are checked for their sign alone."""
+PRINTED_AS = {
+    **{name.lower(): name for name in METRICS},
+    **{"dice": "DSC", "jaccard": "IOU", "miou": "IOU", "accuracy": "ACC", "f1score": "F1", "auc": "AUROC"},
+    **{"sensitivity": "SEN", "recall": "SEN", "specificity": "SPEC", "precision": "PREC", "ppv": "PREC"},
+}
+"""Names in tables, in small letters and digits alone, to the name here."""
 
 
 class Claim(Settings):
@@ -64,10 +71,15 @@ class Claim(Settings):
     def _numbers(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        faults = [fault for name, text in values.items() if (fault := _value_fault(str(name), text))]
+        named = [
+            (PRINTED_AS.get(re.sub("[^a-z0-9]", "", str(name).lower()), str(name)), text)
+            for name, text in values.items()
+        ]
+        faults = [fault for name, text in named if (fault := _value_fault(name, text))]
+        faults += [f"{name}: stands there twice." for name, n in Counter(name for name, _ in named).items() if n > 1]
         if faults:
             raise ValueError("\n".join(faults))
-        return values
+        return dict(named)
 
     @model_validator(mode="after")
     def _averaging_fits_task(self) -> Claim:
