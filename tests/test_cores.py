@@ -103,3 +103,15 @@ def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch):
     device.set_up_process("auto", 3, "cpu")  # the recipe's own number decides the bits and stays
     assert asked == [1, 3]
     assert before
+
+
+def test_processes_that_share_cores_count_their_part(monkeypatch):
+    monkeypatch.setattr(cores, "cgroup_quotas", lambda: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    try:
+        for processes, expected in ((1, 8), (3, 2), (16, 1)):
+            cores.share_cores(processes)
+            assert available_cores() == expected
+    finally:
+        monkeypatch.undo()
+        cores.share_cores(1)

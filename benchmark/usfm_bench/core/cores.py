@@ -17,15 +17,25 @@ def wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+_sharing = 1
+
+
+def share_cores(processes: int) -> None:
+    """Count as one of several processes that keep the same cores busy: `available_cores` is then this one's part."""
+    global _sharing
+    _sharing = processes
+    available_cores.cache_clear()
+
+
 @cache
 def available_cores() -> int:
     """Cores that this process can keep busy, at least 1: the smallest of affinity and the cgroups' quotas.
 
-    Half a core left over counts as one.
+    Half a core left over counts as one. Processes that `share_cores` get equal parts.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([cores, *map(math.ceil, cgroup_quotas())]))
+    return max(1, min([cores, *map(math.ceil, cgroup_quotas())]) // _sharing)
 
 
 def cgroup_quotas(root: Path = Path("/")) -> list[float]:

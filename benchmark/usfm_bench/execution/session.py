@@ -27,13 +27,17 @@ class SessionArguments:
     runs: Path
     """The store of results."""
     device: str
-    """`cpu` or `cuda`."""
+    """`cpu` or `cuda`; `auto` where the engine's machines choose."""
     allow_hash: bool = False
     """Take weight files with another sha256 than the registry's, and mark the records."""
     keep_weights: bool = True
     """Keep the trained weights of each trial."""
-    workers: int = 1
-    """Trials at once, for engines that run several; a session runs one."""
+    workers: int | None = 1
+    """Trials at once, for engines that run several; a session runs one. None: as many as the engine has room for."""
+    per_gpu: int | None = None
+    """Trials at once on each GPU; None: not limited, the workers take turns at the GPUs."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Names and values of the engine's own settings."""
 
 
 class Session:

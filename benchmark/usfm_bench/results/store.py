@@ -108,6 +108,14 @@ class Store:
         """The lock that a running trial holds, see `locks.locked`; the system frees it when the process dies."""
         return locked(lock_path(self.folder(spec)), wait=wait, before_waiting=before_waiting)
 
+    def running(self, spec: TrialSpec) -> bool:
+        """Whether a process holds the trial's lock."""
+        try:
+            with self.lock(spec):
+                return False
+        except LockHeldError:
+            return True
+
     def save(
         self, record: Record, cases: pd.DataFrame, predictions: Predictions, history: Sequence[Mapping[str, Any]]
     ) -> Record:
