@@ -91,7 +91,7 @@ def run(
         str | None,
         typer.Option(
             help="Where trials run: here (this process), local (processes of this machine), slurm (jobs of a cluster), "
-            "or what a plug-in adds; without: here for one worker, local for several.",
+            "ray (actors of a cluster), or what a plug-in adds; without: here for one worker, local for several.",
             rich_help_panel=_HOW,
         ),
     ] = None,
@@ -102,6 +102,13 @@ def run(
             "-E",
             metavar="NAME=VALUE",
             help="A setting of the engine, as often as needed; slurm takes all of sbatch, such as partition=gpu.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the engine ray: HOST:PORT of a cluster, or auto on a machine of one; without: this machine.",
             rich_help_panel=_HOW,
         ),
     ] = None,
@@ -138,7 +145,7 @@ def run(
     from usfm_bench.suites.plan import load_suite, plan_suite
 
     wait_passively()
-    options = parse_pairs(engine_option, "--engine-option")
+    options = parse_pairs(engine_option, "--engine-option") | ({"address": address} if address else {})
     check_engine(engine, workers, per_gpu, options)  # before anything is read
     if per_gpu is not None and device is Device.cpu:
         raise BenchError("--per-gpu shares GPUs, and --device cpu uses none. --workers N runs N trials at once.")

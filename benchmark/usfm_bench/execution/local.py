@@ -10,9 +10,10 @@ from multiprocessing.context import SpawnProcess
 
 from usfm_bench.core.cores import share_cores, wait_passively
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.free_memory import too_many
 from usfm_bench.core.words import counted
 from usfm_bench.execution.engine import Tell
-from usfm_bench.execution.outcome import Event, Outcome
+from usfm_bench.execution.outcome import Event, Notice, Outcome
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session, SessionArguments
 from usfm_bench.specs.trial import TrialSpec
@@ -47,6 +48,8 @@ class Local:
             BenchError: more workers than the GPUs have room for, or GPUs to be shared where there are none.
         """
         workers = min(workers_here(session.arguments), len(queue))
+        if workers > 1 and (warning := too_many(workers)):
+            tell(Notice(None, warning))
         pool = [_Worker(index, workers, session.arguments) for index in range(workers)]
         try:
             for worker in pool:

@@ -22,6 +22,11 @@ class TrialQueue:
         """Whether a run waits in the end for what others have in hand."""
         return self._wait
 
+    @property
+    def trials(self) -> list[TrialSpec]:
+        """Those that have not been taken yet."""
+        return [spec for spec, _ in self._waiting]
+
     def drain(self) -> list[TrialSpec]:
         """Take all trials at once, for an engine that hands them on together."""
         return [task[0] for task in iter(self.next, None)]

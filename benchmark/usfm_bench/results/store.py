@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -134,6 +135,21 @@ class Store:
         self.tidy(record.spec)
         return record
 
+    def receive(self, spec: TrialSpec, content: Mapping[str, bytes]) -> None:
+        """Write a trial that was finished elsewhere; `record.json` lands last. The caller holds the trial's lock.
+
+        Raises:
+            BenchError: no whole trial, or the disk is full or not writable; the trial stays unfinished.
+        """
+        folder = self.folder(spec)
+        if "record.json" not in content or any(Path(name).name != name for name in content):
+            raise BenchError(f"{spec.label}: what came back is no finished trial: {listed(sorted(content))}.")
+        if "weights.safetensors" not in content:
+            (folder / "weights.safetensors").unlink(missing_ok=True)
+        for name in sorted(content, key=lambda name: name == "record.json"):
+            write_atomic(folder / name, partial(_write, content[name]))
+        self.tidy(spec)
+
     def tidy(self, spec: TrialSpec) -> None:
         """Remove what only an unfinished trial needs."""
         for name in ("state.pt", "spec.json"):
@@ -241,6 +257,10 @@ def read_json(path: Path, remedy: str = "Set the folder aside and run the trial 
     if not isinstance(content, dict):
         raise BenchError(f"{path}: expected a JSON object.")
     return content
+
+
+def _write(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
