@@ -7,6 +7,7 @@ import pytest
 
 from usfm_bench.core import cores
 from usfm_bench.core.cores import available_cores, cgroup_quotas
+from usfm_bench.core.free_memory import free_memory, too_many
 
 
 def system(root: Path, cgroup: str, **files: str) -> Path:
@@ -103,3 +104,43 @@ def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch):
     device.set_up_process("auto", 3, "cpu")  # the recipe's own number decides the bits and stays
     assert asked == [1, 3]
     assert before
+
+
+def memory(root: Path, **files: str) -> Path:
+    kb = {"proc__meminfo": "MemTotal: 9000000 kB\nMemAvailable:  4000000 kB\n", "proc__self__statm": "900 250000 9"}
+    return system(root, files.pop("cgroup", "0::/a/b"), **kb, **files)
+
+
+def test_free_memory_is_the_least_of_machine_and_cgroups(tmp_path):
+    group = "sys__fs__cgroup__a__"
+    assert free_memory(memory(tmp_path / "none")) == 4_096_000_000
+    limited = {f"{group}b__memory.max": "max", f"{group}b__memory.current": "9"}
+    limited |= {f"{group}memory.max": "3000000000", f"{group}memory.current": "1000000000"}
+    assert free_memory(memory(tmp_path / "two", **limited)) == 2_000_000_000
+    first = {
+        f"sys__fs__cgroup__memory__a__memory.{name}": n
+        for name, n in (("limit_in_bytes", "7"), ("usage_in_bytes", "9"))
+    }
+    assert free_memory(memory(tmp_path / "one", cgroup="4:memory:/a", **first)) == 0
+    assert free_memory(tmp_path / "nowhere") is None
+
+
+def test_more_workers_than_memory_allows_are_told(tmp_path):
+    root = memory(tmp_path)  # 250,000 pages
+    held = 250_000 * os.sysconf("SC_PAGE_SIZE")
+    fit = 4_096_000_000 // held
+    assert too_many(fit, root) == ""
+    assert f"--workers {fit} would fit" in too_many(fit + 1, root)
+    assert too_many(99, tmp_path / "nowhere") == ""
+
+
+def test_processes_that_share_cores_count_their_part(monkeypatch):
+    monkeypatch.setattr(cores, "cgroup_quotas", lambda: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    try:
+        for processes, expected in ((1, 8), (3, 2), (16, 1)):
+            cores.share_cores(processes)
+            assert available_cores() == expected
+    finally:
+        monkeypatch.undo()
+        cores.share_cores(1)

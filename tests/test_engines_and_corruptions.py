@@ -29,8 +29,10 @@ from usfm_bench.data.resize import resize_image
 from usfm_bench.data.sample import Case, sample_of
 from usfm_bench.execution import run as execution_run
 from usfm_bench.execution.engine import ENGINES, check_engine, default_engine
+from usfm_bench.execution.local import workers_here
 from usfm_bench.execution.outcome import Outcome
 from usfm_bench.execution.run import run_trials
+from usfm_bench.execution.session import SessionArguments
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.suites.plan import load_suite, plan_suite
 
@@ -218,6 +220,24 @@ def test_an_engine_that_runs_one_at_a_time_refuses_several(run):
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BenchError)  # the program's own entry makes exit 2 of it
     assert "--workers 4 asks for several at once" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("workers", "per_gpu", "expected"), [(None, 3, 6), (4, 3, 4), (6, 3, 6), (None, None, 2), (5, None, 5), (1, 1, 1)]
+)
+def test_trials_share_gpus_as_far_as_there_is_room(workers, per_gpu, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert workers_here(SessionArguments(tmp_path, tmp_path, "cuda", workers=workers, per_gpu=per_gpu)) == expected
+
+
+def test_more_trials_than_gpus_have_room_for_are_refused(monkeypatch, tmp_path, run):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(BenchError, match=r"--workers 7 with --per-gpu 3: 2 GPUs have room for 6 trials at once"):
+        workers_here(SessionArguments(tmp_path, tmp_path, "cuda", workers=7, per_gpu=3))
+    with pytest.raises(BenchError, match="--per-gpu shares GPUs, and trials run on the CPU"):
+        run(workers=None, per_gpu=2)
+    with pytest.raises(BenchError, match=r"'here' runs one trial at a time, and --per-gpu 2.*leave --per-gpu out"):
+        check_engine("here", None, 2)
 
 
 def test_run_names_no_engine():

@@ -39,7 +39,7 @@ TORCH_FREE = [
         "reporting",
         "board",
     ),
-    *("execution.engine", "execution.local", "execution.session", "pretraining.card", "pretraining.weights", "cli"),
+    *("execution.engine", "execution.engines", "execution.session", "pretraining.card", "pretraining.weights", "cli"),
 ]
 NEEDS_TORCH = ("data.transforms", "data.loaders")  # modules of torch-free rooms that training alone uses
 

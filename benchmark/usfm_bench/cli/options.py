@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,6 +92,26 @@ def split_names(value: str | None) -> list[str]:
     ['usfm-tiny-scratch', 'timm:resnet18@scratch']
     """
     return list(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
+
+
+def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
+    """`NAME=VALUE` of an option that may be given several times.
+
+    >>> parse_pairs(["partition=gpu", "time=04:00:00"], "-E")
+    {'partition': 'gpu', 'time': '04:00:00'}
+
+    Raises:
+        BenchError: no `=`, no name, or a name twice.
+    """
+    pairs: dict[str, str] = {}
+    for value in values or []:
+        name, equals, setting = value.partition("=")
+        if not name or not equals:
+            raise BenchError(f"{option} is '{value}'; expected NAME=VALUE.")
+        if name in pairs:
+            raise BenchError(f"{option} {name} is given twice.")
+        pairs[name] = setting
+    return pairs
 
 
 def parse_seeds(value: str | None) -> list[int]:

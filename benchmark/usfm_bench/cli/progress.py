@@ -77,7 +77,7 @@ class RunProgress(_Bars):
             self._show_epoch(event)
             return
         if isinstance(event, Notice):
-            self.say(f"{event.spec.label}: {event.text}")
+            self.say(f"{event.spec.label}: {event.text}" if event.spec else event.text)
             return
         self._end(event.spec)
         self._bars.console.print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from usfm_bench.cli.options import (
     Device,
     RegistryFile,
     RunsFolder,
+    parse_pairs,
     parse_seeds,
     split_names,
 )
@@ -76,14 +77,40 @@ def run(
         Device.auto
     ),
     workers: Annotated[
-        int,
-        typer.Option(min=1, help="Trials at once: one GPU each, or processes sharing the cores.", rich_help_panel=_HOW),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Trials at once: one GPU each, or processes sharing the cores; with slurm, jobs at once.",
+            show_default="1, or what there is room for",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    per_gpu: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once on each GPU, which share its memory.", rich_help_panel=_HOW),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Where trials run: here (this process) or local (processes of this machine), or what a plug-in adds; "
-            "without: here for one worker, local for several.",
+            help="Where trials run: here (this process), local (processes of this machine), slurm (jobs of a cluster), "
+            "ray (actors of a cluster), or what a plug-in adds; without: here for one worker, local for several.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option",
+            "-E",
+            metavar="NAME=VALUE",
+            help="A setting of the engine, as often as needed; slurm takes all of sbatch, such as partition=gpu.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the engine ray: HOST:PORT of a cluster, or auto on a machine of one; without: this machine.",
             rich_help_panel=_HOW,
         ),
     ] = None,
@@ -129,7 +156,10 @@ def run(
     from usfm_bench.suites.plan import load_suite, plan_suite
 
     wait_passively()
-    check_engine(engine, workers)  # before anything is read
+    options = parse_pairs(engine_option, "--engine-option") | ({"address": address} if address else {})
+    check_engine(engine, workers, per_gpu, options)  # before anything is read
+    if per_gpu is not None and device is Device.cpu:
+        raise BenchError("--per-gpu shares GPUs, and --device cpu uses none. --workers N runs N trials at once.")
     datasets_known = load_registry(registry)
     trials = plan_suite(
         load_suite(suite),
@@ -144,8 +174,8 @@ def run(
         _show_plan(trials, runs, data_root, fresh=fresh, keep_weights=keep_weights)
         return
     flags = {"fresh": fresh, "allow_hash": allow_hash, "keep_weights": keep_weights, "wait": not no_wait}
-    remote = _remote(push)
-    code = _run(trials, datasets_known, data_root, runs, device.value, workers, engine, remote, **flags)
+    where = {"workers": workers, "engine": engine, "per_gpu": per_gpu, "options": options}
+    code = _run(trials, datasets_known, data_root, runs, device.value, where, _remote(push), **flags)
     raise typer.Exit(code)
 
 
@@ -155,8 +185,7 @@ def _run(
     data_root: Path,
     runs: Path,
     device: str,
-    workers: int,
-    engine: str | None,
+    where: dict[str, Any],
     remote: Remote | None,
     *,
     fresh: bool,
@@ -169,6 +198,7 @@ def _run(
     with RunProgress(trials) as progress:
         progress.say(f"{len(trials)} trials: suite {trials[0].suite}, profile {trials[0].profile}. Loading torch ...")
         require_training()
+        from usfm_bench.execution.engine import chooses_device
         from usfm_bench.execution.pushing import Pusher
         from usfm_bench.execution.run import run_trials
         from usfm_bench.results.store import Store
@@ -186,9 +216,8 @@ def _run(
                     trials,
                     data_root=data_root,
                     runs=runs,
-                    device=resolve_device(device),
-                    workers=workers,
-                    engine=engine,
+                    device=device if chooses_device(where["engine"]) else resolve_device(device),
+                    **where,
                     fresh=fresh,
                     wait=wait,
                     tell=tell,

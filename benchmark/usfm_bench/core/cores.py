@@ -17,15 +17,25 @@ def wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+_sharing = 1
+
+
+def share_cores(processes: int) -> None:
+    """Count as one of several processes that keep the same cores busy: `available_cores` is then this one's part."""
+    global _sharing
+    _sharing = processes
+    available_cores.cache_clear()
+
+
 @cache
 def available_cores() -> int:
     """Cores that this process can keep busy, at least 1: the smallest of affinity and the cgroups' quotas.
 
-    Half a core left over counts as one.
+    Half a core left over counts as one. Processes that `share_cores` get equal parts.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([cores, *map(math.ceil, cgroup_quotas())]))
+    return max(1, min([cores, *map(math.ceil, cgroup_quotas())]) // _sharing)
 
 
 def cgroup_quotas(root: Path = Path("/")) -> list[float]:
@@ -37,23 +47,26 @@ def cgroup_quotas(root: Path = Path("/")) -> list[float]:
     Args:
         root: folder that holds `proc` and `sys`.
     """
+    return [quota for at in cgroup_folders("cpu", root) if (quota := _quota(at)) is not None]
+
+
+def cgroup_folders(controller: str, root: Path = Path("/")) -> Iterator[Path]:
+    """Folders of the cgroups that limit this process by a controller, such as `cpu` or `memory`, of both versions."""
     mount = root / "sys/fs/cgroup"
-    quotas = []
     for controllers, group in _groups(root / "proc/self/cgroup"):
         if not controllers:
             folders = [mount, mount / "unified"]
-        elif "cpu" in controllers.split(","):
-            folders = [mount / "cpu", mount / controllers]
+        elif controller in controllers.split(","):
+            folders = [mount / controller, mount / controllers]
         else:
             continue
         for folder in {at.resolve() for at in folders}:
-            quotas += [quota for at in _upwards(folder, group) if (quota := _quota(at)) is not None]
-    return quotas
+            yield from _upwards(folder, group)
 
 
 def _groups(path: Path) -> Iterator[tuple[str, str]]:
     """(controllers, group) of each line `number:controllers:group`; version 2 names no controllers."""
-    for line in (_read(path) or "").splitlines():
+    for line in (read_line(path) or "").splitlines():
         _, controllers, group = line.split(":", 2)
         yield controllers, group
 
@@ -69,10 +82,10 @@ def _upwards(mount: Path, group: str) -> Iterator[Path]:
 
 def _quota(group: Path) -> float | None:
     """Of one group, in cores; None where nothing limits it."""
-    if (limit := _read(group / "cpu.max")) is not None:
+    if (limit := read_line(group / "cpu.max")) is not None:
         quota, period = [*limit.split(), "100000"][:2]
     else:
-        quota, period = (_read(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
+        quota, period = (read_line(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
     try:
         cores = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):  # "max", or no such file
@@ -80,7 +93,8 @@ def _quota(group: Path) -> float | None:
     return cores if cores > 0 else None  # version 1 writes -1 for no limit
 
 
-def _read(path: Path) -> str | None:
+def read_line(path: Path) -> str | None:
+    """Content of one of the system's small files; None where it is not there."""
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

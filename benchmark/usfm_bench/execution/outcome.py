@@ -33,7 +33,8 @@ class Tick:
 class Notice:
     """What a person should know of a trial that is not running."""
 
-    spec: TrialSpec
+    spec: TrialSpec | None
+    """None: of all of them."""
     text: str
 
 

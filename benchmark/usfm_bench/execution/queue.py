@@ -17,6 +17,20 @@ class TrialQueue:
         self._waiting = deque((spec, False) for spec in trials)
         self._without_weights: set[str] = set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether a run waits in the end for what others have in hand."""
+        return self._wait
+
+    @property
+    def trials(self) -> list[TrialSpec]:
+        """Those that have not been taken yet."""
+        return [spec for spec, _ in self._waiting]
+
+    def drain(self) -> list[TrialSpec]:
+        """Take all trials at once, for an engine that hands them on together."""
+        return [task[0] for task in iter(self.next, None)]
+
     def __len__(self) -> int:
         """Trials that have not been taken yet, without those that may come again."""
         return len(self._waiting)

@@ -12,7 +12,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
 from usfm_bench.core.locks import LockHeldError
 from usfm_bench.data.splits import split_dataset, split_hash, twins_of
-from usfm_bench.execution.engine import ENGINES, Tell, check_engine, default_engine
+from usfm_bench.execution.engine import ENGINES, Tell, check_engine, chooses_device, default_engine
 from usfm_bench.execution.outcome import Event, Outcome, Status
 from usfm_bench.execution.queue import TrialQueue
 from usfm_bench.execution.session import Session, SessionArguments
@@ -114,8 +114,10 @@ def run_trials(
     data_root: Path,
     runs: Path,
     device: str,
-    workers: int,
+    workers: int | None,
     engine: str | None = None,
+    per_gpu: int | None = None,
+    options: Mapping[str, str] | None = None,
     fresh: bool,
     wait: bool = True,
     tell: Tell,
@@ -131,8 +133,10 @@ def run_trials(
         trials: the grid.
         data_root: where data set paths are resolved.
         runs: the store.
-        device: `cpu` or `cuda`.
-        workers: trials at once.
+        device: `cpu` or `cuda`; `auto` for an engine whose machines choose.
+        workers: trials at once; None: one, or so many as the engine has room for.
+        per_gpu: trials at once on each GPU; None: not limited.
+        options: settings of the engine's own.
         engine: a name of `ENGINES`, where trials run; None: this process, or local workers for several at once.
         fresh: set aside what is there and start over.
         wait: wait in the end for trials that other processes are running; else they are left to those.
@@ -148,8 +152,9 @@ def run_trials(
             one at a time for several workers; nothing was run.
     """
     store = Store(runs)
-    session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers))
-    check_engine(engine, workers)  # before anything is read
+    check_engine(engine, workers, per_gpu, options)  # before anything is read
+    own = tuple((options or {}).items())
+    session = Session(SessionArguments(data_root, runs, device, allow_hash, keep_weights, workers, per_gpu, own))
     store.check_writable(say)
     kept, todo = sort_trials(trials, store, fresh=fresh)
     tally = Tally(kept)
@@ -164,23 +169,31 @@ def run_trials(
         raise BenchError("\n".join(unusable.values()))
     check_data([spec for spec in kept if spec.dataset.name not in unusable], store, session)
     keep(kept)
-    for name, fault in unusable.items():
-        lost = [spec for spec in todo if spec.dataset.name == name]
-        if not lost:
-            say(f"{name}: cannot be checked, its finished trials are kept. {fault}")
-        for spec in lost:
-            note(Outcome(spec, "failed", fault if spec is lost[0] else "as above"))
+    _tell_unusable(unusable, todo, note, say)
     todo = [spec for spec in todo if spec.dataset.name not in unusable]
     if fresh:
         for spec in todo:
             store.set_aside(spec)
     known = load_registry() if registry is None else registry
-    todo = _with_weights(todo, known, data_root, device, note, say, allow_hash=allow_hash, wait=wait)
-    name = engine or default_engine(min(workers, len(todo)))
+    own_device = "auto" if chooses_device(engine) and device != "cpu" else device
+    todo = _with_weights(todo, known, data_root, own_device, note, say, allow_hash=allow_hash, wait=wait)
+    name = engine or default_engine(min(workers or 1, len(todo)), per_gpu)
     ENGINES[name].run(TrialQueue(todo, wait=wait), session, note)
     for spec in _left_behind(todo, tally):
         note(Outcome(spec, "failed", f"engine '{name}' ended without running it"))
     return tally
+
+
+def _tell_unusable(
+    faults: Mapping[str, str], todo: Sequence[TrialSpec], note: Tell, say: Callable[[str], None]
+) -> None:
+    """That trials of data sets with faults have failed."""
+    for name, fault in faults.items():
+        lost = [spec for spec in todo if spec.dataset.name == name]
+        if not lost:
+            say(f"{name}: cannot be checked, its finished trials are kept. {fault}")
+        for spec in lost:
+            note(Outcome(spec, "failed", fault if spec is lost[0] else "as above"))
 
 
 def _left_behind(todo: Sequence[TrialSpec], tally: Tally) -> list[TrialSpec]:

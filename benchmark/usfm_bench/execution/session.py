@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,28 +28,39 @@ class SessionArguments:
     runs: Path
     """The store of results."""
     device: str
-    """`cpu` or `cuda`."""
+    """`cpu` or `cuda`; `auto` where the engine's machines choose."""
     allow_hash: bool = False
     """Take weight files with another sha256 than the registry's, and mark the records."""
     keep_weights: bool = True
     """Keep the trained weights of each trial."""
-    workers: int = 1
-    """Trials at once, for engines that run several; a session runs one."""
+    workers: int | None = 1
+    """Trials at once, for engines that run several; a session runs one. None: as many as the engine has room for."""
+    per_gpu: int | None = None
+    """Trials at once on each GPU; None: not limited, the workers take turns at the GPUs."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Names and values of the engine's own settings."""
 
 
 class Session:
     """One process's view of a run: where data is, where results go, on which device."""
 
-    def __init__(self, arguments: SessionArguments, device_index: int = 0) -> None:
+    def __init__(
+        self,
+        arguments: SessionArguments,
+        device_index: int = 0,
+        open_data: Callable[[TrialSpec], Dataset] | None = None,
+    ) -> None:
+        # open_data: where a data set comes from, if not from the data root.
         self.arguments = arguments
         self._store, self._device_index = Store(arguments.runs), device_index
+        self._open = open_data or (lambda spec: open_dataset(spec.dataset, arguments.data_root))
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: TrialSpec) -> Dataset:
         """The trial's data set, decoded once for all parts of its training side."""
-        key = spec.dataset.model_dump_json(exclude={"name", "training"})
+        key = data_key(spec)
         if key not in self._datasets:
-            self._datasets[key] = open_dataset(spec.dataset, self.arguments.data_root)
+            self._datasets[key] = self._open(spec)
         return self._datasets[key].under(spec.dataset)
 
     def run(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None], *, wait: bool) -> Outcome:
@@ -59,18 +71,36 @@ class Session:
             tell: told of every finished epoch, and where another process is waited for.
             wait: when another process holds the trial, wait for it; otherwise the outcome is `busy`.
         """
+        try:
+            with self._claim(spec, tell, wait=wait):
+                return self._attempt(spec, tell)
+        except LockHeldError:
+            return self._busy(spec)
+        except BenchError as error:
+            return Outcome(spec, "failed", str(error))
+
+    def claim(self, spec: TrialSpec, tell: Callable[[Notice], None], *, wait: bool) -> ExitStack | Outcome:
+        """Claim a trial for a session elsewhere: the lock, held until it is closed, or how the trial ended instead."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._claim(spec, tell, wait=wait))
+                record = self._finished_meanwhile(spec)
+            except LockHeldError:
+                return self._busy(spec)
+            except BenchError as error:
+                return Outcome(spec, "failed", str(error))
+            return Outcome(spec, "done", headline(record)) if record else stack.pop_all()
+
+    def _claim(self, spec: TrialSpec, tell: Callable[[Notice], None], *, wait: bool) -> AbstractContextManager[None]:
         lock = lock_path(self._store.folder(spec))
 
         def waiting() -> None:
             tell(Notice(spec, f"another process is running it{holder(lock)}; waiting for that one ..."))
 
-        try:
-            with self._store.lock(spec, wait=wait, before_waiting=waiting):
-                return self._attempt(spec, tell)
-        except LockHeldError:
-            return Outcome(spec, "busy", f"another process is running it{holder(lock)}")
-        except BenchError as error:
-            return Outcome(spec, "failed", str(error))
+        return self._store.lock(spec, wait=wait, before_waiting=waiting)
+
+    def _busy(self, spec: TrialSpec) -> Outcome:
+        return Outcome(spec, "busy", f"another process is running it{holder(lock_path(self._store.folder(spec)))}")
 
     def _attempt(self, spec: TrialSpec, tell: Callable[[Tick | Notice], None]) -> Outcome:
         from usfm_bench.models.memory import free_device
@@ -109,6 +139,11 @@ class Session:
         if record is not None and record.spec_hash != spec.hash:
             raise BenchError("another process has finished this trial with other settings; nothing was overwritten.")
         return record
+
+
+def data_key(spec: TrialSpec) -> str:
+    """What trials share that use one decoded data set."""
+    return spec.dataset.model_dump_json(exclude={"name", "training"})
 
 
 def _with_recipe(said: str | None, spec: TrialSpec) -> str | None:

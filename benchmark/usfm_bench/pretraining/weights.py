@@ -49,9 +49,10 @@ def ensure_weights(
             return
         from usfm_bench.pretraining.data import load_images
         from usfm_bench.pretraining.loop import pretrain
+        from usfm_bench.training.device import resolve_device
 
         say(f"{entry.name}: no weights in '{path}'. Pre-training by its recipe: {recipe.steps} steps ...")
-        how = {"out": path, "device": device, "resume": True, "checkpoint_every": 200}
+        how = {"out": path, "device": resolve_device(device), "resume": True, "checkpoint_every": 200}
         card = pretrain(recipe, load_images(recipe, registry, data_root), Options.model_validate(how))
         say(f"  done in {card.wall_s:.0f} s: loss {card.final['loss']:.3f}, {card.final['images_per_s']:.0f} images/s")
 

@@ -160,8 +160,9 @@ def _failures(results: ModelResults, definition: Definition) -> dict[str, Any]:
     if "missed" not in cases:
         return {}
     shown = [name for name in cases if name == lesion or str(name).startswith(f"{lesion}[")]  # the whole: of all parts
-    alarms = None if results.case_table[shown].all(axis=None) else int(cases[definition.about("false_alarm")].sum())
-    return {"n_missed": int(cases[definition.about("missed")].sum()), "n_false_alarms": alarms}
+    everywhere = all(results.case_table[name].to_numpy().all() for name in shown)
+    alarms = None if everywhere else int(cases[definition.about("false_alarm")].to_numpy().sum())
+    return {"n_missed": int(cases[definition.about("missed")].to_numpy().sum()), "n_false_alarms": alarms}
 
 
 def set_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:

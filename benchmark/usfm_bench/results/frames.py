@@ -71,8 +71,12 @@ class ModelResults:
 
     def n_distinct(self, used: NDArray[np.bool_] | None = None) -> int:
         """Number of cases in the rows of `case_table`, or in some of them: those of several repeats count once."""
-        ids = self.case_table["case_id"]
-        return int((ids if used is None else ids[used]).nunique())
+        return len(np.unique(self._case_numbers if used is None else self._case_numbers[used]))
+
+    @cached_property
+    def _case_numbers(self) -> NDArray[np.int64]:
+        """(cases,) a number for each case id, in the order of `case_table`."""
+        return np.unique(self.case_table["case_id"].astype(str), return_inverse=True)[1]
 
     @cached_property
     def averaged(self) -> ModelResults:

@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -113,6 +114,14 @@ class Store:
         """The lock that a running trial holds, see `locks.locked`; the system frees it when the process dies."""
         return locked(lock_path(self.folder(spec)), wait=wait, before_waiting=before_waiting)
 
+    def running(self, spec: TrialSpec) -> bool:
+        """Whether a process holds the trial's lock."""
+        try:
+            with self.lock(spec):
+                return False
+        except LockHeldError:
+            return True
+
     def save(
         self, record: Record, cases: pd.DataFrame, predictions: Predictions, history: Sequence[Mapping[str, Any]]
     ) -> Record:
@@ -131,6 +140,21 @@ class Store:
         write_text(folder / "record.json", record.model_dump_json(indent=1))
         self.tidy(record.spec)
         return record
+
+    def receive(self, spec: TrialSpec, content: Mapping[str, bytes]) -> None:
+        """Write a trial that was finished elsewhere; `record.json` lands last. The caller holds the trial's lock.
+
+        Raises:
+            BenchError: no whole trial, or the disk is full or not writable; the trial stays unfinished.
+        """
+        folder = self.folder(spec)
+        if "record.json" not in content or any(Path(name).name != name for name in content):
+            raise BenchError(f"{spec.label}: what came back is no finished trial: {listed(sorted(content))}.")
+        if "weights.safetensors" not in content:
+            (folder / "weights.safetensors").unlink(missing_ok=True)
+        for name in sorted(content, key=lambda name: name == "record.json"):
+            write_atomic(folder / name, partial(_write, content[name]))
+        self.tidy(spec)
 
     def tidy(self, spec: TrialSpec) -> None:
         """Remove what only an unfinished trial needs."""
@@ -239,6 +263,10 @@ def read_json(path: Path, remedy: str = "Set the folder aside and run the trial 
     if not isinstance(content, dict):
         raise BenchError(f"{path}: expected a JSON object.")
     return content
+
+
+def _write(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

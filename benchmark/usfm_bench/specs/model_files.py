@@ -76,7 +76,7 @@ def named_models() -> tuple[dict[str, NamedModel], dict[str, NamedModel]]:
     """
     shipped = resource("pretrained/registry.yaml")
     found, faults = [], []
-    for path in (shipped, _own_file()):
+    for path in (shipped, own_models()):
         try:
             found.append(_read(path, path.stat().st_mtime_ns, path.stat().st_size) if path else {})
         except BenchError as error:
@@ -86,7 +86,8 @@ def named_models() -> tuple[dict[str, NamedModel], dict[str, NamedModel]]:
     return found[0], found[1]
 
 
-def _own_file() -> Path | None:
+def own_models() -> Path | None:
+    """The user's file of models; None where there is none."""
     named = os.environ.get("USFM_BENCH_MODELS")
     path = Path(named or "models.yaml").absolute()
     if named and not path.is_file():

@@ -20,22 +20,30 @@ _RATES = ("ACC", "BACC", "SEN", "SPEC", "PREC", "F1")
 def class_metric(
     metric: str, averaging: str, probabilities: Floats, labels: Ints, groups: Ints, *, only: int | None = None
 ) -> Floats:
-    """A metric of all cases, then without each group: (1 + G,), NaN where it is undefined.
+    """A metric of all cases, then without each group: (1 + G,), NaN where it is undefined; see `class_metrics`."""
+    return np.asarray(class_metrics(metric, averaging, probabilities[None], labels, groups, only=only)[0])
+
+
+def class_metrics(
+    metric: str, averaging: str, probabilities: Floats, labels: Ints, groups: Ints, *, only: int | None = None
+) -> Floats:
+    """A metric of all cases, then without each group, for each seed: (S, 1 + G), NaN where it is undefined.
 
     Args:
         metric: a name of `metrics.classification`.
         averaging: `macro` (plain mean over the classes present), `weighted` (by cases), `class` or `binary` (of
             `only`), or nothing for BACC, MCC, KAPPA and ECE as a whole.
-        probabilities: (N, C).
+        probabilities: (S, N, C).
         labels: (N,).
         groups: (N,) group numbers 0..G-1.
         only: the class of `class` and `binary`, one against the rest.
     """
     if metric == "ECE":
-        return _calibration(probabilities, labels, groups)
+        return np.stack([_calibration(of_seed, labels, groups) for of_seed in probabilities])
     if averaging in ("class", "binary") and only is None:
         raise BenchError(f"{metric}: which class? `only` is missing.")
-    tables = _confusions(probabilities, labels, groups)  # (1 + G, C, C)
+    tables = _confusions(probabilities, labels, groups)  # (S * (1 + G), C, C); the first is of all cases
+    by_seed = (len(probabilities), -1)
     known = _AVERAGINGS if metric in (*_RATES, *_RANKED) else ("",)
     if metric not in (*_WHOLE, *_RATES, *_RANKED) or averaging not in (*known, *([""] if metric in _WHOLE else [])):
         raise BenchError(
@@ -43,17 +51,19 @@ def class_metric(
             "(stats/delete_one.py); its definition needs `compute`, a function of (probabilities, labels)."
         )
     if metric in _WHOLE and not averaging:
-        return _without_lost_classes(_WHOLE[metric](tables), tables)
+        return _without_lost_classes(_WHOLE[metric](tables), tables).reshape(by_seed)
     if metric in _RATES:
         values = _rate(metric, tables)
     else:
-        one, scores = _RANKED[metric], log_odds_of(probabilities)
+        one, scores = _RANKED[metric], [log_odds_of(of_seed) for of_seed in probabilities]
         if only is not None:
-            return one(scores[:, only], labels == only, groups)
-        values = np.stack([one(scores[:, k], labels == k, groups) for k in range(tables.shape[1])], axis=1)
+            return np.stack([one(of_seed[:, only], labels == only, groups) for of_seed in scores])
+        classes = range(tables.shape[1])
+        by_class = [[one(of_seed[:, k], labels == k, groups) for k in classes] for of_seed in scores]
+        values = np.concatenate([np.stack(of_seed, axis=1) for of_seed in by_class])
     if only is not None:
-        return np.asarray(values[:, only])
-    return _without_lost_classes(_averaged(values, tables.sum(axis=2), averaging), tables)
+        return np.asarray(values[:, only]).reshape(by_seed)
+    return _without_lost_classes(_averaged(values, tables.sum(axis=2), averaging), tables).reshape(by_seed)
 
 
 def _without_lost_classes(values: Floats, tables: Floats) -> Floats:
@@ -73,11 +83,14 @@ def _averaged(values: Floats, support: Floats, averaging: str) -> Floats:
 
 
 def _confusions(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
-    """(1 + G, C, C) confusion matrices, rows truth: of all cases, then without each group."""
-    n_classes, n_groups = probabilities.shape[1], int(groups.max()) + 1
-    cell = (groups * n_classes + labels) * n_classes + probabilities.argmax(axis=1)
-    each = np.bincount(cell, minlength=n_groups * n_classes**2).reshape(n_groups, n_classes, n_classes)
-    return all_and_without(each.astype(np.float64))
+    """(S * (1 + G), C, C) confusion matrices, rows truth: for each seed of all cases, then without each group."""
+    n_seeds, n_classes, n_groups = len(probabilities), probabilities.shape[2], int(groups.max()) + 1
+    seed_and_group = np.arange(n_seeds)[:, None] * n_groups + groups
+    cell = (seed_and_group * n_classes + labels) * n_classes + probabilities.argmax(axis=2)
+    each = np.bincount(cell.ravel(), minlength=n_seeds * n_groups * n_classes**2).astype(np.float64)
+    each = each.reshape(n_seeds, n_groups, n_classes, n_classes)
+    total = each.sum(axis=1, keepdims=True)
+    return np.concatenate([total, total - each], axis=1).reshape(-1, n_classes, n_classes)
 
 
 def all_and_without(each: Floats) -> Floats:

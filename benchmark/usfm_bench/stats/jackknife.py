@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from usfm_bench.core.labels import Labels, numbered
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.stats.components import sizes_alike
-from usfm_bench.stats.delete_one import class_metric
+from usfm_bench.stats.delete_one import class_metrics
 from usfm_bench.stats.intervals import Interval
 from usfm_bench.stats.score import Noise, score_ends
 
@@ -152,9 +152,7 @@ def deleted(
             one = probabilities[..., only]
             probabilities, labels = np.stack([1 - one, one], axis=-1), (labels == only).astype(np.int64)
         return np.stack([_recomputed(definition.compute, p, labels, names) for p in probabilities])
-    return np.stack(
-        [class_metric(definition.name, definition.averaging, p, labels, names, only=only) for p in probabilities]
-    )
+    return class_metrics(definition.name, definition.averaging, probabilities, labels, names, only=only)
 
 
 def parts_of(repeats: Labels | None) -> list[slice | NDArray[np.intp]]:
