@@ -55,6 +55,7 @@ check-phantom: venv ## Train the phantom suite and compare it with its committed
 coverage: venv ## Simulate how often intervals hold the truth, for the tables of docs/interval-coverage.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m simulated
 	$(BIN)/python scripts/write_coverage.py
+	$(BIN)/python scripts/write_type_one.py
 
 docs: venv ## Write the parts of docs/ that come from the code, and the example report from the demo
 	$(BIN)/usfm-bench run --suite demo

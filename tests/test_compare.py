@@ -11,7 +11,8 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.stats import class_contributions, compare, holm, variance_components
 from usfm_bench.stats.compare import detectable_difference
-from usfm_bench.stats.components import difference_components, groups_alike
+from usfm_bench.stats.components import KEPT, difference_components, groups_alike, paired_components
+from usfm_bench.stats.intervals import interval_of
 
 
 def draw(seeds=3, cases=40, shift=0.0, seed_sd=0.02, case_sd=0.2, rest_sd=0.08, seed=0):
@@ -42,11 +43,29 @@ def test_seeds_are_two_sets_and_cases_are_pairs():
     a, b = draw(seeds=4, shift=0.03)
     d, n = a - b, 40
     rest = ((d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()) ** 2).sum() / (3 * 39) / (4 * n)
-    va = max((a.mean(axis=1).var(ddof=1) + b.mean(axis=1).var(ddof=1)) / 4, rest)
+    v, w = a.mean(axis=1).var(ddof=1), b.mean(axis=1).var(ddof=1)
+    va, welch = max((v + w) / 4, rest), 3 * (v + w) ** 2 / (v**2 + w**2)
     vb = max(0, d.mean(axis=0).var(ddof=1) / n - rest)
-    t = (va * stats.t.ppf(0.975, 6) + vb * stats.t.ppf(0.975, 39)) / (va + vb)
+    t = (va * stats.t.ppf(0.975, welch) + vb * stats.t.ppf(0.975, 39)) / (va + vb)
     found = compare(a, b).difference
     assert found.high - found.point == pytest.approx(t * np.sqrt(va + vb))
+
+
+def test_where_cases_tell_nothing_it_is_welchs_test_of_the_seeds_means():
+    rng = np.random.default_rng(0)
+    a, b = (np.repeat(rng.normal(0, sd, (4, 1)), 30, axis=1) + rng.normal(0, 1e-9, (4, 30)) for sd in (0.05, 0.01))
+    expected = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
+    assert compare(a, b).p_value == pytest.approx(expected.pvalue, rel=1e-5)
+    alike = interval_of(difference_components(a, b, alike=True))
+    pooled = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1)).confidence_interval()
+    assert alike[1:3] == pytest.approx(tuple(pooled), rel=1e-5)
+
+
+def test_a_model_whose_networks_agree_leaves_the_others_degrees_of_freedom():
+    rng = np.random.default_rng(0)
+    found = difference_components(rng.normal(size=(3, 40)) + rng.normal(size=(3, 1)), np.zeros((3, 40)))
+    assert found.n_sets == pytest.approx(1)
+    assert found.half_width(0.975) >= stats.t.ppf(0.975, 2) * found.seeds**0.5
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,6 +117,13 @@ def test_other_seeds_or_cases_are_an_error():
         compare(draw()[0], draw(seeds=2)[1])
 
 
+def test_right_and_wrong_are_scores_and_what_is_not_finite_is_an_error():
+    a, b = draw()
+    assert compare(a > 0, b > 0) == compare((a > 0).astype(float), (b > 0).astype(float))
+    with pytest.raises(BenchError, match="NaN or infinite"):
+        compare(np.where(a == a.max(), np.inf, a), b)
+
+
 def test_components_add_up_to_the_mean_squares():
     x, _ = draw(seeds=4, cases=9)
     parts = variance_components(x)
@@ -106,6 +132,15 @@ def test_components_add_up_to_the_mean_squares():
     assert parts.cases == pytest.approx(4 * cases.var(ddof=1) / (4 * 9))
     assert parts.residual == pytest.approx(rest / (4 * 9))
     assert parts.seeds == pytest.approx(max(0, 9 * seeds.var(ddof=1) - rest) / (4 * 9))
+
+
+def test_of_the_same_networks_half_of_the_residuals_share_stays_with_the_seeds():
+    x = np.random.default_rng(0).normal(size=(3, 20))
+    whole, parts = variance_components(x, for_test=True), paired_components(x)
+    assert parts.seeds == pytest.approx(max(whole.seeds - (1 - KEPT) * whole.residual, KEPT * whole.residual))
+    assert parts.cases == pytest.approx(whole.cases - KEPT * whole.residual)
+    alone = paired_components(x[:1])
+    assert (alone.seeds, alone.cases) == (0, pytest.approx(x[0].var(ddof=1) / 20))
 
 
 @pytest.mark.parametrize("cases", [4, 12, 40, 400])

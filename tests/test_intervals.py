@@ -18,6 +18,7 @@ from usfm_bench.metrics.classification import score_classification
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.specs.task import TASKS
 from usfm_bench.stats import case_scores, classification_interval, crossed_interval, jackknife_interval
+from usfm_bench.stats.components import Components
 from usfm_bench.stats.delete_one import class_metric
 from usfm_bench.stats.jackknife import deleted
 from usfm_bench.stats.score import AreaNoise, RateNoise
@@ -590,17 +591,18 @@ def test_the_brier_score_is_a_mean_over_cases_between_0_and_2(groups):
     probabilities, labels = noisy_predictions()
     scores = ((probabilities - np.eye(3)[labels]) ** 2).sum(axis=2)
     interval = classification_interval(DEFINITIONS["brier@1"], probabilities, labels, groups=groups)
-    assert_same(interval, crossed_interval(scores, groups=groups, bounds=(0, 2)))
+    assert_same(interval, crossed_interval(scores, groups=groups, bounds=(0, 2), ratio=True))
 
 
-def test_the_interval_of_the_brier_score_is_cut_off_at_0_and_2():
+def test_the_interval_of_the_brier_score_is_above_0_and_cut_off_at_2():
     probabilities = np.array([[[0.0, 1.0], [0.3, 0.7]]])
     interval = classification_interval(DEFINITIONS["brier@1"], probabilities, np.zeros(2, int))
     scores = np.array([[1.0**2 + 1.0**2, 0.7**2 + 0.7**2]])
     free = crossed_interval(scores)
     assert free.low < 0
     assert free.high > 2
-    assert interval == (pytest.approx(scores.mean()), 0, 2, "cases")
+    assert (interval.point, interval.high, interval.kind) == (pytest.approx(scores.mean()), 2, "cases")
+    assert 0 < interval.low < 0.1
 
 
 def test_an_emulated_metric_is_computed_anew_without_each_group():
@@ -690,3 +692,37 @@ def test_a_metric_of_a_range_without_end_has_the_jackknifes_t_interval(bounds):
     assert bounds[0] <= found.low < found.point < found.high <= bounds[1]
     flat = classification_interval(replace(definition, compute=lambda p, y: 7.0), probabilities, labels)
     assert flat == (7.0, None, None, "none")
+
+
+def test_what_does_not_fit_the_scores_is_an_error_in_words():
+    x = np.random.default_rng(0).uniform(size=(3, 4))
+    for what, words in (
+        ({"groups": ["a", "b"]}, "groups has 2 names for 4 cases"),
+        ({"folds": [0, 1, 2]}, "folds has 3 names for 4 cases"),
+        ({"groups": np.array(["a", None, None, "b"], dtype=object)}, "groups lacks 2 of 4 names"),
+        ({"groups": np.array([1.0, np.nan, 2.0, 3.0])}, "groups lacks 1 of 4 names"),
+        ({"level": 95}, "level is 95; expected a share above 0 and below 1"),
+    ):
+        with pytest.raises(BenchError, match=words):
+            crossed_interval(x, **what)
+    x[0, 0] = np.inf
+    with pytest.raises(BenchError, match="1 infinite"):
+        crossed_interval(x)
+
+
+def test_two_seeds_ask_for_no_less_than_their_part_alone():
+    parts = Components(0.0, 1.0, 1.0, 0.0, 2, 1001, none=False)
+    t_seeds, t_cases = stats.t.ppf(0.975, 1), stats.t.ppf(0.975, 1000)
+    assert (t_seeds + t_cases) / 2 * 2**0.5 < t_seeds
+    assert parts.half_width(0.975) == pytest.approx(t_seeds)
+    three = parts._replace(n_seeds=3)
+    assert three.half_width(0.975) == pytest.approx((stats.t.ppf(0.975, 2) + t_cases) / 2**0.5)
+
+
+def test_the_ends_of_brier_are_as_far_by_their_ratio_and_stay_above_0():
+    x = np.abs(np.random.default_rng(0).normal(size=(3, 8))) ** 4
+    plain, ratio = crossed_interval(x), crossed_interval(x, ratio=True, bounds=(0.0, np.inf))
+    assert ratio.high / ratio.point == pytest.approx(ratio.point / ratio.low)
+    assert np.log(ratio.high / ratio.point) == pytest.approx((plain.high - plain.point) / plain.point)
+    assert ratio.low > 0
+    assert crossed_interval(np.zeros((3, 8)), ratio=True).low is None

@@ -235,7 +235,8 @@ def test_few_patients_of_several_images_are_warned_of():
 def test_few_missed_lesions_are_warned_of_unless_they_are_left_out(make_store):
     store = make_store(models=["usfm-micro-scratch"])
     [warned] = [note for note in build_report(store, "demo").notes if "so few image diagonals" in note]
-    assert warned.startswith("tiny-lesion, usfm-micro-scratch: 1 lesion missed by a seed")
+    assert warned.startswith("tiny-lesion: a network of usfm-micro-scratch misses 1 lesion on average")
+    assert "as little as 65 %, and comparisons" in warned
     assert not [note for note in build_report(store, "demo", missed="exclude").notes if "diagonals" in note]
 
 

@@ -1,6 +1,7 @@
 """Comparisons, ranks and spreads of a report, against the statistics they are made from and by hand."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,11 @@ from usfm_bench.cli.app import app
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.reporting import build_report, render
+from usfm_bench.reporting.coverage import expected_coverage
 from usfm_bench.results.store import Store
 from usfm_bench.stats import compare, crossed_interval, holm, variance_components
+from usfm_bench.stats.design import Design
+from usfm_bench.stats.design.grid import nearest_coverage
 
 UNET, MICRO, RESNET = "unet-resnet18-scratch", "usfm-micro-scratch", "timm:resnet18@scratch"
 
@@ -233,3 +237,39 @@ def test_a_named_baseline_has_a_family_of_its_own(make_store):
     assert "share a letter" not in text
     with pytest.raises(BenchError, match="Did you mean 'unet-resnet18-scratch'"):
         build_report(store, "demo", against="unet-resnet18")
+
+
+def _changed(store, model, change, seed=None):
+    for path in sorted(store.root.rglob("cases.parquet")):
+        if model in str(path) and (seed is None or f"seed-{seed}" in str(path)):
+            change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def test_a_pair_that_lacks_seeds_or_cases_of_the_table_says_so(make_store):
+    store = make_store(models=[UNET, MICRO])
+    for path in store.root.rglob("seed-2/record.json"):
+        if UNET in str(path):
+            path.unlink()
+    text = render([build_report(store, "demo")], "markdown", ["comparisons"])
+    assert "are compared by the 2 seeds (of 3 and 2) and 24 cases (of 24) that both have" in text
+    assert "are compared by the" not in render([build_report(make_store(), "demo")], "markdown", ["comparisons"])
+
+
+def test_a_case_that_stands_twice_and_a_row_without_probabilities_are_named(make_store):
+    store = make_store(models=[MICRO], datasets=("tiny-lesion",))
+    _changed(store, MICRO, lambda cases: pd.concat([cases, cases.iloc[:1]]))
+    with pytest.raises(BenchError, match=rf"tiny-lesion / {MICRO}: `cases.parquet` holds 1 cases twice"):
+        build_report(store, "demo")
+    store = make_store(models=[RESNET], datasets=("tiny",))
+    shutil.rmtree(store.root / "demo" / "tiny-lesion")
+    _changed(store, "resnet18", lambda cases: cases.assign(p_benign=np.nan), seed=1)
+    with pytest.raises(BenchError, match=r"tiny / timm:resnet18@scratch: .* has 36 rows without probabilities"):
+        build_report(store, "demo")
+
+
+def test_sizes_whose_intervals_cover_less_are_named_with_the_number(report):
+    """Of 40 cases in 40 groups and so on the table has the number; this only says where it is printed."""
+    low = [note for note in report.notes if "in simulated studies of about this size" in note]
+    assert all("docs/coverage.md" in note for note in low)
+    assert expected_coverage("BRIER", 3, 36, 36, 1 / 3) == nearest_coverage("BRIER", Design(36, 3, 36, 12))
+    assert expected_coverage("BRIER", 1, 36, 36, 1 / 3) is None

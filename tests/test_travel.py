@@ -16,6 +16,7 @@ from usfm_bench.reporting.travel import DRAWS, LOCAL, THRESHOLDS, travel_of
 from usfm_bench.results.evaluation import evaluation_folder
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.stats import crossed_interval
+from usfm_bench.stats.intervals import paired_interval
 from usfm_bench.stats.net_benefit import benefit_of_all, net_benefit
 
 MODEL = "unet-resnet18-scratch"
@@ -158,7 +159,7 @@ def test_curves_are_of_scaled_probabilities_and_paired_with_acting_on_all(store,
     groups = each[0]["group_id"].to_numpy()
     assert row.scaled
     assert row.values[at] == pytest.approx(crossed_interval(scores, groups=groups))
-    assert row.beyond[at] == pytest.approx(crossed_interval(scores - benefit_of_all(truth, 0.3), groups=groups))
+    assert row.beyond[at] == pytest.approx(paired_interval(scores - benefit_of_all(truth, 0.3), groups=groups))
 
 
 def test_sections_json_and_figures_say_it(report):

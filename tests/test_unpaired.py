@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as sp
 
@@ -19,6 +19,8 @@ def test_of_one_network_it_is_the_sum_of_two_variances():
     assert found.difference == 2
     assert found.variance == pytest.approx(7 / 3 + 1)
     half = (7 / 3 * sp.t.ppf(0.975, 2) + 1 * sp.t.ppf(0.975, 1)) / (10 / 3) ** 0.5
+    assert half < sp.t.ppf(0.975, 1)  # what the two cases of b ask for by themselves
+    half = sp.t.ppf(0.975, 1)
     low, high = found.interval()[1:3]
     assert (low, high) == (pytest.approx(2 - half), pytest.approx(2 + half))
     assert found.interval().kind == "cases"
@@ -32,14 +34,15 @@ def test_what_makes_a_network_better_on_both_sets_costs_nothing():
     assert unpaired(a + skill, b - skill).variance > 30  # and what parts the sets does
 
 
-def test_the_seeds_part_is_between_networks_less_the_residuals():
+def test_the_seeds_part_is_between_networks_less_half_of_the_residuals():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(4, 12)) + rng.normal(size=(4, 1)), rng.normal(size=(4, 9))
     d = a.mean(axis=1) - b.mean(axis=1)
     rest = [x - x.mean(axis=1, keepdims=True) - x.mean(axis=0) + x.mean() for x in (a, b)]
     noise = sum((r**2).sum() / (3 * (r.shape[1] - 1)) / r.shape[1] for r in rest)
-    assert unpaired(a, b).parts[0] == (pytest.approx((d.var(ddof=1) - noise) / 4), 3)
-    assert unpaired(a, b).parts[1][0] == pytest.approx(variance_components(a).cases)
+    assert unpaired(a, b).parts[0] == (pytest.approx((d.var(ddof=1) - noise / 2) / 4), 3)
+    own = variance_components(a)
+    assert unpaired(a, b).parts[1][0] == pytest.approx(own.cases - own.residual / 2)
 
 
 def test_groups_count_and_not_their_cases():
@@ -48,6 +51,7 @@ def test_groups_count_and_not_their_cases():
     assert twice.variance == pytest.approx(unpaired(a, b).variance)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_the_p_value_is_where_the_interval_touches_zero(seed):
     rng = np.random.default_rng(seed)

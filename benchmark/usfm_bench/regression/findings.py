@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from usfm_bench.metrics.definitions import Definition, find_definitions
 from usfm_bench.regression.match import Matched
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
-from usfm_bench.stats.components import Components, difference_components, variance_components
+from usfm_bench.stats.components import Components, difference_components, paired_components, variance_components
 from usfm_bench.stats.contributions import Contributions
 
 Floats = NDArray[np.float64]
@@ -119,16 +119,16 @@ def measure_drop(
     if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
         return drop._replace(drop=0.0, same=True)
     if paired:
-        parts = variance_components(sign * (old.values - new.values), new.groups, folds=new.folds, sizes=new.sizes)
+        parts = paired_components(sign * (old.values - new.values), new.groups, folds=new.folds, sizes=new.sizes)
         drop = drop._replace(reason="the trained weights are the same, so that seeds are paired")
     elif len(old.values) < 2:
         return drop._replace(reason="one seed: how much another training would differ is not known")
     else:
         _, groups, folds, sizes = new
-        parts = difference_components(sign * old.values, sign * new.values, groups, folds=folds, sizes=sizes)
+        one, other = sign * old.values, sign * new.values
+        parts = difference_components(one, other, groups, folds=folds, sizes=sizes, alike=True)
         residual = variance_components(new.values, groups, folds=folds).residual
-        means = sign * old.values.mean(axis=1), sign * new.values.mean(axis=1)
-        drop = drop._replace(seeds=means, noise=(residual * len(new.values)) ** 0.5)
+        drop = drop._replace(seeds=(one.mean(axis=1), other.mean(axis=1)), noise=(residual * len(new.values)) ** 0.5)
     if parts.n_groups <= parts.n_folds:
         return drop._replace(reason="too few cases, or groups of them")
     return drop._replace(parts=parts)

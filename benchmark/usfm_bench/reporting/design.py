@@ -8,9 +8,8 @@ from dataclasses import asdict
 
 from usfm_bench.core.pipe_table import bullet, pipe_table
 from usfm_bench.stats.design import Assumptions, Design, Expected
+from usfm_bench.stats.design.grid import ENOUGH
 
-ENOUGH = 0.93
-"""Coverage of nominal 95 % below which there is a warning, where it is below by more than the draws could be."""
 _TWO_ERRORS = 2.0
 _HEAD = ("Metric", "True value", "Width", "Covers", "No interval", "Detectable")
 
@@ -44,9 +43,10 @@ def assumed_in_words(design: Design, assumed: Assumptions) -> list[str]:
 def warnings_of(design: Design, rows: Sequence[Expected]) -> list[str]:
     """What a reader of the table must know, the most important first."""
     found = [
-        f"{row.metric}: the interval holds the truth in {_percent(row.coverage)} of the studies, not 95 %."
+        f"{row.metric}: the interval holds the truth in {_percent(row.coverage)} of the studies, not 95 %"
+        f" (± {100 * _TWO_ERRORS * (row.coverage_error or 0):.1f})."
         for row in rows
-        if row.coverage is not None and row.coverage + _TWO_ERRORS * (row.coverage_error or 0) < ENOUGH
+        if row.coverage is not None and row.coverage < ENOUGH
     ]
     found += [f"{row.metric}: no interval, since {row.reason}." for row in rows if row.reason]
     if design.seeds == 1:

@@ -14,7 +14,7 @@ from usfm_bench.reporting.rows import chosen_rows
 from usfm_bench.reporting.writers.json import SCHEMA_VERSION, dumped
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats.compare import two_sided_p
-from usfm_bench.stats.components import variance_components
+from usfm_bench.stats.components import paired_components
 from usfm_bench.stats.headline import Headline, headlines
 from usfm_bench.stats.intervals import interval_of
 
@@ -84,7 +84,7 @@ def _difference(one: Headline, other: Headline | None) -> tuple[float | None, fl
     if not seeds:
         return None, None, None, None
     _, groups, folds, sizes = one.contributions
-    parts = variance_components(one.of_seeds(seeds) - other.of_seeds(seeds), groups, folds=folds, sizes=sizes)
+    parts = paired_components(one.of_seeds(seeds) - other.of_seeds(seeds), groups, folds=folds, sizes=sizes)
     interval = interval_of(parts)
     p = None if parts.none or interval.low is None else two_sided_p(parts)
     return interval.point, interval.low, interval.high, p

@@ -13,8 +13,8 @@ from usfm_bench.reporting.families import ALIKE, Classifier, Family, families
 from usfm_bench.reporting.published import published_rows
 from usfm_bench.reporting.rows import Row, fields_of, figures
 from usfm_bench.results.frames import ModelResults
-from usfm_bench.stats import Interval, variance_components
-from usfm_bench.stats.components import difference_components
+from usfm_bench.stats import Interval
+from usfm_bench.stats.components import difference_components, paired_components
 from usfm_bench.stats.intervals import interval_of
 from usfm_bench.stats.reweighted import METRICS
 
@@ -167,7 +167,7 @@ def _changes(family: Family, metric: str) -> Mapping[str, Any]:
     parts = {
         "change": difference_components(end.values, start.values, groups, folds=folds, sizes=sizes),
         # The same networks, and so paired in their seeds too.
-        "by_test_prevalence": variance_components(moved.values - start.values, groups, folds=folds, sizes=sizes),
+        "by_test_prevalence": paired_components(moved.values - start.values, groups, folds=folds, sizes=sizes),
         "by_training": difference_components(end.values, moved.values, groups, folds=folds, sizes=sizes),
     }
     return {name: interval_of(part, bounds=(-1.0, 1.0)) for name, part in parts.items()}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from usfm_bench.core.words import counted
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
+from usfm_bench.reporting.coverage import low_coverage, rarely_missed
 from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.labels import LabelCurves, label_curves
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
@@ -29,7 +29,6 @@ from usfm_bench.results.trials import check_definitions
 from usfm_bench.stats.headline import headlines
 
 _FEW = 10
-_RARE = 3  # missed lesions
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,8 @@ def build_report(
         *_undefined(rows),
         *dict.fromkeys(note for r in results for note in tuning_notes(r)),
         *thin(rows),
-        *(_rarely_missed(results) if missed == "diagonal" else ()),
+        *low_coverage(results, rows),
+        *(rarely_missed(results) if missed == "diagonal" else ()),
         *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
     found = headlines(results, missed)
@@ -226,20 +226,6 @@ def _lacking(of: ModelResults, results: Sequence[ModelResults]) -> str:
     others = [r for r in results if (r.first.spec.table, r.first.spec.task) == place]
     here = {r.first.spec.model for r in others if r.first.spec.dataset.name == of.first.spec.dataset.name}
     return ", ".join(dict.fromkeys(r.first.spec.model for r in others if r.first.spec.model not in here))
-
-
-def _rarely_missed(results: Sequence[ModelResults]) -> list[str]:
-    """Where a few image diagonals decide the mean of a distance, and its interval covers less (docs/intervals.md)."""
-    found = []
-    for r in results:
-        if "missed" in r.cases:
-            n = int((r.matrix("missed") > 0).any(axis=0).sum())
-            if 0 < n <= _RARE:
-                found.append(
-                    f"{r.first.spec.dataset.name}, {r.first.spec.model}: {counted(n, 'lesion')} missed by a seed: "
-                    "so few image diagonals decide the mean distances; their intervals may cover as little as 55 %"
-                )
-    return found
 
 
 def _notes(results: Sequence[ModelResults]) -> list[str]:

@@ -21,6 +21,7 @@ from usfm_bench.specs.condition import Condition
 from usfm_bench.specs.trial import TrialSpec
 from usfm_bench.stats import Interval, crossed_interval
 from usfm_bench.stats.headline import Headline, headlines
+from usfm_bench.stats.intervals import paired_interval
 
 Floats = NDArray[np.float64]
 Part = NDArray[np.int64] | None
@@ -164,7 +165,7 @@ def _loss(
         n_conditions=len(conditions),
         clean=float(before.mean()),
         corrupted=float(mean.mean()),
-        loss=crossed_interval(before - mean, groups=groups, folds=folds, sizes=sizes),
+        loss=paired_interval(before - mean, groups=groups, folds=folds, sizes=sizes),
         relative=_relative(before, mean, groups, folds, sizes),
         n_seeds=len(seeds),
         n_cases=len({name for name, _ in units}),
@@ -211,4 +212,4 @@ def _relative(before: Floats, after: Floats, groups: Part, folds: Part, sizes: P
     whole, ratio = before.mean(), after.mean() / before.mean() if before.mean() else np.nan
     if not np.isfinite(ratio):
         return Interval(np.nan, None, None, "none")
-    return crossed_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds, sizes=sizes)
+    return paired_interval(1 - ratio - (after - ratio * before) / whole, groups=groups, folds=folds, sizes=sizes)

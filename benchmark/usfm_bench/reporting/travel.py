@@ -15,6 +15,7 @@ from usfm_bench.metrics.operating import RULES, SENSITIVITIES, threshold_for_sen
 from usfm_bench.reporting.external import Target, internal_cases
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats import Interval, classification_interval, crossed_interval, reweighted_interval
+from usfm_bench.stats.intervals import paired_interval
 from usfm_bench.stats.net_benefit import benefit_of_all, net_benefit
 
 Bools = NDArray[np.bool_]
@@ -340,7 +341,7 @@ def _benefit(source: ModelResults, target: str | None, of: Decided) -> Benefit:
         values=tuple(crossed_interval(scores, groups=groups, folds=folds) for scores in own),
         of_all=tuple(float(scores.mean()) for scores in of_all),
         beyond=tuple(
-            crossed_interval(scores - every, groups=groups, folds=folds)
+            paired_interval(scores - every, groups=groups, folds=folds)
             for scores, every in zip(own, of_all, strict=True)
         ),
     )

@@ -115,7 +115,13 @@ class ModelResults:
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """(seeds, cases, classes) of classification, in label order."""
-        return np.stack([self.matrix(PROBABILITY + name) for name in self.first.classes], axis=-1)
+        found = np.stack([self.matrix(PROBABILITY + name) for name in self.first.classes], axis=-1)
+        if not np.isfinite(found).all():
+            raise BenchError(
+                f"{self._named}: `cases.parquet` has {int((~np.isfinite(found)).any(axis=2).sum())} rows without "
+                "probabilities. `usfm-bench score RUNS --update` computes them, or run the trials again with --fresh."
+            )
+        return found
 
     @property
     def scaled_probabilities(self) -> NDArray[np.float64] | None:
@@ -151,12 +157,23 @@ class ModelResults:
         sizes = self.cases["seed"].value_counts()
         rows = order.reshape(len(sizes), -1) if len(ids) and sizes.nunique() == 1 else order[:0, None]
         if not len(rows) or (ids[rows] != ids[rows[0]]).any() or (folds[rows] != folds[rows[0]]).any():
-            spec, listed = self.first.spec, ", ".join(f"seed {seed}: {n}" for seed, n in sorted(sizes.items()))
+            listed = ", ".join(f"seed {seed}: {n}" for seed, n in sorted(sizes.items()))
             raise BenchError(
-                f"{spec.dataset.name} / {spec.model}: `cases.parquet` of its seeds hold different cases, or none "
+                f"{self._named}: `cases.parquet` of its seeds hold different cases, or none "
                 f"({listed}). Run the trials again with --fresh."
             )
+        first = rows[0]  # sorted by case and fold
+        twice = (ids[first][1:] == ids[first][:-1]) & (folds[first][1:] == folds[first][:-1])
+        if twice.any():
+            raise BenchError(
+                f"{self._named}: `cases.parquet` holds {int(twice.sum())} cases twice. Run the "
+                "trials again with --fresh."
+            )
         return rows
+
+    @property
+    def _named(self) -> str:
+        return f"{self.first.spec.dataset.name} / {self.first.spec.model}"
 
 
 class CountedScores(NamedTuple):

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import Labels
 from usfm_bench.stats.components import Components, difference_components
-from usfm_bench.stats.intervals import Interval, interval_of
+from usfm_bench.stats.intervals import Interval, check_level, interval_of
 
 Floats = NDArray[np.float64]
 Resized = Callable[[int], Components]
@@ -73,10 +73,16 @@ def compare(
         higher_is_better: False for distances and errors.
 
     Raises:
-        BenchError: shapes differ, or NaN.
+        BenchError: shapes differ, NaN or infinite, or a level that is none.
     """
+    a, b = (np.asarray(x, np.float64) for x in (a, b))  # of right and wrong, too
     if a.shape != b.shape:
         raise BenchError(f"a is {a.shape}, b is {b.shape}; a comparison needs the same seeds and the same cases.")
+    check_level(level)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise BenchError(
+            "a or b has scores that are NaN or infinite; leave undefined cases out of both and count them."
+        )
     scores = a - b
     parts = difference_components(a, b, groups, folds=folds, sizes=sizes)
     interval = interval_of(parts, level=level)

@@ -32,6 +32,8 @@ def classification_interval(
 ) -> Interval:
     """Interval of a classification metric: ACC and BRIER as means over cases, all others by the jackknife.
 
+    BRIER has its ends on the logarithmic scale, since few cases make up most of it (docs/intervals.md).
+
     Of BACC and macro SEN by what is known of each class (`balanced_interval`).
 
     Proportions (ACC; SEN, SPEC, PREC and ACC of one class) of a single seed: Wilson's.
@@ -54,7 +56,8 @@ def classification_interval(
     if definition.id == "acc@1" and scores is not None:
         return share_interval(scores, groups=groups, folds=folds, level=level)
     if scores is not None:
-        return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range)
+        # BRIER: many cases near 0 and a few near 2.
+        return crossed_interval(scores, groups=groups, folds=folds, level=level, bounds=definition.range, ratio=True)
     if definition.id in (CHANCE, DEBIASED):
         return calibration_interval(definition, probabilities, labels, groups=groups, repeats=repeats, level=level)
     values = deleted(definition, probabilities, labels, groups=groups, only=only, repeats=repeats)

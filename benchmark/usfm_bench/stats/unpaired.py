@@ -3,9 +3,11 @@
 **Formula.** Of one model, networks s = 1..S score C1 cases of one set (a) and C2 cases of another (b). With d_s the
 difference of network s's two means, the point is their mean, and its variance has three parts:
 
-- seeds: max(0, var(d_s) - R_a - R_b) / S, where R is what the residual adds to one network's mean. Networks that are
-  better on both sets take nothing from it, since d_s is of one network;
-- cases of a, and cases of b: each as in `variance_components`, over groups, with the residual's share in it.
+- seeds: max(var(d_s) - R / 2, R / 2) / S, where R is what the residual adds to var(d_s), on both sets. Networks that
+  are better on both sets take nothing from it, since d_s is of one network;
+- cases of a, and cases of b: each as in `variance_components`, over groups, with half of the residual's share in it.
+
+Half of R stays in the seeds' part, as in `paired_components`, since few networks often show no spread by luck.
 
 The ends are at t times the standard error, t being Cochran's weighted quantile over the three parts, with S - 1
 degrees of freedom for the seeds and, for each set, those of its own cases or groups. One network: the parts of the
@@ -23,7 +25,7 @@ from scipy.special import stdtrit
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import Labels
-from usfm_bench.stats.components import Components, variance_components
+from usfm_bench.stats.components import KEPT, Components, variance_components
 from usfm_bench.stats.intervals import Interval
 
 Floats = NDArray[np.float64]
@@ -46,8 +48,10 @@ class Unpaired(NamedTuple):
 
     def half_width(self, tail: float) -> float:
         """Quantile `tail` of the deviation of the difference."""
-        weighted = sum(variance * float(stdtrit(freedom, tail)) for variance, freedom in self.parts)
-        return float(weighted / self.variance**0.5)
+        each = [(variance, float(stdtrit(freedom, tail))) for variance, freedom in self.parts]
+        weighted = sum(variance * t for variance, t in each) / self.variance**0.5
+        # Of two seeds, or groups, t is so large that a part alone can ask for more than all together.
+        return float(max(weighted, *(variance**0.5 * t for variance, t in each)))
 
     def interval(self, level: float = 0.95) -> Interval:
         """At a level; none where no spread can be had."""
@@ -103,11 +107,12 @@ def unpaired(
         variance_components(a, groups_a, folds=folds_a, sizes=sizes_a),
         variance_components(b, groups_b, folds=folds_b, sizes=sizes_b),
     ]
-    parts = [(side.cases, float(_freedom(side))) for side in sides]
+    parts = [(max(0.0, side.cases - KEPT * side.residual), float(_freedom(side))) for side in sides]
     n_seeds = len(a)
     if n_seeds > 1:
         between = float((a.mean(axis=1) - b.mean(axis=1)).var(ddof=1)) / n_seeds
-        parts.insert(0, (max(0.0, between - sum(side.residual for side in sides)), n_seeds - 1))
+        noise = sum(side.residual for side in sides)
+        parts.insert(0, (max(between - (1 - KEPT) * noise, KEPT * noise), n_seeds - 1))
     enough = all(side.n_groups > side.n_folds for side in sides)
     rounding = (_SMALLEST * float(max(np.abs(a).max(), np.abs(b).max()))) ** 2
     known = enough and sum(variance for variance, _ in parts) > rounding

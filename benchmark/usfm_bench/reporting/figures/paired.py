@@ -88,9 +88,11 @@ def paired(a: ModelResults, b: ModelResults, column: str) -> ModelPair | None:
     cases = [case for case in _used(a, column) if case in common]
     if not seeds or not cases:
         return None
-    group = a.case_table.set_index("case_id")["group_id"]
+    of_case = a.case_table.set_index("case_id")
+    group, fold = of_case["group_id"], of_case["fold"]
     scores = [_scores(r, column, seeds, cases) for r in (a, b)]
-    interval = compare(*scores, groups=[str(group[case]) for case in cases]).difference
+    folds = np.array([int(fold[case]) for case in cases])
+    interval = compare(*scores, groups=[str(group[case]) for case in cases], folds=folds).difference
     differences = np.sort((scores[0] - scores[1]).mean(axis=0))
     return ModelPair(a.first.spec.model, b.first.spec.model, differences, interval, len(seeds))
 

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from itertools import product
 from typing import NamedTuple
@@ -17,6 +18,9 @@ CASES = (40, 80, 160, 400)
 CASES_A_GROUP = (1, 2, 5)
 PREVALENCES = (0.1, 0.3, 0.5)
 FILE = "coverage.csv"
+OF_MASKS = ("DSC", "HD95")
+ENOUGH = 0.93
+"""Coverage of nominal 95 % below which reports and `usfm-bench design` print a warning with the number."""
 
 
 class GridCell(NamedTuple):
@@ -41,10 +45,11 @@ def designs() -> Iterator[tuple[int, float, Design]]:
         yield size, prevalence, Design(cases, seeds, cases // size, round(cases * prevalence))
 
 
-def load_grid() -> list[GridCell]:
+@cache
+def load_grid() -> tuple[GridCell, ...]:
     """The simulated cells, a line each."""
     text = files("usfm_bench.stats.design").joinpath(FILE).read_text(encoding="utf-8")
-    return [
+    return tuple(
         GridCell(
             metric=line["metric"],
             seeds=int(line["seeds"]),
@@ -56,7 +61,29 @@ def load_grid() -> list[GridCell]:
             draws=int(line["draws"]),
         )
         for line in csv.DictReader(io.StringIO(text))
-    ]
+    )
+
+
+@cache
+def _coverages() -> dict[tuple[str, int, int, int, float | None], float]:
+    """Metric, seeds, cases, cases a group and prevalence -> coverage; of masks over all prevalences together."""
+    found: dict[tuple[str, int, int, int, float | None], list[float]] = {}
+    for cell in load_grid():
+        if cell.coverage is not None:
+            key = (*cell[:4], None if cell.metric in OF_MASKS else cell.prevalence)
+            found.setdefault(key, []).append(cell.coverage)
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def nearest_coverage(metric: str, design: Design) -> float | None:
+    """Coverage of a metric's interval in the grid's design that is nearest; None where that has no interval.
+
+    Args:
+        metric: of the grid.
+        design: of classes, `positives` are the cases of the rarest one.
+    """
+    seeds, cases, size, prevalence = nearest_cell(design)
+    return _coverages().get((metric, seeds, cases, size, None if metric in OF_MASKS else prevalence))
 
 
 def nearest_cell(design: Design) -> tuple[int, int, int, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,7 @@ def simulate(
     tell: Callable[[], object] = lambda: None,
     *,
     compared: int = _COMPARED,
+    metrics: Collection[str] | None = None,
 ) -> list[Expected]:
     """What each metric of a design will tell.
 
@@ -80,8 +81,9 @@ def simulate(
         rng: of all draws.
         tell: called after each study.
         compared: studies in which two models are compared, too.
+        metrics: None: all.
     """
-    truths = true_values(design, assumed)
+    truths = {k: v for k, v in true_values(design, assumed).items() if metrics is None or k in metrics}
     reasons = {name: why for name in truths if (why := _undefined(name, design))}
     used = [name for name in truths if name not in reasons]
     found: dict[str, list[Interval]] = {name: [] for name in used}
