@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test test-oldest test-slow bench gpu check check-phantom coverage docs wheel
+.PHONY: help venv demo test test-oldest test-slow bench gpu check check-phantom coverage docs site wheel
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -59,6 +59,12 @@ coverage: venv ## Simulate how often intervals hold the truth, for the tables of
 docs: venv ## Write the parts of docs/ that come from the code, and the example report from the demo
 	$(BIN)/usfm-bench run --suite demo
 	$(BIN)/python scripts/write_docs.py
+
+site: venv ## Build the documentation as a site in build/site that opens from disk
+	@$(BIN)/python -c "import material" 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --clean
+	@echo "Wrote build/site; open build/site/index.html"
 
 wheel: venv ## Build the wheel and try it in an environment without torch
 	PYTHON=$(BIN)/python scripts/try_wheel.sh

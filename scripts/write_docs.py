@@ -7,16 +7,16 @@ import cv2
 from usfm_bench.core.files import write_text
 from usfm_bench.reporting import build_report, render
 from usfm_bench.reporting.corruptions import corruptions_picture, with_corruptions
+from usfm_bench.reporting.dataset_pages import dataset_pages
 from usfm_bench.reporting.figures import draw_all, write_figures
 from usfm_bench.reporting.method import definition_pages, with_definitions
-from usfm_bench.reporting.registry import datasets_markdown, with_families, with_seen
+from usfm_bench.reporting.registry import with_families, with_seen
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 
 PROJECT = Path(__file__).parents[1]
 EXAMPLE = PROJECT / "docs" / "example-report"
-DATASETS = PROJECT / "docs" / "datasets.md"
-MODELS, ROBUSTNESS = PROJECT / "docs" / "models.md", PROJECT / "docs" / "robustness.md"
+MODELS, SEEN, ROBUSTNESS = (PROJECT / "docs" / name for name in ("models.md", "seen.md", "robustness.md"))
 # Enough to see what there is; `report --figures DIR` draws all of them.
 SHOWN = ("forest-", "cases-", "size-", "curves-malignant-", "confusion-", "sheet-unet")
 
@@ -50,11 +50,14 @@ if __name__ == "__main__":
         page = PROJECT / "docs" / name
         write_text(page, with_definitions(page.read_text(encoding="utf-8"), name))
         print(f"Wrote {page.relative_to(PROJECT)}")
-    write_text(DATASETS, datasets_markdown(load_registry(PROJECT / "datasets.yaml").values()))
-    models = with_families(MODELS.read_text(encoding="utf-8"))
-    write_text(MODELS, with_seen(models, load_registry(PROJECT / "datasets.yaml")))
+    registry = load_registry(PROJECT / "datasets.yaml")
+    for name, text in dataset_pages(registry.values()).items():
+        write_text(PROJECT / "docs" / name, text)
+        print(f"Wrote docs/{name}")
+    write_text(MODELS, with_families(MODELS.read_text(encoding="utf-8")))
+    write_text(SEEN, with_seen(SEEN.read_text(encoding="utf-8"), registry))
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    print(f"Wrote {DATASETS.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")
+    print(f"Wrote {MODELS.relative_to(PROJECT)}, {SEEN.relative_to(PROJECT)}, {ROBUSTNESS.relative_to(PROJECT)}")
     write_front_picture()
     write_example()

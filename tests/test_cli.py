@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from usfm_bench import __version__
 from usfm_bench.cli import app as cli
 from usfm_bench.cli.options import parse_seeds
 from usfm_bench.core.errors import BenchError
@@ -190,4 +191,4 @@ def test_every_command_has_help(command):
 def test_the_console_script_answers():
     script = Path(sys.executable).with_name("usfm-bench")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == __version__

@@ -1,12 +1,11 @@
-"""The data set registry as text: a list for the terminal, and the page docs/datasets.md."""
+"""The registries as text: data sets as a list for the terminal, models as tables of docs/models.md and docs/seen.md."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from usfm_bench.core.pipe_table import pipe_table, printable
-from usfm_bench.data.group_words import stated_groups
 from usfm_bench.specs.dataset import DatasetSpec
 from usfm_bench.specs.family import FAMILIES
 from usfm_bench.specs.model import MODELS
@@ -14,14 +13,6 @@ from usfm_bench.specs.seen import in_groups
 from usfm_bench.specs.task import TASKS
 
 HEADER = ("name", "organ", "images", "tasks", "terms", "data")
-_ABOUT = """# Data sets
-
-Written by `make docs` from `datasets.yaml`. None of the data comes with usfm-bench; an entry says how a release is read
-as it was unpacked. `usfm-bench data show NAME` prints all that an entry says and where the data are looked for;
-`usfm-bench data verify NAME` reads every file.
-
-Nothing here is legal advice: read the terms at the source before you use a data set or pass it on.
-"""
 
 
 def terms(spec: DatasetSpec) -> str:
@@ -51,59 +42,11 @@ def _line(spec: DatasetSpec, here: bool) -> tuple[str, ...]:
     return printable(spec.name), organ, n, tasks, terms(spec), state
 
 
-def datasets_markdown(specs: Iterable[DatasetSpec]) -> str:
-    """The page: a table of all entries with data on disk, and what is uncertain about each."""
-    real = sorted((spec for spec in specs if not spec.synthetic), key=lambda spec: (spec.organ, spec.name))
-    header = [
-        "name",
-        "organ",
-        "images",
-        "patients",
-        "groups",
-        "classes",
-        "pixel spacing",
-        "licence",
-        "may be passed on",
-    ]
-    header += ["agreement", "source"]
-    table = pipe_table(header, [_row(spec) for spec in real], left=set(header) - {"images", "patients"})
-    sections = [line for spec in real for line in _section(spec)]
-    return "\n".join([_ABOUT, *table, "", "## What each is, and what is not certain", *sections, ""])
-
-
-def _row(spec: DatasetSpec) -> list[str]:
-    shared = {True: "yes", False: "no", None: "not stated"}[spec.redistributable]
-    counts = ["not stated" if n is None else str(n) for n in (spec.n_images, spec.n_patients)]
-    classes = [f"{name} {n}" if (n := spec.n_by_class.get(name)) is not None else name for name in spec.classes]
-    line = [
-        f"`{spec.name}`",
-        spec.organ,
-        *counts,
-        stated_groups(spec),
-        ", ".join(classes) or "none",
-        spec.spacing or "not stated",
-    ]
-    return [*line, spec.licence, shared, spec.agreement or "none", spec.source]
-
-
-def _section(spec: DatasetSpec) -> Iterator[str]:
-    facts = {
-        "Structures": ", ".join(spec.structures),
-        "Probe": spec.probe,
-        "Image size in pixels": spec.image_size,
-        "Size on disk": spec.size,
-    }
-    known = [f"{name}: {value}." for name, value in facts.items() if value not in ("", "not stated")]
-    yield from ("", f"### {spec.name}", "", f"{spec.title}. {spec.citation}")
-    yield from ("", " ".join(known)) if known else ()
-    yield from ("", *(f"- {sentence}" for sentence in spec.uncertain))
-
-
 SEEN_BEGIN, SEEN_END = "<!-- seen: written by `make docs` -->\n", "<!-- end of seen -->\n"
 
 
 def with_seen(text: str, registry: dict[str, DatasetSpec]) -> str:
-    """The text of docs/models.md with its table of what models saw written anew."""
+    """The text of docs/seen.md with its table of what models saw written anew."""
     body = [
         [f"`{name}`", *_seen_cells(in_groups(entry, registry))]
         for name, entry in sorted(MODELS.items())
