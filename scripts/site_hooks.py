@@ -19,3 +19,10 @@ def on_files(files: Any, config: Any) -> Any:
             text = text.replace(f"]({other})", f"]({name})")
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Make a link of each page that a text names, as in `docs/usage.md`."""
+    if "/" in page.file.src_path:
+        return markdown
+    return re.sub(r"(?<!\[)`docs/([\w-]+\.md)`", r"[`docs/\1`](\1)", markdown)
