@@ -15,7 +15,7 @@ from usfm_bench.specs.dataset import load_registry
 
 PROJECT = Path(__file__).parents[1]
 EXAMPLE = PROJECT / "docs" / "example-report"
-MODELS, ROBUSTNESS = PROJECT / "docs" / "models.md", PROJECT / "docs" / "robustness.md"
+MODELS, SEEN, ROBUSTNESS = (PROJECT / "docs" / f"{name}.md" for name in ("models", "seen", "robustness"))
 # Enough to see what there is; `report --figures DIR` draws all of them.
 SHOWN = ("forest-", "cases-", "size-", "curves-malignant-", "confusion-", "sheet-unet")
 
@@ -52,8 +52,8 @@ if __name__ == "__main__":
     for name, text in datasets_pages(load_registry(PROJECT / "datasets.yaml").values()).items():
         write_text(PROJECT / "docs" / name, text)
         print(f"Wrote docs/{name}")
-    models = with_families(MODELS.read_text(encoding="utf-8"))
-    write_text(MODELS, with_seen(models, load_registry(PROJECT / "datasets.yaml")))
+    write_text(MODELS, with_families(MODELS.read_text(encoding="utf-8")))
+    write_text(SEEN, with_seen(SEEN.read_text(encoding="utf-8"), load_registry(PROJECT / "datasets.yaml")))
     write_text(ROBUSTNESS, with_corruptions(ROBUSTNESS.read_text(encoding="utf-8")))
     cv2.imwrite(str(PROJECT / "docs" / "corruptions.jpg"), corruptions_picture(), [cv2.IMWRITE_JPEG_QUALITY, 60])
     print(f"Wrote {ROBUSTNESS.relative_to(PROJECT)}")

@@ -124,7 +124,7 @@ SEEN_BEGIN, SEEN_END = "<!-- seen: written by `make docs` -->\n", "<!-- end of s
 
 
 def with_seen(text: str, registry: dict[str, DatasetSpec]) -> str:
-    """The text of docs/models.md with its table of what models saw written anew."""
+    """The text of docs/seen.md with its table of what models saw written anew."""
     body = [
         [f"`{name}`", *_seen_cells(in_groups(entry, registry))]
         for name, entry in sorted(MODELS.items())
