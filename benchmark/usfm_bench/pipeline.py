@@ -24,7 +24,7 @@ from usfm_bench.models.hub import state_sha256
 from usfm_bench.models.kept import WEIGHTS, keep_weights
 from usfm_bench.models.networks import Network
 from usfm_bench.models.probes import Probe
-from usfm_bench.pretraining.card import read_card, seen_cases, seen_in_pretraining
+from usfm_bench.pretraining.card import Card, read_card, seen_cases, seen_in_pretraining
 from usfm_bench.results.record import Cost, Record, Weights
 from usfm_bench.results.store import Store
 from usfm_bench.specs.model import resolve
@@ -96,7 +96,7 @@ def _seen(spec: TrialSpec, sides: Sides) -> Seen:
     entry = resolve(spec.model)
     card = read_card(entry.weight_file) if entry.weight_file else None
     cases = None if card is None else seen_cases(card, sides.whole, sides.test)
-    return Seen(seen_in_pretraining(entry, card, sides.whole, sides.test), card.recipe_hash if card else None, cases)
+    return Seen(seen_in_pretraining(entry, card, sides.whole, sides.test), card, cases)
 
 
 def _keep(path: Path, network: Network, shared: Path) -> Weights:
@@ -166,8 +166,8 @@ class Seen:
 
     verdict: bool | None
     """None: unknown."""
-    recipe_hash: str | None
-    """Of the pre-training, where a card lies beside the weights."""
+    card: Card | None
+    """Of the pre-training, where one lies beside the weights."""
     cases: NDArray[np.bool_] | None
     """(N,) by test case, where a card says it."""
 
@@ -267,7 +267,8 @@ def assemble(
         reading=network.reading,
         weights=weights,
         seen_in_pretraining=seen.verdict,
-        pretraining_hash=seen.recipe_hash,
+        pretraining_hash=None if seen.card is None else seen.card.recipe_hash,
+        pretrained=None if seen.card is None else seen.card.pretrained,
         n_train=len(sides.train),
         n_val=len(sides.val),
         n_test=len(sides.test),

@@ -222,7 +222,9 @@ def _say_written(final: dict[str, Any], wall_s: float, options: Options) -> None
 
     out = options.out
     sheet = out.with_suffix(".png")
-    typer.echo(f"{losses_in_words(final)}; {wall_s:.0f} s.", err=True)
+    typer.echo(
+        f"{losses_in_words(final) or 'No step: the weights that training starts from'}; {wall_s:.0f} s.", err=True
+    )
     typer.echo(f"Wrote {out}, with {out.name}.json and {out.stem}.csv beside it.", err=True)
     if options.sheet_every and sheet.exists():
         typer.echo(f"{sheet.name} shows some of the images, and what the network makes of them.", err=True)

@@ -186,5 +186,5 @@ class PretrainProgress:
 def losses_in_words(row: Mapping[str, float | None]) -> str:
     """The loss of a row of a pre-training's history, then what else its method writes there."""
     others = {name: value for name, value in row.items() if name not in ("step", "lr", "loss", "images_per_s")}
-    shown = {"loss": row["loss"]} | others
+    shown = {name: row[name] for name in ("loss",) if name in row} | others
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)

@@ -11,9 +11,10 @@ from pydantic import SerializeAsAny, ValidationError, field_validator
 
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import file_sha256
-from usfm_bench.core.settings import Settings
+from usfm_bench.core.settings import Settings, content_hash
 from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
+from usfm_bench.results.record import Pretrained
 from usfm_bench.specs.model import ModelEntry
 from usfm_bench.specs.pretraining import PretrainSpec, settings_of
 from usfm_bench.specs.seen import seen_by
@@ -32,7 +33,7 @@ class Card(Settings):
     seen: tuple[str, ...]
     """Pixel hashes of the images seen, sorted."""
     final: dict[str, float | None]
-    """Last row of the history: the learning rate, the method's losses, images a second."""
+    """Last row of the history: the learning rate, the method's losses, images a second. Empty after no step."""
     wall_s: float
     """Seconds in all parts."""
     flops_per_image: float | None = None
@@ -44,6 +45,23 @@ class Card(Settings):
     def images_seen(self) -> int:
         """An image counts as often as it was seen."""
         return self.recipe.steps * self.recipe.batch_size
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """What records of trials keep of it."""
+        recipe = self.recipe
+        flops = 0.0 if recipe.steps == 0 else None
+        if self.flops_per_image is not None:
+            flops = self.flops_per_image * self.images_seen
+        terms = content_hash(recipe.model_dump(mode="json", exclude={"seed"}))
+        return Pretrained(
+            method=recipe.method,
+            model=recipe.model,
+            seed=recipe.seed,
+            terms=terms,
+            images_seen=self.images_seen,
+            flops=flops,
+        )
 
     @field_validator("recipe", mode="wrap")
     @classmethod

@@ -320,7 +320,7 @@ class _Run:
                 weight_hash=hashlib.sha256(content).hexdigest(),
                 sources=self.data.sources,
                 seen=tuple(sorted(set(self.data.pixel_hashes))),
-                final={key: None if math.isnan(value) else value for key, value in self.history[-1].items()},
+                final={key: None if math.isnan(value) else value for key, value in self._last.items()},
                 wall_s=self.wall_s,
                 flops_per_image=self.flops,
                 environment=describe_environment()
@@ -334,6 +334,10 @@ class _Run:
                 self._board.close()
             self.options.state.unlink(missing_ok=True)
         self.fabric.barrier()
+
+    @property
+    def _last(self) -> dict[str, float]:
+        return self.history[-1] if self.history else {}
 
     def _weights(self) -> bytes:
         """Content of the weight file, in the format that its name says."""

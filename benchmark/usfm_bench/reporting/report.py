@@ -13,6 +13,7 @@ from usfm_bench.reporting.comparisons import Compared, compare_against, compare_
 from usfm_bench.reporting.coverage import low_coverage, rarely_missed
 from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.labels import LabelCurves, label_curves
+from usfm_bench.reporting.pretrainings import Judged, judged
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
@@ -57,6 +58,8 @@ class Report:
     """Headline metrics for new cases and for networks trained anew, where holdouts were repeated."""
     labels: LabelCurves = field(default_factory=LabelCurves)
     """Headline metrics against the share of the training side that was used."""
+    pretrainings: tuple[Judged, ...] = ()
+    """Pre-training methods by judgement, of models with a card of their pre-training."""
     corrupted: tuple[Corrupted, ...] = ()
     """Of each entry of `results`, the same under the conditions that it was evaluated under."""
     losses: tuple[Loss, ...] = ()
@@ -144,6 +147,7 @@ def build_report(
         prevalence=prevalence_of(results),
         repeats=tuple(repeated(found, rows, compared)),
         labels=label_curves(found, rows),
+        pretrainings=tuple(judged(found)),
         corrupted=corrupted,
         losses=tuple(losses(results, corrupted, missed)),
         corruption_errors=tuple(corruption_errors(results, corrupted)),

@@ -33,6 +33,23 @@ class Cost(Settings):
     """Median time of one image alone, its normalisation included, on the device and in the precision of the trial."""
 
 
+class Pretrained(Settings):
+    """How weights were pre-trained, by the card beside them."""
+
+    method: str
+    """A name of `METHODS`."""
+    model: str
+    """timm's name of the encoder."""
+    seed: int
+    """Of the pre-training."""
+    terms: str
+    """Hash of the recipe without its seed: weights of equal terms are repeats of one pre-training."""
+    images_seen: int
+    """An image counts as often as it was seen; 0: the weights that training starts from."""
+    flops: float | None
+    """Operations of the whole pre-training, a multiply-add as two; None: not counted."""
+
+
 class Weights(Settings):
     """The file of a trial's trained weights."""
 
@@ -68,6 +85,8 @@ class Record(Settings):
     """sha256 of the trained weights that were tested; None in records of earlier versions."""
     pretraining_hash: str | None = None
     """Hash of the recipe that the weights were pre-trained by, where a card beside them says so."""
+    pretrained: Pretrained | None = None
+    """That pre-training in figures; None: no card, or recorded by an earlier version."""
     n_train: int
     n_val: int
     n_test: int

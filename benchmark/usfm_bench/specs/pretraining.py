@@ -38,8 +38,8 @@ class PretrainSpec(Settings):
     """The split seed of the suites that the weights are meant for."""
     image_size: int = Field(default=224, ge=16)
     """Side of the square input, in pixels."""
-    steps: int = Field(ge=1)
-    """Optimiser steps."""
+    steps: int = Field(ge=0)
+    """Optimiser steps; 0: the file holds the weights that training would start from, for reference."""
     batch_size: int = Field(default=64, ge=1)
     """Images a step, over all devices and accumulated micro-batches."""
     accumulate: int = Field(default=1, ge=1)
