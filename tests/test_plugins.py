@@ -332,4 +332,4 @@ for words in (["--version"], ["--help"], ["run", "--help"]):
     done = python(folder, LIST, "run", "--suite", "demo", "--engine", "her", "--dry-run")
     assert done.returncode == 2
     assert done.stderr.count("warning: plug-in 'loud' is left out: RuntimeError: imported") == 1
-    assert "Unknown engine 'her'. Did you mean 'here'? Known: here, local." in done.stderr
+    assert "Unknown engine 'her'. Did you mean 'here'? Known: here, local, ray, slurm." in done.stderr
