@@ -99,7 +99,7 @@ def test_every_option_of_before_is_a_setting_now(asked):
         (["--set", "masking..ratio=3"], "--set masking..ratio=3: expected KEY=VALUE"),
         (["--set", "masking={"], "--set masking={: the value is not valid YAML"),
         (["--set", "data_root=x"], "--set data_root: is an option of its own, --data-root"),
-        (["--steps", "0"], "--steps: must be at least 1, not 0"),
+        (["--steps", "-1"], "--steps: must be at least 0, not -1"),
         (["--out", "w.pt"], "--out: 'w.pt': expected a name that ends in .pth or .safetensors"),
         (["--method", "usfn"], "Unknown pre-training method 'usfn'. Did you mean 'usfm'?"),
         (["--method", "spatial", "--set", "image_size=100"], "pretrain: image_size 100 is not a multiple"),
