@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from published_usfm import published_shapes
@@ -431,6 +432,21 @@ def test_faults_of_the_command_are_one_message(tmp_path, tiny_registry, more, wo
     result = CliRunner().invoke(app, ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), *more])
     assert words in str(result.exception)
     assert isinstance(result.exception, BenchError)
+
+
+def test_no_step_writes_the_weights_that_training_starts_from(tmp_path, tiny_registry):
+    line = ["pretrain", "--datasets", "tiny", "--registry", str(tiny_registry), "--model", "usfm_micro_patch8_64"]
+    line += ["--set", "image_size=64", "--set", "masking.patch_size=8", "--device", "cpu", "--steps"]
+    states = []
+    for steps in ("0", "1"):
+        out = tmp_path / f"{steps}.safetensors"
+        result = CliRunner().invoke(app, [*line, steps, "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        states.append(load_file(out))
+    card = read_card(tmp_path / "0.safetensors")
+    assert (card.images_seen, card.final, card.pretrained.images_seen, card.pretrained.flops) == (0, {}, 0, 0)
+    assert states[0].keys() == states[1].keys()
+    assert 0 < max((states[0][key] - states[1][key]).abs().max() for key in states[0]) < 0.01  # one step of warm-up
 
 
 def test_no_picture_is_written_where_none_is_wanted(train):
