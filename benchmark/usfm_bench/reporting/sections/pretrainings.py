@@ -27,6 +27,7 @@ def pretraining_sections(report: Report) -> Iterator[Section]:
     """One a table and data set."""
     for table, dataset in dict.fromkeys((row.table, row.dataset) for row in report.pretrainings):
         rows = [row for row in report.pretrainings if (row.table, row.dataset) == (table, dataset)]
+        rows.sort(key=lambda row: (row.adaptation, row.encoder, row.images_seen, row.method))
         yield Section(
             title=f"Pre-training methods, {dataset}",
             grid=Grid(list(_HEADER), [_line(row) for row in rows]),
