@@ -291,7 +291,7 @@ def test_any_share_of_the_positions_gives_the_images_of_those_positions(seed, wo
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"method": "both", "steps": 0}, ["method 'both'", "usfm", "steps"]),
+        ({"method": "both", "steps": -1}, ["method 'both'", "usfm", "steps"]),
         ({"masking": {"ratio": 1.5}}, ["masking.ratio", "at most 1"]),
         ({"masking": {"band_ratio": -0.1}}, ["masking.band_ratio"]),
         ({"masking": {"base_bandwidth": 1e-17}}, ["base_bandwidth", "at least 1"]),
@@ -299,7 +299,7 @@ def test_any_share_of_the_positions_gives_the_images_of_those_positions(seed, wo
         ({"image_size": 100}, ["image_size 100", "16"]),
         ({"masking": {"patch_size": 48}}, ["224", "masking patch, 48"]),
         ({"method": "frequency", "l1_over": "masked"}, ["l1_over", "masked patches"]),
-        ({"steps": 0, "lr": -1}, ["steps", "lr"]),
+        ({"steps": -1, "lr": -1}, ["steps", "lr"]),
         ({"datasets": []}, ["datasets"]),
     ],
 )

@@ -14,9 +14,8 @@ from usfm_bench.core.files import file_sha256
 from usfm_bench.core.settings import Settings, content_hash
 from usfm_bench.core.validation import in_words
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.results.record import Pretrained
 from usfm_bench.specs.model import ModelEntry
-from usfm_bench.specs.pretraining import PretrainSpec, settings_of
+from usfm_bench.specs.pretraining import Pretrained, PretrainSpec, settings_of
 from usfm_bench.specs.seen import seen_by
 
 

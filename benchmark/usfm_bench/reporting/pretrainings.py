@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from usfm_bench.results.record import Pretrained
 from usfm_bench.specs.model import resolve
+from usfm_bench.specs.pretraining import Pretrained
 from usfm_bench.stats import Interval, holm
 from usfm_bench.stats.compare import Comparison
 from usfm_bench.stats.contributions import Contributions

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from usfm_bench.core.settings import Settings
 from usfm_bench.metrics.operating import Tuned
+from usfm_bench.specs.pretraining import Pretrained
 from usfm_bench.specs.training import Reading
 from usfm_bench.specs.trial import TrialSpec
 
@@ -31,23 +32,6 @@ class Cost(Settings):
     """Billions of operations for one image, a multiplication with an addition as two; None: not known."""
     latency_ms: float | None = None
     """Median time of one image alone, its normalisation included, on the device and in the precision of the trial."""
-
-
-class Pretrained(Settings):
-    """How weights were pre-trained, by the card beside them."""
-
-    method: str
-    """A name of `METHODS`."""
-    model: str
-    """timm's name of the encoder."""
-    seed: int
-    """Of the pre-training."""
-    terms: str
-    """Hash of the recipe without its seed: weights of equal terms are repeats of one pre-training."""
-    images_seen: int
-    """An image counts as often as it was seen; 0: the weights that training starts from."""
-    flops: float | None
-    """Operations of the whole pre-training, a multiply-add as two; None: not counted."""
 
 
 class Weights(Settings):

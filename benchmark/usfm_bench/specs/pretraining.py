@@ -75,6 +75,23 @@ class ForeignSpec(PretrainSpec):
     model_config = ConfigDict(extra="allow")
 
 
+class Pretrained(Settings):
+    """How weights were pre-trained, by the card beside them."""
+
+    method: str
+    """A name of `METHODS`."""
+    model: str
+    """timm's name of the encoder."""
+    seed: int
+    """Of the pre-training."""
+    terms: str
+    """Hash of the recipe without its seed: weights of equal terms are repeats of one pre-training."""
+    images_seen: int
+    """An image counts as often as it was seen; 0: the weights that training starts from."""
+    flops: float | None
+    """Operations of the whole pre-training, a multiply-add as two; None: not counted."""
+
+
 class Options(Settings):
     """How a pre-training is run: what does not decide the weights that come out."""
 
