@@ -60,13 +60,15 @@ def test_faults_are_named():
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_the_interval_covers(cell):
-    found = cover(cell, 4000, np.random.default_rng(3))
-    assert 0.94 <= found.three <= 0.995
-    if cell.between >= 0.03:
+    found = cover(cell, 2000, np.random.default_rng(3))
+    assert 0.92 <= found.three <= 0.985  # two pre-trainings that differ by 0.06 are covered least: 93.5 %
+    if cell.finetunings == 1:
+        assert found.pooled == found.three
+    elif cell.between >= 0.03:
         assert found.pooled < found.three - 0.02  # trainings of one pre-training are not independent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_methods_that_are_alike_are_seldom_called_different(cell):
-    assert false_claims(cell, 3000, np.random.default_rng(4)) <= 0.06
+    assert false_claims(cell, 2000, np.random.default_rng(4)) <= 0.065
