@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from usfm_bench.cli import data_add, data_cache
+from usfm_bench.cli import data_add, data_cache, data_export
 from usfm_bench.cli.facts import print_facts
 from usfm_bench.cli.options import DATA_ROOT, CacheFolder, DataRoot, RegistryFile, TextFormat
 from usfm_bench.cli.output import say_error
@@ -18,6 +18,7 @@ from usfm_bench.core.pipe_table import printable_lines
 app = typer.Typer(help="The data set registry, and what lies on disk.", no_args_is_help=True)
 app.command("add", epilog=data_add.EXAMPLES)(data_add.add)
 app.command("cache", epilog=data_cache.EXAMPLES)(data_cache.cache)
+app.command("export", epilog=data_export.EXAMPLES)(data_export.export)
 FormatOption = Annotated[TextFormat, typer.Option("--format", help="How to print.")]
 Name = Annotated[str, typer.Argument(help="A data set of the registry.")]
 
@@ -132,23 +133,3 @@ def audit(
     else:
         typer.echo(printable_lines(audit_text(found)))
     raise typer.Exit(1 if fail_on is FailOn.leak and found.leaks else 0)
-
-
-@app.command("export", epilog="Example: `usfm-bench data export busi --size 256 --out busi-256px.zip`")
-def export(
-    name: Name,
-    size: Annotated[int, typer.Option(min=16, help="Longer side of an image at most, in pixels.")],
-    out: Annotated[Path, typer.Option(help="File to write, ending in .zip or .tar. It holds patient images.")],
-    data_root: DataRoot = DATA_ROOT,
-    registry: RegistryFile = None,
-    cache: CacheFolder = None,
-    form: FormatOption = TextFormat.text,
-) -> None:
-    """Write a compact copy: smaller images and masks, a list, and a registry entry under a new name."""
-    from usfm_bench.data.audit.export import check_ending, export_dataset
-    from usfm_bench.data.dataset import open_dataset
-    from usfm_bench.specs.dataset import find_dataset, load_registry
-
-    check_ending(out)
-    dataset = open_dataset(find_dataset(name, load_registry(registry)), data_root)
-    print_facts(export_dataset(dataset, size, out), form)

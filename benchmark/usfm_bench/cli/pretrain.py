@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from usfm_bench.cli.settings import LayeredSettings
+    from usfm_bench.pretraining.data import PretrainImages
     from usfm_bench.specs.pretraining import Options, PretrainSpec
 
 EXAMPLES = (
@@ -74,6 +78,14 @@ def pretrain(
             rich_help_panel=_WHAT,
         ),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `data export --pretrain`, instead of --datasets: images are read from it as they are "
+            "needed.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint, where there is one.", rich_help_panel=_HOW)
     ] = False,
@@ -92,6 +104,7 @@ def pretrain(
 ) -> None:
     """Pre-train an encoder on unlabelled images; `run --models usfm:FILE` fine-tunes what it writes."""
     from usfm_bench.cli.settings import LayeredSettings, explain_keys
+    from usfm_bench.pretraining.launch import joined, together
     from usfm_bench.specs.pretraining import Options, settings_of
 
     wait_passively()
@@ -101,18 +114,63 @@ def pretrain(
     if config is not None:
         settings.add_file(config)
     given = {"datasets": datasets, "out": out, "method": method, "model": model, "steps": steps, "seed": seed}
-    given |= {"resume": resume or None, "device": device and device.value, "devices": devices}
+    given |= {"store": store, "resume": resume or None, "device": device and device.value, "devices": devices}
     settings.add_options(given)
     wants_help = "help" in (sets or ())
     settings.add_sets([line for line in sets or () if line != "help"])
     if wants_help:
         typer.echo("\n".join(explain_keys(settings_of(settings.values), Options)))
         return
-    spec, options = _checked(settings, needs_out=show_masks is None)
-    if show_masks is not None:
-        _show_masks(spec, registry, data_root, show_masks)
-    else:
-        _pretrain(spec, options, registry, data_root)
+    with joined():
+        store_or_none = together(lambda: _take_store(settings))
+        spec, options = together(lambda: _checked(settings, needs_out=show_masks is None))
+        source = Source(store_or_none, registry, data_root)
+        if show_masks is not None:
+            _show_masks(spec, source, show_masks)
+        else:
+            _pretrain(spec, options, source)
+
+
+class Source(NamedTuple):
+    """Where images come from."""
+
+    store: Path | None
+    registry: Path | None
+    data_root: Path
+
+    def images(self, spec: PretrainSpec) -> PretrainImages:
+        """All that the pre-training sees; raises a BenchError."""
+        from usfm_bench.pretraining.data import load_images
+        from usfm_bench.pretraining.store import open_store
+        from usfm_bench.specs.dataset import load_registry
+
+        if self.store is not None:
+            return open_store(self.store)
+        return load_images(spec, load_registry(self.registry), self.data_root)
+
+
+def _take_store(settings: LayeredSettings) -> Path | None:
+    """The folder that --store names, or a file; its settings are taken over, and others are faults."""
+    store = settings.values.pop("store", None)
+    if store is None:
+        return None
+    from usfm_bench.pretraining.store import read_facts
+
+    folder = Path(str(store))
+    for key, has in read_facts(folder).which.model_dump().items():
+        said = settings.values.get(key, has)
+        said = split_names(said) if key == "datasets" and isinstance(said, str) else said
+        if (list(said) if isinstance(said, tuple) else said) != (list(has) if isinstance(has, tuple) else has):
+            settings.faults.append(
+                f"--store {folder}: has {key} {_plain(has)}, and the settings say {_plain(said)}. Leave {key} out, or "
+                "write another store."
+            )
+        settings.add({key: has}, lambda key: f"--store {folder}: {key}")
+    return folder
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _checked(settings: LayeredSettings, *, needs_out: bool) -> tuple[PretrainSpec, Options]:
@@ -123,7 +181,7 @@ def _checked(settings: LayeredSettings, *, needs_out: bool) -> tuple[PretrainSpe
     if isinstance(values.get("datasets"), str):
         values["datasets"] = split_names(values["datasets"])
     if "datasets" not in values:
-        settings.faults.append("--datasets NAME,... is missing: the data sets to see.")
+        settings.faults.append("--datasets NAME,... is missing: the data sets to see; or --store FOLDER.")
         values["datasets"] = ["?"]
     if "out" not in values:
         if needs_out:
@@ -166,38 +224,64 @@ def _unknown_options(words: Sequence[str]) -> list[str]:
     return said
 
 
-def _pretrain(spec: PretrainSpec, options: Options, registry: Path | None, data_root: Path) -> None:
+def _pretrain(spec: PretrainSpec, options: Options, source: Source) -> None:
+    from usfm_bench.pretraining.launch import gathered, is_first, together
+
+    first = is_first()
+    say = partial(typer.echo, err=True) if first else _nothing
+    with ExitStack() as held:
+        if gathered(together(lambda: first and _is_finished(spec, options)))[0]:
+            say(f"{options.out} was pre-trained by these settings already; nothing is left to do.")
+            return
+        say("Loading torch and images ...")
+        images = together(lambda: _images(spec, source))
+        from usfm_bench.cli.progress import PretrainProgress
+        from usfm_bench.pretraining.loop import pretrain
+
+        for name, found in images.sources.items():
+            say(f"{name}: {found['images']} images, {found['side']}")
+        if options.resume and not options.state.exists():
+            say(f"--resume: there is no checkpoint {options.state} yet; starting from the beginning.")
+        together(lambda: held.enter_context(_locked(options.out)) if first else None)
+        try:
+            with PretrainProgress(spec.steps) as progress:
+                card = pretrain(spec, images, options, progress)
+        except KeyboardInterrupt:
+            kept = " --resume continues from the last checkpoint." if options.state.exists() else ""
+            say(f"Interrupted.{kept}")
+            raise typer.Exit(1) from None
+    if first:
+        _say_written(card.final, card.wall_s, options)
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: the first process speaks."""
+
+
+def _images(spec: PretrainSpec, source: Source) -> PretrainImages:
+    """All that is seen, for this process; raises a BenchError."""
     from usfm_bench.cli.run import require_training
+    from usfm_bench.pretraining.launch import launched
 
-    if _is_finished(spec, options):
-        typer.echo(f"{options.out} was pre-trained by these settings already; nothing is left to do.", err=True)
-        return
-    typer.echo("Loading torch and images ...", err=True)
     require_training()
-    from usfm_bench.cli.progress import PretrainProgress
-    from usfm_bench.core.locks import LockHeldError, locked
-    from usfm_bench.pretraining.data import load_images
-    from usfm_bench.pretraining.loop import pretrain
-    from usfm_bench.pretraining.weights import lock_path
-    from usfm_bench.specs.dataset import load_registry
-
-    images = load_images(spec, load_registry(registry), data_root)
-    for name, source in images.sources.items():
-        typer.echo(f"{name}: {source['images']} images, {source['side']}", err=True)
-    if options.resume and not options.state.exists():
-        typer.echo(f"--resume: there is no checkpoint {options.state} yet; starting from the beginning.", err=True)
-    try:
-        with locked(lock_path(options.out)), PretrainProgress(spec.steps) as progress:
-            card = pretrain(spec, images, options, progress)
-    except LockHeldError:
+    if launched() is not None and source.store is None:
         raise BenchError(
-            f"--out {options.out}: another process is writing it. Choose another name, or wait for it."
-        ) from None
-    except KeyboardInterrupt:
-        kept = " --resume continues from the last checkpoint." if options.state.exists() else ""
-        typer.echo(f"Interrupted.{kept}", err=True)
-        raise typer.Exit(1) from None
-    _say_written(card.final, card.wall_s, options)
+            "torchrun starts several processes, each of which would decode all images: write them once by `usfm-bench "
+            "data export NAMES --pretrain --size N --out FOLDER`, and give --store FOLDER."
+        )
+    return source.images(spec)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    from usfm_bench.core.locks import LockHeldError, locked
+    from usfm_bench.pretraining.weights import lock_path
+
+    try:
+        with locked(lock_path(out)):
+            yield
+    except LockHeldError:
+        raise BenchError(f"--out {out}: another process is writing it. Choose another name, or wait for it.") from None
 
 
 def _is_finished(spec: PretrainSpec, options: Options) -> bool:
@@ -231,16 +315,16 @@ def _say_written(final: dict[str, Any], wall_s: float, options: Options) -> None
     typer.echo(f"Fine-tune it: usfm-bench run --suite demo --models usfm:{out}")
 
 
-def _show_masks(spec: PretrainSpec, registry: Path | None, data_root: Path, path: Path) -> None:
+def _show_masks(spec: PretrainSpec, source: Source, path: Path) -> None:
     from usfm_bench.cli.run import require_training
 
     require_training()
+    import numpy as np
     import torch
 
-    from usfm_bench.pretraining.data import load_images
-    from usfm_bench.specs.dataset import load_registry
     from usfm_bench.specs.method import METHODS
 
-    images = load_images(spec, load_registry(registry), data_root).images
-    METHODS[spec.method].draw_masks(spec, torch.from_numpy(images[spec.seed % len(images)]).float() / 255, path)
+    images = source.images(spec).images
+    shown = torch.from_numpy(images[np.array([spec.seed % len(images)])][0])
+    METHODS[spec.method].draw_masks(spec, shown.float() / 255, path)
     typer.echo(f"Wrote {path}", err=True)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save as safetensors_bytes
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
+from usfm_bench import __version__
 from usfm_bench.core.environment import describe_environment, now
 from usfm_bench.core.errors import BenchError, TrialError
-from usfm_bench.core.files import check_writable, write_atomic, write_text
-from usfm_bench.core.settings import differing_fields
+from usfm_bench.core.files import check_writable, write_atomic
+from usfm_bench.core.settings import content_hash
 from usfm_bench.models.memory import free_device, out_of_memory
 from usfm_bench.pretraining.card import Card, card_path
+from usfm_bench.pretraining.checkpoint import check_state, kept, read_state
 from usfm_bench.pretraining.data import PretrainImages
 from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.flops import counted
-from usfm_bench.pretraining.launch import check_launch
-from usfm_bench.pretraining.sampling import OrganSampler, Step
+from usfm_bench.pretraining.launch import check_alike, check_launch, gathered, is_first, launched, together
+from usfm_bench.pretraining.sampling import Reader, Step
+from usfm_bench.pretraining.store import in_a_file
+from usfm_bench.pretraining.written import open_board, write_history, write_weights
 from usfm_bench.specs.method import METHODS, Method
 from usfm_bench.specs.pretraining import Options, PretrainSpec
 from usfm_bench.training.device import describe_device, device_fabric, resolve_device, set_up_process
@@ -38,7 +38,6 @@ from usfm_bench.training.dtypes import Dtypes, watch_dtypes
 from usfm_bench.training.seeding import Stream, torch_seeded
 
 _WITHOUT_DECAY = ("bias_table", "cls_token", "pos_embed")
-_STATE_KEYS = {"spec", "sources", "step", "wall_s", "history", "model", "optimizer"}
 Places = NDArray[np.int64]
 Tell = Callable[[dict[str, float]], None]
 """Told of each row of the history: step, lr, the method's losses, images_per_s."""
@@ -56,21 +55,16 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
         TrialError: the loss is not finite, or memory runs out; the last good checkpoint is kept.
     """
     options = options.model_copy(update={"device": resolve_device(options.device)})
-    check_writable(options.out.parent)
-    check_launch(options.device, options.devices)
-    if spec.batch_size % (options.devices * spec.accumulate):
-        raise BenchError(
-            f"batch_size {spec.batch_size} is not a multiple of {options.devices} devices x {spec.accumulate} "
-            "micro-batches."
-        )
-    _check_distinct(spec, data)
-    _check_state(spec, data, options)
-    fabric = device_fabric(spec.precision, spec.threads, options.device, devices=options.devices)
+    together(lambda: _check(spec, data, options))
+    check_alike({"version": __version__, "recipe": spec.hash, "sources": content_hash(data.sources)})
+    n, nodes = (found.here, found.nodes) if (found := launched()) else (options.devices, 0)
+    fabric = device_fabric(spec.precision, spec.threads, options.device, devices=n, nodes=nodes)
     fault: BenchError | None
     try:
-        if options.devices > 1:
-            # Processes of their own; the weights come back as a file. Fabric looks into arguments, not into a partial.
-            fault = fabric.launch(partial(_train, spec=spec, data=data, options=options, tell=tell))
+        if n > 1 or nodes:
+            # The weights come back as a file. Fabric looks into arguments, not into a partial.
+            with in_a_file(data) as shared:
+                fault = fabric.launch(partial(_train, spec=spec, data=shared, options=options, tell=tell))
         else:
             fault = _train(fabric, spec, data, options, tell)
     except Exception as error:
@@ -78,13 +72,30 @@ def pretrain(spec: PretrainSpec, data: PretrainImages, options: Options, tell: T
             raise
         fault = TrialError(
             f"{said} (--set batch_size=N, --set image_size=N), or more micro-batches a step (--set accumulate=N)."
-            f"{_kept(options)}"
+            f"{kept(options)}"
         )
     if fault is not None:
         fault = fault.with_traceback(None)  # whose frames would keep their tensors on the device
         free_device()
         raise fault
-    return Card.model_validate_json(card_path(options.out).read_bytes())
+    # The file lies where the first process wrote it, which other machines may not see.
+    text = card_path(options.out).read_text(encoding="utf-8") if is_first() else ""
+    return Card.model_validate_json(gathered(text)[0])
+
+
+def _check(spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
+    """Raise a BenchError for what can be seen before anything is trained."""
+    check_launch(options.device, options.devices)
+    found = launched()
+    devices = options.devices if found is None else found.world
+    if spec.batch_size % (devices * spec.accumulate):
+        raise BenchError(
+            f"batch_size {spec.batch_size} is not a multiple of {devices} devices x {spec.accumulate} micro-batches."
+        )
+    _check_distinct(spec, data)
+    if is_first():
+        check_writable(options.out.parent)
+        check_state(spec, data, options)
 
 
 def _train(fabric: Any, spec: PretrainSpec, data: PretrainImages, options: Options, tell: Tell) -> BenchError | None:
@@ -134,15 +145,14 @@ class _Run:
         if options.compile:
             self.network.compile()
         self.net, self.wrapped = fabric.setup(_Trained(self.method), self.optimizer)
-        self.images = torch.from_numpy(data.images)
-        self.sampler = OrganSampler(data.organs, spec.seed)
+        self.reader = Reader(data.images, data.organs, spec.seed)
         self.step, self.wall_s = 0, 0.0
         self.history: list[dict[str, float]] = []
         self.dtypes: Dtypes = {}
         self.flops: float | None = None
         self._losses: tuple[str, ...] = ()
         self._since_row: list[Tensor] = []
-        self._board = _open_board(options.tensorboard) if fabric.is_global_zero else None
+        self._board = open_board(options.tensorboard) if fabric.is_global_zero else None
         self._clock = self._row_clock = self._saved_at = time.perf_counter()
 
     def watched(self) -> AbstractContextManager[None]:
@@ -190,7 +200,8 @@ class _Run:
 
     def _share(self, places: Places) -> dict[str, Tensor]:
         """Losses of this process's share of a micro-batch."""
-        images = self._batch(self.step * self.spec.batch_size + places)
+        positions = self.step * self.spec.batch_size + places
+        images = self._on_device(self.reader.batch(positions, ahead=self.spec.batch_size // self.spec.accumulate))
         with torch_seeded(self.spec.seed, Stream.STEP, self.step, int(places[0])):
             with torch.no_grad():
                 views = self.method.views(images, self._step(self.step, places, self.spec.batch_size))
@@ -200,10 +211,9 @@ class _Run:
     def _step(self, number: int, places: Places, batch_size: int) -> Step:
         return Step(number, places, batch_size, self.spec.seed)
 
-    def _batch(self, positions: Places) -> Tensor:
-        rows = torch.from_numpy(self.sampler.images(positions))
-        images: Tensor = self.images[rows].to(self.fabric.device, non_blocking=True)[:, None].float() / 255
-        return images
+    def _on_device(self, images: NDArray[np.uint8]) -> Tensor:
+        on_device: Tensor = torch.from_numpy(images).to(self.fabric.device, non_blocking=True)[:, None].float() / 255
+        return on_device
 
     def _row(self) -> dict[str, float]:
         """Mean losses since the last row, over all processes.
@@ -233,7 +243,7 @@ class _Run:
 
     def _diverged(self, what: str) -> TrialError:
         return TrialError(
-            f"{what} at step {self.step} of {self.spec.steps}.{_kept(self.options)} A smaller learning rate, or "
+            f"{what} at step {self.step} of {self.spec.steps}.{kept(self.options)} A smaller learning rate, or "
             "precision fp32, usually helps."
         )
 
@@ -273,16 +283,31 @@ class _Run:
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        if self.fabric.is_global_zero:
+
+        def write() -> None:
             write_atomic(self.options.state, lambda stream: torch.save(content, stream))
-            self._write_history()
-        self.fabric.barrier()
+            write_history(self.options.out, self.history)
+
+        self._by_first(write)
+
+    def _by_first(self, write: Callable[[], None]) -> None:
+        """Have the first process write; a fault of it, such as a full disk, ends all of them."""
+        fault = None
+        if self.fabric.is_global_zero:
+            try:
+                write()
+            except BenchError as error:
+                fault = TrialError(f"{error} The training ended at step {self.step}.{kept(self.options)}")
+        if (fault := self.fabric.broadcast(fault)) is not None:
+            raise fault
 
     def load(self) -> None:
-        """Continue from the checkpoint, where there is one."""
-        if not self.options.state.exists():
+        """Continue from the checkpoint, where the first process finds one."""
+        state = self.options.state
+        content = read_state(state) if self.fabric.is_global_zero and state.exists() else None
+        content = self.fabric.broadcast(content)
+        if content is None:
             return
-        content = _read_state(self.options.state)
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.wall_s, self.history = content["step"], content["wall_s"], content["history"]
@@ -298,7 +323,7 @@ class _Run:
 
     def _draw_sheet(self) -> None:
         places = np.arange(4)
-        images = self._batch(places)
+        images = self._on_device(self.reader.batch(places))
         self.network.eval()  # no statistics of a training batch are changed
         with self.fabric.autocast(), torch_seeded(self.spec.seed, Stream.STEP, self.step):
             sheet = self.method.sheet(images, self._step(0, places, len(places)))
@@ -311,64 +336,30 @@ class _Run:
         self._check_finite()
         self._spend()
         self.draw_sheet()
-        if self.fabric.is_global_zero:
-            out, content = self.options.out, self._weights()
-            self._write_history()
-            card = Card(
-                recipe=self.spec,
-                recipe_hash=self.spec.hash,
-                weight_hash=hashlib.sha256(content).hexdigest(),
-                sources=self.data.sources,
-                seen=tuple(sorted(set(self.data.pixel_hashes))),
-                final={key: None if math.isnan(value) else value for key, value in self._last.items()},
+        environment = describe_environment() | describe_device(self.fabric, self.dtypes)
+        environment |= {"devices": self.world, "finished": now()}
+
+        def write() -> None:
+            write_history(self.options.out, self.history)
+            write_weights(
+                self.options.out,
+                self.method.encoder,
+                self.spec,
+                self.data,
+                self.history,
                 wall_s=self.wall_s,
                 flops_per_image=self.flops,
-                environment=describe_environment()
-                | describe_device(self.fabric, self.dtypes)
-                | {"devices": self.world, "finished": now()},
+                environment=environment,
             )
-            # The card first: weights are never there without it.
-            write_text(card_path(out), card.model_dump_json(indent=1))
-            write_atomic(out, lambda stream: stream.write(content))
             if self._board is not None:
                 self._board.close()
             self.options.state.unlink(missing_ok=True)
-        self.fabric.barrier()
 
-    @property
-    def _last(self) -> dict[str, float]:
-        return self.history[-1] if self.history else {}
-
-    def _weights(self) -> bytes:
-        """Content of the weight file, in the format that its name says."""
-        if self.options.out.suffix == ".safetensors":
-            return bytes(safetensors_bytes(self.method.encoder, {"format": "pt"}))
-        content = io.BytesIO()
-        torch.save(self.method.encoder, content)
-        return content.getvalue()
+        self._by_first(write)
 
     def _spend(self) -> None:
         self.wall_s += time.perf_counter() - self._clock
         self._clock = time.perf_counter()
-
-    def _write_history(self) -> None:
-        lines = [",".join(self.history[0])] if self.history else []
-        lines += [",".join(f"{value:.9g}" for value in row.values()) for row in self.history]
-        write_text(self.options.out.with_suffix(".csv"), "\n".join([*lines, ""]))
-
-
-def _kept(options: Options) -> str:
-    return f" The checkpoint {options.state} is kept." if options.state.exists() else ""
-
-
-def _open_board(folder: Path | None) -> Any:
-    if folder is None:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BenchError("--tensorboard needs the package tensorboard: pip install tensorboard.") from None
-    return SummaryWriter(folder)
 
 
 def learning_rate(spec: PretrainSpec, step: int) -> float:
@@ -397,34 +388,3 @@ def _check_distinct(spec: PretrainSpec, data: PretrainImages) -> None:
             f"there are {fewest} images of {organ}, so a batch of {spec.batch_size} would hold some twice. Set "
             f"batch_size to {most} or less, or add images."
         )
-
-
-def _check_state(spec: PretrainSpec, data: PretrainImages, options: Options) -> None:
-    state = options.state
-    if not state.exists():
-        return
-    if not options.resume:
-        raise BenchError(f"'{state}' holds half-done work: --resume continues it; delete it to start anew.")
-    content = _read_state(state)
-    changed = differing_fields(content["spec"], spec.model_dump(mode="json"))
-    changed += differing_fields(content["sources"], data.sources)
-    if changed:
-        raise BenchError(
-            f"'{state}' is of another pre-training and cannot be continued with these settings; it was left as it is:\n"
-            + "\n".join(f"  {line}" for line in changed)
-        )
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a damaged file
-        raise BenchError(f"'{path}' cannot be read ({str(error).splitlines()[0]}). Delete it to start anew.") from None
-    if not isinstance(content, dict) or "spec" not in content:
-        raise BenchError(f"'{path}' is no checkpoint of `usfm-bench pretrain`. Delete it to start anew.")
-    if missing := sorted(_STATE_KEYS - content.keys()):
-        raise BenchError(
-            f"'{path}' is no whole checkpoint of `usfm-bench pretrain`: no {', '.join(missing)}. Delete it to start "
-            "anew."
-        )
-    return content

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from usfm_bench.pretraining.data import Images
 from usfm_bench.training.seeding import Stream, generator, torch_generator
 
 
@@ -44,6 +46,42 @@ class OrganSampler:
 
     def _random(self, purpose: int, number: int) -> np.random.Generator:
         return generator(self._seed, Stream.SAMPLING, purpose, number)
+
+
+class Reader:
+    """The images that each step sees, read while the step before is computed.
+
+    Args:
+        images: (N, S, S) grey levels.
+        organs: (N,) organ of each.
+        seed: of the pre-training.
+    """
+
+    def __init__(self, images: Images, organs: Sequence[str], seed: int) -> None:
+        self._images, self._sampler = images, OrganSampler(organs, seed)
+        self._pool = ThreadPoolExecutor(1)
+        self._ahead: tuple[bytes, Future[NDArray[np.uint8]]] | None = None
+
+    def batch(self, positions: NDArray[np.int64], ahead: int = 0) -> NDArray[np.uint8]:
+        """(P, S, S) grey levels at positions.
+
+        Args:
+            positions: (P,).
+            ahead: those which lie this far ahead are begun to be read, for the next call; 0: none.
+
+        Raises:
+            BenchError: they lie in a file, which cannot be read.
+        """
+        begun, self._ahead = self._ahead, None
+        if begun is None or begun[0] != positions.tobytes():
+            begun = self._begin(positions)
+        images = begun[1].result()
+        if ahead:
+            self._ahead = self._begin(positions + ahead)
+        return images
+
+    def _begin(self, positions: NDArray[np.int64]) -> tuple[bytes, Future[NDArray[np.uint8]]]:
+        return positions.tobytes(), self._pool.submit(lambda: self._images[self._sampler.images(positions)])
 
 
 T = TypeVar("T", bound=torch.Tensor | tuple[torch.Tensor, ...])

@@ -15,7 +15,22 @@ from usfm_bench.specs.method import METHODS
 FORMATS = (".pth", ".safetensors")
 
 
-class PretrainSpec(Settings):
+class WhichImages(Settings):
+    """What decides which images a pre-training sees, and on which grid."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    datasets: tuple[str, ...] = Field(min_length=1)
+    """Data sets whose images are seen; their labels are not."""
+    all_images: bool = False
+    """See test images too. Else only the training side of the holdout of `split_seed` is seen."""
+    split_seed: int = Field(default=0, ge=0)
+    """The split seed of the suites that the weights are meant for."""
+    image_size: int = Field(default=224, ge=16)
+    """Side of the square input, in pixels."""
+
+
+class PretrainSpec(WhichImages):
     """What decides the weights that come out, for every method; a method's own settings extend it.
 
     Two equal specs on one CPU give the same bits.
@@ -30,14 +45,6 @@ class PretrainSpec(Settings):
     """Name of what is learnt; the other settings of a recipe depend on it."""
     model: str = "usfm_tiny_patch16_224"
     """timm's name of the encoder."""
-    datasets: tuple[str, ...] = Field(min_length=1)
-    """Data sets whose images are seen; their labels are not."""
-    all_images: bool = False
-    """See test images too. Else only the training side of the holdout of `split_seed` is seen."""
-    split_seed: int = Field(default=0, ge=0)
-    """The split seed of the suites that the weights are meant for."""
-    image_size: int = Field(default=224, ge=16)
-    """Side of the square input, in pixels."""
     steps: int = Field(ge=0)
     """Optimiser steps; 0: the file holds the weights that training would start from, for reference."""
     batch_size: int = Field(default=64, ge=1)

@@ -55,6 +55,7 @@ def device_fabric(
     *,
     index: int = 0,
     devices: int = 1,
+    nodes: int = 0,
     **switches: bool,
 ) -> Any:
     """Fabric on one device, or on several, each with a process of its own (distributed data parallel).
@@ -64,11 +65,14 @@ def device_fabric(
         threads: torch threads on a CPU; None: torch's own number.
         device: `cpu` or `cuda`.
         index: which GPU, where one is used.
-        devices: number of processes.
+        devices: number of processes on this machine.
+        nodes: machines with as many processes each that torchrun has started; 0: this process starts them.
         switches: of `set_up_process`.
     """
     set_up_process(wanted, threads, device, **switches)
     numbers = _precision(wanted, device)
+    if nodes:
+        return Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy="ddp", **numbers)
     if devices > 1:
         return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
     if device == "cpu":
