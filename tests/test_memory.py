@@ -147,7 +147,10 @@ def test_a_pretraining_says_what_to_do_and_keeps_nothing(tmp_path, tiny_registry
         ({"SLURM_NTASKS": "4"}, "SLURM_NTASKS"),
         ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "2"}, "SLURM_STEP_NUM_TASKS"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE"),
-        ({"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}, "torchrun"),
+        (
+            {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+            "torchrun",
+        ),
         ({"RANK": "1", "WORLD_SIZE": "2"}, "RANK"),
     ],
 )

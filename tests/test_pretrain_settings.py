@@ -17,7 +17,7 @@ def asked(monkeypatch, tmp_path):
     """Calls the command up to where it would train; returns what it was asked for."""
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(command, "_pretrain", lambda spec, options, registry, data_root: seen.append((spec, options)))
+    monkeypatch.setattr(command, "_pretrain", lambda spec, options, source: seen.append((spec, options)))
 
     def run(*words):
         result = CliRunner().invoke(app, ["pretrain", *words])
