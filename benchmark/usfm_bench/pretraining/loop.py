@@ -31,6 +31,7 @@ from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.flops import counted
 from usfm_bench.pretraining.launch import check_launch
 from usfm_bench.pretraining.sampling import OrganSampler, Step
+from usfm_bench.pretraining.shares import share_batch_norms
 from usfm_bench.specs.method import METHODS, Method
 from usfm_bench.specs.pretraining import Options, PretrainSpec
 from usfm_bench.training.device import describe_device, device_fabric, resolve_device, set_up_process
@@ -128,6 +129,7 @@ class _Run:
         with torch_seeded(spec.seed, Stream.INITIALISATION):
             self.method = METHODS[spec.method](spec)
         self.network = self.method.network
+        share_batch_norms(self.network, fabric.device.type)
         skip = {name for name, _ in self.network.named_parameters() if name.endswith(_WITHOUT_DECAY)}
         groups = param_groups_weight_decay(self.network, spec.weight_decay, skip)
         self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, fused=True)
