@@ -61,18 +61,25 @@ def train_all(fabric, recipes, data, folder, kinds):
         recipes: method -> recipe.
         data: images.
         folder: of all files.
-        kinds: last part of the files' names, whose checkpoint is continued -> name under which the checkpoint of the
-            third step is put aside, if any.
+        kinds: last part of the files' names -> the one that is to go on from this one's third step, if any. Where there
+            is a checkpoint of the first, it is continued.
     """
     for name, spec in recipes.items():
         for kind, copy in kinds.items():
             options = small_options(folder, name, kind, resume=True)
-            aside = small_options(folder, name, copy).state if copy else None
-            fault = _train(fabric, spec, data, options, partial(_put_aside, options.state, aside))
+            copies = [third_step(folder, name, kind)]
+            copies += [small_options(folder, name, copy).state] if copy else []
+            fault = _train(fabric, spec, data, options, partial(_put_aside, options.state, copies))
             if fault is not None:
                 raise fault
 
 
-def _put_aside(state, aside, row):
-    if aside is not None and row["step"] == 4:
-        shutil.copy(state, aside)
+def third_step(folder, name, kind):
+    """Where `train_all` puts a copy of the checkpoint of the third step."""
+    return small_options(folder, name, kind).out.with_suffix(".third")
+
+
+def _put_aside(state, copies, row):
+    if row["step"] == 4:
+        for copy in copies:
+            shutil.copy(state, copy)
