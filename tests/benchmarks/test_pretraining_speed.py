@@ -23,13 +23,13 @@ from usfm_bench.pretraining.sampling import Step
 from usfm_bench.specs.method import METHODS
 from usfm_bench.specs.pretraining import Options, build_spec
 
-BATCH, STEPS, ROUNDS = 16, 6, 5
+BATCH, STEPS, ROUNDS = 16, 10, 7
 AT_LEAST = 2.2
 """Images/s of `mae` over those of `simmim` at the same encoder."""
 
 
 def recipe(method, **changes):
-    values = {"method": method, "datasets": ["random"], "batch_size": BATCH, "steps": STEPS, "threads": 1}
+    values = {"method": method, "datasets": ["random"], "batch_size": BATCH, "steps": 1, "threads": 1}
     return build_spec(values | {"precision": "fp32", "weight_decay": 0.05, "clip_norm": None} | changes, "benchmark")
 
 
@@ -62,12 +62,26 @@ class SimCLR(nn.Module):
     def forward(self, x):
         return self.projection_head(self.backbone.forward_features(x)[:, 0])
 
+    def loss(self, x0, x1, criterion):
+        return criterion(self(x0), self(x1))
+
+
+class OurSimCLR(nn.Module):
+    """This package's network, which takes both views at once, for the same loop."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.network = METHODS["simclr"](spec).network
+
+    def loss(self, x0, x1, criterion):
+        return self.network((x0[:, :1], x1[:, :1]))
+
 
 def lightlys_epoch(model, optimizer, criterion, loader):
     """The loop of that example."""
     total = 0.0
     for x0, x1 in loader:
-        loss = criterion(model(x0), model(x1))
+        loss = model.loss(x0, x1, criterion)
         total += loss.detach()
         loss.backward()
         optimizer.step()
@@ -82,37 +96,32 @@ def processor_s(work):
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("views", ["lightly's views", "views given"])
-def test_simclr_beside_lightlys_own_loop(benchmark, tmp_path, capsys, views):
+@pytest.mark.parametrize("what", ["as its example is written", "our network, views given"])
+def test_simclr_beside_lightlys_own_loop(benchmark, tmp_path, capsys, what):
     size = 64
-    spec = recipe("simclr", model="vit_micro_patch8_64", image_size=size)
+    spec = recipe("simclr", model="vit_micro_patch8_64", image_size=size, steps=STEPS + 1)
     data = random_images(BATCH * STEPS, size)
-    model = SimCLR(spec)
+    loader = DataLoader(Views(data.images, size), BATCH, shuffle=True, drop_last=True)
+    model, least = SimCLR(spec), 1
+    if what == "our network, views given":  # what the loop alone costs, with the changes to images
+        model, loader, least = OurSimCLR(spec), list(loader), 0.9
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     criterion = NTXentLoss(spec.temperature)
-    loader = DataLoader(Views(data.images, size), BATCH, shuffle=True, drop_last=True)
-    if views == "views given":
-        loader = list(loader)
-    rounds = iter(range(100))
 
     def pair():
         theirs = processor_s(lambda: lightlys_epoch(model, optimizer, criterion, loader))
-        out = tmp_path / f"{next(rounds)}.pth"
-        steps = []
-
-        def tell(row):
-            steps.append(time.process_time())
-
-        # The first step counts operations and is not of the loop: the others are timed, and stand for all.
-        pretrain(spec.model_copy(update={"steps": STEPS + 1}), data, Options(out=out, log_every=1, sheet_every=0), tell)
-        return theirs / (steps[-1] - steps[0])
+        times = []
+        options = Options(out=tmp_path / f"{len(ratios)}.pth", log_every=1, sheet_every=0)
+        # The operations of the first step are counted, which takes time; the others are timed.
+        pretrain(spec, data, options, lambda row: times.append(time.process_time()))
+        ratios.append(theirs / (times[-1] - times[0]))
 
     ratios = []
-    benchmark.pedantic(lambda: ratios.append(pair()), rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(pair, rounds=ROUNDS, warmup_rounds=1)
     ratio = statistics.median(ratios[1:])
     with capsys.disabled():
-        print(f"\n{views}: {ratio:.2f} of its images/s ({min(ratios[1:]):.2f} to {max(ratios[1:]):.2f})")
-    assert ratio >= (1 if views == "lightly's views" else 0.9)
+        print(f"\n{what}: {ratio:.2f} of its images/s ({min(ratios[1:]):.2f} to {max(ratios[1:]):.2f})")
+    assert ratio >= least
 
 
 @pytest.mark.usefixtures("one_thread")
