@@ -74,7 +74,7 @@ def false_claims(cell, draws, rng, pooled=False):
 
 
 class Told(NamedTuple):
-    """Shares of the draws in which the interval of a difference holds it, and in which methods that are alike differ."""
+    """Shares of the draws in which an interval holds the difference, and in which methods that are alike differ."""
 
     covers: float
     claims: float
@@ -82,7 +82,7 @@ class Told(NamedTuple):
 
 
 def unequal(cell, times, draws, rng):
-    """Two methods, of which the first varies `times` as much between pre-trainings; the mean difference is 0.05, or 0."""
+    """Two methods that differ by 0.05 or by nothing; pre-trainings of the first one vary `times` as much."""
     calm = cell._replace(between=cell.between / times)
     covers = claims = width = 0.0
     for _ in range(draws):

@@ -50,7 +50,7 @@ def share_batch_norms(network: nn.Module, device: str) -> None:
     if world() == 1:
         return
     if device == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     try:
