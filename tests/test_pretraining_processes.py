@@ -6,14 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from small_pretrainings import small_images, small_options, small_recipe, third_step, train_all
+from usfm_bench.pretraining import shares
 from usfm_bench.pretraining.card import read_card
 from usfm_bench.specs.method import METHODS
 from usfm_bench.training.device import device_fabric
 
 pytest.importorskip("lightly")
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 ONE, TWO, TWO_AFTER_ONE, ONE_AFTER_TWO = "one", "two", "two-after-one", "one-after-two"
 every = pytest.mark.parametrize("name", METHODS)
 
@@ -43,12 +44,14 @@ def losses(folder, name, kind):
         return [float(row["loss"]) for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("kind", [TWO, TWO_AFTER_ONE, ONE_AFTER_TWO])
 def test_two_processes_have_the_losses_of_one(trained, name, kind):
     np.testing.assert_allclose(losses(trained, name, kind), losses(trained, name, ONE), rtol=1e-4)
 
 
+@pytest.mark.slow
 @every
 def test_two_processes_have_the_gradients_of_one_and_keep_the_same_state(trained, name):
     one, two = (torch.load(third_step(trained, name, kind), weights_only=True) for kind in (ONE, TWO))
@@ -67,8 +70,29 @@ def test_two_processes_have_the_gradients_of_one_and_keep_the_same_state(trained
         )
 
 
+@pytest.mark.slow
 @every
 def test_operations_are_counted_alike(trained, name):
     one, two = (read_card(small_options(trained, name, kind).out) for kind in (ONE, TWO))
     assert two.environment["devices"] == 2
     assert two.flops_per_image == pytest.approx(one.flops_per_image, rel=1e-3)
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cuda", nn.SyncBatchNorm), ("cpu", nn.BatchNorm1d)])
+def test_batch_norms_are_shared_by_processes_and_left_alone_without(monkeypatch, device, kind):
+    network = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.BatchNorm1d(4), nn.ReLU()))
+    weight = network[1][0].weight
+    shares.share_batch_norms(network, device)
+    assert type(network[1][0]) is nn.BatchNorm1d
+    assert not network[1][0]._forward_hooks
+    monkeypatch.setattr(shares, "world", lambda: 2)
+    shares.share_batch_norms(network, device)
+    assert type(network[1][0]) is kind
+    assert network[1][0].weight is weight  # which the optimiser knows
+    assert bool(network[1][0]._forward_hooks) == (device == "cpu")
+
+
+def test_without_processes_a_share_is_the_whole():
+    rows = torch.rand(3, 2)
+    assert shares.whole_batch(rows) is rows
+    assert shares.own_places(3, rows.device).tolist() == [0, 1, 2]
