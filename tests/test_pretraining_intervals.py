@@ -79,5 +79,5 @@ def test_methods_that_are_alike_are_seldom_called_different(cell):
 @pytest.mark.parametrize("cell", UNEQUAL, ids=str)
 def test_methods_that_spread_unequally_are_compared_as_well(cell, times):
     told = unequal(cell, times, 2000, np.random.default_rng(6))
-    assert 0.92 <= told.covers <= 0.985
-    assert told.claims <= 0.08
+    assert 0.93 <= told.covers <= 0.99  # two pre-trainings: 98 %
+    assert told.claims <= 0.065
