@@ -11,7 +11,7 @@ import numpy as np
 from usfm_bench.stats.compare import two_sided_p
 from usfm_bench.stats.components import difference_components
 from usfm_bench.stats.intervals import crossed_interval
-from usfm_bench.stats.pretrainings import pretraining_interval
+from usfm_bench.stats.pretrainings import compare_pretrainings, pretraining_interval
 
 OF_CASES, WITHIN, REST, CASES = 0.2, 0.02, 0.08, 128
 """Standard deviations between cases, between fine-tunings of one pre-training, and of the rest; number of cases."""
@@ -30,6 +30,8 @@ class Cell(NamedTuple):
 
 
 CELLS = [Cell(*cell) for cell in product((0.0, 0.03, 0.06), (2, 3, 4), (1, 3))]
+UNEQUAL, TIMES = [cell for cell in CELLS if cell.between == 0.06], (2, 4)
+"""Designs of two methods, and how many times as much the first one's pre-trainings vary."""
 
 
 class Covered(NamedTuple):
@@ -71,8 +73,30 @@ def false_claims(cell, draws, rng, pooled=False):
     return claims / draws
 
 
+class Told(NamedTuple):
+    """Shares of the draws in which an interval holds the difference, and in which methods that are alike differ."""
+
+    covers: float
+    claims: float
+    width: float
+
+
+def unequal(cell, times, draws, rng):
+    """Two methods that differ by 0.05 or by nothing; pre-trainings of the first one vary `times` as much."""
+    calm = cell._replace(between=cell.between / times)
+    covers = claims = width = 0.0
+    for _ in range(draws):
+        cases = rng.normal(0, OF_CASES, CASES)
+        a, b = _draw(cell, cases, rng), _draw(calm, cases, rng)
+        found = compare_pretrainings(a + 0.05, b).difference
+        covers += found.low <= 0.05 <= found.high
+        width += found.high - found.low
+        claims += compare_pretrainings(a, b).p_value < 0.05
+    return Told(covers / draws, claims / draws, width / draws)
+
+
 def main(draws=2000):
-    """Print the table of the documentation."""
+    """Print the tables of the documentation."""
     print(
         "| sd between | pre-trainings x fine-tunings | covers (width) | pooled covers | alike, p < 5 %: this, pooled |"
     )
@@ -83,6 +107,14 @@ def main(draws=2000):
         print(
             f"| {cell.between} | {cell.pretrainings} x {cell.finetunings} | {100 * found.three:.1f} "
             f"({100 * found.width:.1f}) | {100 * found.pooled:.1f} | {claims[0]:.1f}, {claims[1]:.1f} |",
+            flush=True,
+        )
+    print("| sd between pre-trainings | P x S | difference covered (width) | alike, p < 5 % |\n|---:|:---|---:|---:|")
+    for cell, times in product(UNEQUAL, TIMES):
+        told = unequal(cell, times, draws, np.random.default_rng(5))
+        print(
+            f"| {cell.between}, {cell.between / times:g} | {cell.pretrainings} x {cell.finetunings} | "
+            f"{100 * told.covers:.1f} ({100 * told.width:.1f}) | {100 * told.claims:.1f} |",
             flush=True,
         )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as sp
 
-from simulated_pretrainings import CELLS, cover, false_claims
+from simulated_pretrainings import CELLS, TIMES, UNEQUAL, cover, false_claims, unequal
 from usfm_bench.core.errors import BenchError
 from usfm_bench.stats.compare import compare
 from usfm_bench.stats.intervals import crossed_interval
@@ -72,3 +72,12 @@ def test_the_interval_covers(cell):
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_methods_that_are_alike_are_seldom_called_different(cell):
     assert false_claims(cell, 2000, np.random.default_rng(4)) <= 0.065
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("cell", UNEQUAL, ids=str)
+def test_methods_that_spread_unequally_are_compared_as_well(cell, times):
+    told = unequal(cell, times, 2000, np.random.default_rng(6))
+    assert 0.93 <= told.covers <= 0.99  # two pre-trainings: 98 %
+    assert told.claims <= 0.065

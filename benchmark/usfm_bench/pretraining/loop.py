@@ -29,6 +29,7 @@ from usfm_bench.pretraining.figures import write_sheet
 from usfm_bench.pretraining.flops import counted
 from usfm_bench.pretraining.launch import check_alike, check_launch, gathered, is_first, launched, together
 from usfm_bench.pretraining.sampling import Reader, Step
+from usfm_bench.pretraining.shares import share_batch_norms
 from usfm_bench.pretraining.store import in_a_file
 from usfm_bench.pretraining.written import open_board, write_history, write_weights
 from usfm_bench.specs.method import METHODS, Method
@@ -139,6 +140,7 @@ class _Run:
         with torch_seeded(spec.seed, Stream.INITIALISATION):
             self.method = METHODS[spec.method](spec)
         self.network = self.method.network
+        share_batch_norms(self.network, fabric.device.type)
         skip = {name for name, _ in self.network.named_parameters() if name.endswith(_WITHOUT_DECAY)}
         groups = param_groups_weight_decay(self.network, spec.weight_decay, skip)
         self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, fused=True)

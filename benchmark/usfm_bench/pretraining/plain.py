@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from usfm_bench.core.errors import unknown
 from usfm_bench.data.transforms import Normalise
 from usfm_bench.pretraining.plain_images import PLAIN, MaskedPatches, PlainSpec
+from usfm_bench.pretraining.shares import own_places, whole_batch, world
 from usfm_bench.specs.family import IMAGENET
 
 _EPS = 1e-6  # of the variance of a patch, as MAE's
@@ -119,7 +120,7 @@ class SimClrNetwork(nn.Module):
         self.online = _Vectors(spec)
         dim = self.vit.embed_dim
         self.head = SimCLRProjectionHead(dim, width, 128)
-        self.criterion = NTXentLoss(temperature, gather_distributed=torch.distributed.is_initialized())
+        self.criterion = NTXentLoss(temperature, gather_distributed=world() > 1)
 
     @property
     def vit(self) -> Any:
@@ -159,9 +160,9 @@ class MoCoV3Network(nn.Module):
         return self._contrast(queries[0], keys[1]) + self._contrast(queries[1], keys[0])
 
     def _contrast(self, query: Tensor, key: Tensor) -> Tensor:
-        """2 t times the cross-entropy of each query's own key among all, as published."""
-        logits = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T / self.temperature
-        return 2 * self.temperature * F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+        """2 t times the cross-entropy of each query's own key among those of all processes, as published."""
+        logits = F.normalize(query, dim=1) @ whole_batch(F.normalize(key, dim=1)).T / self.temperature
+        return 2 * self.temperature * F.cross_entropy(logits, own_places(len(logits), logits.device))
 
     def follow(self, momentum: float) -> None:
         """Move the momentum encoder towards the trained one."""

@@ -68,7 +68,10 @@ class TwoViewsSpec(PlainSpec):
     """Random changes to an image, by draws of its own for each view; gain and speckle stand where photographs have
     changes of colour."""
     batch_size: int = Field(default=64, ge=2)
-    """Images a step, over all devices and accumulated micro-batches, within which each is told from the others."""
+    """Images a step, over all devices and accumulated micro-batches."""
+    accumulate: int = Field(default=1, ge=1)
+    """Micro-batches a step. Images are compared, and batch norms taken, within one over all devices, so that another
+    number of micro-batches is another task; another number of devices is not."""
 
     @model_validator(mode="after")
     def _views_differ(self) -> TwoViewsSpec:

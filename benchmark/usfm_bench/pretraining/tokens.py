@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from usfm_bench.pretraining.plain import MaskedTokens
 from usfm_bench.pretraining.plain_images import MaskedPatches, PlainSpec
+from usfm_bench.pretraining.shares import whole_batch, world
 
 _EPS = 1e-6  # of the variance of a patch, as MAE's
 
@@ -38,7 +39,7 @@ class Tokenizer(nn.Module):
         flat = patches.flatten(0, 1).float()
         flat = (flat - flat.mean(-1, keepdim=True)) / (flat.var(-1, keepdim=True) + _EPS) ** 0.5
         if not self.counts.any():
-            self._start(flat)
+            self._start(whole_batch(flat.view(patches.shape)).flatten(0, 1))
         with torch.autocast(flat.device.type, enabled=False):
             nearest = torch.cdist(flat, self.centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
         sums = torch.zeros_like(self.centres).index_add_(0, nearest, flat)
@@ -48,12 +49,10 @@ class Tokenizer(nn.Module):
         return nearest.view(patches.shape[:2])
 
     def _start(self, flat: Tensor) -> None:
-        """Centres are patches of the first batch, evenly spaced; each counts once."""
+        """Centres are patches of the first micro-batch of all processes, evenly spaced; each counts once."""
         places = torch.linspace(0, len(flat) - 1, len(self.centres), device=flat.device).long()
         self.centres.copy_(flat[places])
         self.counts.fill_(1)
-        if torch.distributed.is_initialized():
-            torch.distributed.broadcast(self.centres, 0)
 
     def follow(self, *, trained: bool) -> None:
         """Move centres to the means of all patches so far, if it is trained; forget the step's patches."""
@@ -61,7 +60,7 @@ class Tokenizer(nn.Module):
         self._sums, self._found = torch.zeros(0), torch.zeros(0)
         if not trained:
             return
-        if torch.distributed.is_initialized():
+        if world() > 1:
             torch.distributed.all_reduce(sums)
             torch.distributed.all_reduce(found)
         self.counts.add_(found)

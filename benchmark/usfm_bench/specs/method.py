@@ -66,7 +66,9 @@ class Method(ABC, Generic[S]):
     def step(self, views: Any) -> dict[str, Tensor]:
         """Scalar losses by name, in one order, means over the images of the views. Runs in the recipe's precision.
 
-        `loss` is what is minimised; all are columns of the history.
+        `loss` is what is minimised; all are columns of the history. With several processes each has a share of the
+        images, and the mean over processes is taken: batch norms see the whole micro-batch, and what compares images
+        with one another calls `whole_batch` of pretraining/shares.py, so that the number of processes changes nothing.
         """
 
     def after_step(self, done: int) -> None:

@@ -64,7 +64,7 @@ class PretrainSpec(WhichImages):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device has it in hardware, else fp32."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
-    """Stochastic depth of the encoder."""
+    """Stochastic depth of the encoder; processes and micro-batches draw their own."""
     seed: int = Field(default=0, ge=0)
     """Governs initialisation, sampling and views."""
     threads: int | None = Field(default=None, ge=1)
