@@ -114,7 +114,8 @@ def grouped(groups: Labels | None, n_cases: int) -> tuple[Ints, Ints, Ints]:
         each = np.arange(n_cases)
         return each, each, np.ones(n_cases, np.int64)
     numbers = numbered(groups)
-    return numbers, np.unique(numbers, return_index=True)[1], np.bincount(numbers)
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(numbers), prepend=-1))  # each comes above all before it
+    return numbers, first, np.bincount(numbers)
 
 
 def deleted(
