@@ -167,17 +167,30 @@ def _calibration(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
 def _auroc(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
     """Area under the ROC curve as a share of won (positive, negative) pairs; groups take theirs away."""
     size = int(groups.max()) + 1
-    won = (score[true][:, None] > score[~true][None, :]) + 0.5 * (score[true][:, None] == score[~true][None, :])
-    if not won.size:
+    if true.all() or not true.any():
         return np.full(1 + size, np.nan)
+    ranks = np.unique(score, return_inverse=True)[1]
+    of_negatives, of_positives = (np.bincount(ranks[side], minlength=int(ranks.max()) + 1) for side in (~true, true))
+    # Of each positive, and negative, the pairs that are won; a tie is half of one, and halves add up without rounding.
+    won = (np.cumsum(of_negatives) - of_negatives / 2)[ranks[true]]
+    won_against = (len(won) - np.cumsum(of_positives) + of_positives / 2)[ranks[~true]]
+    total = won.sum()
     positive, negative = np.bincount(groups[true], minlength=size), np.bincount(groups[~true], minlength=size)
-    lost = np.bincount(groups[true], weights=won.sum(axis=1), minlength=size)
-    lost += np.bincount(groups[~true], weights=won.sum(axis=0), minlength=size)
-    # Pairs within one group were counted from both sides.
-    within = np.where(groups[true][:, None] == groups[~true][None, :], won, 0.0).sum(axis=1)
-    lost -= np.bincount(groups[true], weights=within, minlength=size)
+    lost = np.bincount(groups[true], weights=won, minlength=size)
+    lost += np.bincount(groups[~true], weights=won_against, minlength=size)
+    lost -= _won_within(ranks, true, groups, size)  # they were counted from both sides
     pairs = (true.sum() - positive) * ((~true).sum() - negative)
-    return np.concatenate([[won.mean()], _over(won.sum() - lost, pairs)])
+    return np.concatenate([[total / (len(won) * len(won_against))], _over(total - lost, pairs)])
+
+
+def _won_within(ranks: Ints, true: NDArray[np.bool_], groups: Ints, size: int) -> Floats:
+    """(G,) pairs that a positive wins from a negative of its own group, ties as halves."""
+    n = int(ranks.max()) + 1
+    keys = groups * n + ranks
+    negatives, positives = np.sort(keys[~true]), keys[true]
+    below = np.searchsorted(negatives, groups[true] * n)  # those of groups before
+    won = (np.searchsorted(negatives, positives) + np.searchsorted(negatives, positives, side="right")) / 2 - below
+    return np.bincount(groups[true], weights=won, minlength=size)
 
 
 def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
