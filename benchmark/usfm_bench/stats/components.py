@@ -86,7 +86,7 @@ class Components(NamedTuple):
             t_cases = float(stdtrit(df_cases, tail))
             weighted = (seeds * t_seeds + cases * t_cases) / variance
             # Of two seeds, or groups, t is so large that a part alone can ask for more than both together.
-            return max(weighted * error, t_seeds * error_seeds, t_cases * error_cases)
+            return float(max(weighted * error, t_seeds * error_seeds, t_cases * error_cases))
 
         return at
 
@@ -255,4 +255,5 @@ def _totals(scores: Floats, index: NDArray[np.int64]) -> Floats:
     """(S, C) -> (S, K) sums over the cases of each number 0..K-1."""
     n_seeds, n = len(scores), int(index.max()) + 1
     place = np.arange(n_seeds)[:, None] * n + index
-    return np.bincount(place.ravel(), weights=scores.ravel(), minlength=n_seeds * n).reshape(n_seeds, n)
+    totals = np.bincount(place.ravel(), weights=scores.ravel(), minlength=n_seeds * n)
+    return np.asarray(totals.reshape(n_seeds, n), dtype=np.float64)

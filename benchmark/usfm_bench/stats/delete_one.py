@@ -176,9 +176,10 @@ def _auroc(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
     won_against = (len(won) - np.cumsum(of_positives) + of_positives / 2)[ranks[~true]]
     total = won.sum()
     positive, negative = np.bincount(groups[true], minlength=size), np.bincount(groups[~true], minlength=size)
-    lost = np.bincount(groups[true], weights=won, minlength=size)
-    lost += np.bincount(groups[~true], weights=won_against, minlength=size)
-    lost -= _won_within(ranks, true, groups, size)  # they were counted from both sides
+    lost_by_positives = np.bincount(groups[true], weights=won, minlength=size)
+    lost_by_negatives = np.bincount(groups[~true], weights=won_against, minlength=size)
+    # Pairs within one group were counted from both sides.
+    lost = lost_by_positives + lost_by_negatives - _won_within(ranks, true, groups, size)
     pairs = (true.sum() - positive) * ((~true).sum() - negative)
     return np.concatenate([[total / (len(won) * len(won_against))], _over(total - lost, pairs)])
 
@@ -190,7 +191,7 @@ def _won_within(ranks: Ints, true: NDArray[np.bool_], groups: Ints, size: int) -
     negatives, positives = np.sort(keys[~true]), keys[true]
     below = np.searchsorted(negatives, groups[true] * n)  # those of groups before
     won = (np.searchsorted(negatives, positives) + np.searchsorted(negatives, positives, side="right")) / 2 - below
-    return np.bincount(groups[true], weights=won, minlength=size)
+    return np.asarray(np.bincount(groups[true], weights=won, minlength=size), dtype=np.float64)
 
 
 def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
