@@ -109,8 +109,10 @@ class ModelResults:
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """(cases,) a number for each group, by its least case id, in the order of `case_table`."""
-        return numbered(self.case_table["group_id"].astype(str).tolist())
+        """(cases,) a number for each group, by its least case id, in the order of `case_table`, not to be changed."""
+        found = numbered(self.case_table["group_id"].astype(str).tolist())
+        found.setflags(write=False)
+        return found
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
@@ -162,13 +164,13 @@ class ModelResults:
     def _complete(self, columns: Sequence[str]) -> bool:
         return set(columns) <= set(self.cases) and not any(self.cases[name].isna().any() for name in columns)
 
-    @property
+    @cached_property
     def seen_in_pretraining(self) -> bool | None:
         """Whether the weights saw test images, of any fold; None: unknown of some trial, and of none known."""
         seen = {record.seen_in_pretraining for record in self.records}
         return True if True in seen else None if None in seen else False
 
-    @property
+    @cached_property
     def n_leaked(self) -> int:
         """Test cases with a case of their group in training or validation, over all folds."""
         return sum(record.n_leaked for record in self.records) // len(self.seeds)
