@@ -83,6 +83,7 @@ KEYS = st.text() | st.integers()
 CONTENT = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner))
 
 
+@settings(deadline=None)
 @given(CONTENT)
 def test_json_is_written_as_the_library_indents_it(content):
     assert dumped(content) == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
