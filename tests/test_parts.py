@@ -45,9 +45,13 @@ def test_where_processes_die_one_after_the_other_is_reported(make_store, many, m
     class Dying:
         def __init__(self, *_, **__): ...
         def __enter__(self):
-            raise BrokenProcessPool("no memory")
+            return self
 
         def __exit__(self, *_): ...
+
+        def map(self, function, items):
+            yield function(next(iter(items)))
+            raise BrokenProcessPool("no memory for the second")
 
     monkeypatch.setattr(parts, "ProcessPoolExecutor", Dying)
     store = make_store(datasets=MIXED, seeds=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def parts_of(store: Store, suite: str, profile: str, missed: Missed, workers: in
     counts = store.trials_by_dataset(suite, profile)
     of_dataset = partial(_part, store, suite, profile, missed)
     several = workers > 1 and len(counts) > 1 and sum(counts.values()) >= MANY
-    parts = list(_spread(of_dataset, list(counts), workers) if several else map(of_dataset, counts))
+    parts = _spread(of_dataset, list(counts), workers) if several else list(map(of_dataset, counts))
     for part in parts:
         store.left_out |= part.left_out  # of another process
     if not any(part.results for part in parts) and (unfinished := [line for p in parts for line in p.unfinished]):
@@ -70,11 +70,11 @@ def _part(store: Store, suite: str, profile: str, missed: Missed, dataset: str) 
     return Part(tuple(results), tuple(unfinished), rows, pairs, store.left_out)
 
 
-def _spread(of_dataset: partial[Part], datasets: Sequence[str], workers: int) -> Iterator[Part]:
+def _spread(of_dataset: partial[Part], datasets: Sequence[str], workers: int) -> list[Part]:
     # A forked process would inherit locks of threads that it does not have.
     context = get_context("spawn")
     try:
         with ProcessPoolExecutor(min(workers, len(datasets)), mp_context=context) as pool:
-            yield from pool.map(of_dataset, datasets)
+            return list(pool.map(of_dataset, datasets))
     except BrokenProcessPool:  # as where memory is short for two: one after the other takes less
-        yield from map(of_dataset, datasets)
+        return list(map(of_dataset, datasets))
