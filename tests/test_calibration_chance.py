@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from usfm_bench.metrics import DEFINITIONS
-from usfm_bench.metrics.calibration import calibration_error, chance_calibration_error, without_chance
+from usfm_bench.metrics.calibration import (
+    calibration_error,
+    chance_calibration_error,
+    chance_calibration_errors,
+    without_chance,
+)
 from usfm_bench.stats import classification_interval
 
 CHANCE, DEBIASED = DEFINITIONS["ece.top.15bins.chance@1"], DEFINITIONS["ece.top.15bins.debiased@1"]
@@ -35,6 +40,15 @@ def test_chance_is_the_mean_error_of_labels_drawn_from_the_probabilities(n):
     drawn = [calibration_error(probabilities, (rng.random((n, 1)) > cumulated).sum(axis=1)) for _ in range(400)]
     error = np.std(drawn) / 20
     assert chance_calibration_error(probabilities) == pytest.approx(np.mean(drawn), abs=4 * error)
+
+
+@pytest.mark.parametrize("n", [1, 7, 60, 400])
+def test_seeds_together_are_each_seed_alone(n):
+    probabilities, _ = calibrated(n, seeds=4)
+    probabilities[2] **= 3  # bins of other lengths
+    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    alone = [chance_calibration_error(of_seed) for of_seed in probabilities]
+    assert chance_calibration_errors(probabilities) == alone
 
 
 def test_a_calibrated_classifier_has_an_interval_that_begins_at_0():

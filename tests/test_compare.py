@@ -10,7 +10,7 @@ from scipy.special import expit
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
 from usfm_bench.stats import class_contributions, compare, holm, variance_components
-from usfm_bench.stats.compare import detectable_difference
+from usfm_bench.stats.compare import detectable_difference, with_cases, with_seeds
 from usfm_bench.stats.components import KEPT, difference_components, groups_alike, paired_components
 from usfm_bench.stats.intervals import interval_of
 
@@ -177,6 +177,35 @@ def test_as_many_cases_as_are_needed_find_the_difference_and_one_fewer_does_not(
         return detectable_difference(parts._replace(seeds=seeds, cases=parts.cases * share, n_groups=n))
 
     assert of(n) <= mean < of(n - 1)
+
+
+@settings(deadline=None)
+@given(
+    seeds=st.integers(1, 5),
+    cases=st.integers(8, 60),
+    folds=st.integers(1, 5),
+    shift=st.floats(0.01, 2),
+    rest=st.floats(0.02, 0.3),
+)
+def test_the_numbers_needed_are_those_of_trying_every_number(seeds, cases, folds, shift, rest):
+    a, b = draw(seeds, cases, shift, rest_sd=rest)
+    of_folds = np.arange(cases) * folds // cases
+    found, parts = compare(a, b, folds=of_folds), difference_components(a, b, folds=of_folds)
+
+    def tried(resized, least):
+        enough = (n for n in range(least, 400) if detectable_difference(resized(parts, n)) <= abs(parts.mean))
+        return next(enough, None)
+
+    for number, expected in (
+        (found.seeds_needed, tried(with_seeds, 2) if seeds > 1 else None),
+        (found.cases_needed, tried(with_cases, max(2, folds + 1))),
+    ):
+        assert number == expected or (expected is None and (number or 400) >= 400)
+
+
+def test_a_plain_difference_over_folds_needs_a_case_more_than_there_are_folds():
+    a, b = draw(shift=2.0, rest_sd=0.01)
+    assert compare(a, b, folds=np.arange(40) * 5 // 40).cases_needed == 6
 
 
 def test_seeds_cannot_make_up_for_too_few_cases():

@@ -37,6 +37,7 @@ from usfm_bench.reporting.figures import draw_all, fonts, write_figures
 from usfm_bench.reporting.figures.draw import rendered
 from usfm_bench.reporting.figures.style import style
 from usfm_bench.reporting.sections.base import Section
+from usfm_bench.reporting.writers.json import dumped
 from usfm_bench.reporting.writers.latex import _table, escaped
 
 HOSTILE = (
@@ -75,6 +76,17 @@ def typeset(tex):
 def test_latex_prints_a_name_as_it_is(name):
     assert typeset(escaped(name)) == printable(name)
     assert not re.search(r"--|,,|''", escaped(name))
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+KEYS = st.text() | st.integers()
+CONTENT = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner))
+
+
+@settings(deadline=None)
+@given(CONTENT)
+def test_json_is_written_as_the_library_indents_it(content):
+    assert dumped(content) == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def test_a_class_that_looks_like_a_format_string_or_an_option_stands_in_headings_and_cells():

@@ -120,12 +120,13 @@ def report(
     if form is Format.html:
         _page(suites, profile, missed, against, runs, out, None if no_images else data_root, extended)
         return
+    from usfm_bench.core.cores import available_cores
     from usfm_bench.core.files import write_text
     from usfm_bench.reporting import render
     from usfm_bench.reporting.readable import ReadableStore
 
     store = ReadableStore(runs)
-    reports = [extended(store.report(name, profile, missed.value, against)) for name in suites]
+    reports = [extended(store.report(name, profile, missed.value, against, available_cores())) for name in suites]
     if form is None and out is None and sys.stdout.isatty():
         _show(reports, names)
     elif out is None:
@@ -215,6 +216,7 @@ def _page(
     data_root: Path | None,
     extended: Callable[[Report], Report],
 ) -> None:
+    from usfm_bench.core.cores import available_cores
     from usfm_bench.reporting.writers.html import write_html
 
     if out is None:
@@ -226,5 +228,6 @@ def _page(
         against=against,
         data_root=data_root,
         extended=extended,
+        workers=available_cores(),
     )
     typer.echo(f"Wrote {page}", err=True)

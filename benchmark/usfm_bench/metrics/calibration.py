@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,22 +52,42 @@ def chance_calibration_error(probabilities: Floats) -> float:
     >>> round(chance_calibration_error(np.array([[0.9, 0.1], [0.4, 0.6]])), 4)  # (2 * 0.9 * 0.1 + 2 * 0.6 * 0.4) / 2
     0.33
     """
-    confidences, bins = probabilities.max(axis=1), confidence_bins(probabilities)
-    gaps = [_expected_gap(confidences[bins == k]) for k in np.unique(bins)]
-    return float(sum(gaps) / len(probabilities))
+    return chance_calibration_errors(probabilities[None])[0]
 
 
-def _expected_gap(confidences: Floats) -> float:
-    """Mean distance of the number of right ones from the sum of (M,) probabilities of being right."""
-    variance = float((confidences * (1 - confidences)).sum())
-    if variance >= _NORMAL_FROM:
-        return float((2 * variance / np.pi) ** 0.5)
-    right = np.zeros(len(confidences) + 1)  # probability of each number
-    right[0] = 1.0
-    for confidence in confidences:
-        right[1:] = right[1:] * (1 - confidence) + right[:-1] * confidence
-        right[0] *= 1 - confidence
-    return float((right * np.abs(np.arange(len(right)) - confidences.sum())).sum())
+def chance_calibration_errors(probabilities: Floats) -> list[float]:
+    """The same of each seed, from (S, N, C)."""
+    in_bins = [
+        [confidences[bins == k] for k in np.unique(bins)]
+        for confidences, bins in ((of_seed.max(axis=1), confidence_bins(of_seed)) for of_seed in probabilities)
+    ]
+    gaps = iter(_expected_gaps([confidences for of_seed in in_bins for confidences in of_seed]))
+    return [float(sum(next(gaps) for _ in of_seed) / probabilities.shape[1]) for of_seed in in_bins]
+
+
+def _expected_gaps(bins: Sequence[Floats]) -> list[float]:
+    """Of each bin's (M,) probabilities of being right: mean distance of the number of right ones from their sum."""
+    variances = [float((confidences * (1 - confidences)).sum()) for confidences in bins]
+    exact = [i for i, variance in enumerate(variances) if variance < _NORMAL_FROM]
+    gaps = [float((2 * variance / np.pi) ** 0.5) for variance in variances]
+    for i, right in zip(exact, _numbers_right([bins[i] for i in exact]), strict=True):
+        gaps[i] = float((right * np.abs(np.arange(len(right)) - bins[i].sum())).sum())
+    return gaps
+
+
+def _numbers_right(bins: Sequence[Floats]) -> Iterator[Floats]:
+    """Of each bin's (M,) probabilities of being right, (1 + M,) the probability of each number of right ones."""
+    # A case more that is never right changes no probability: all bins are as long as the longest.
+    padded = np.zeros((len(bins), max(map(len, bins), default=0)))
+    for confidences, row in zip(bins, padded, strict=True):
+        row[: len(confidences)] = confidences
+    right = np.zeros((len(bins), padded.shape[1] + 1))
+    right[:, 0] = 1.0
+    for confidence in padded.T[:, :, None]:
+        right[:, 1:] = right[:, 1:] * (1 - confidence) + right[:, :-1] * confidence
+        right[:, :1] *= 1 - confidence
+    for confidences, of_bin in zip(bins, right, strict=True):
+        yield of_bin[: len(confidences) + 1]
 
 
 def without_chance(error: float, chance: float) -> float:

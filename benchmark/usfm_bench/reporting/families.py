@@ -46,23 +46,25 @@ class Classifier:
 
     @cached_property
     def decisions(self) -> Bools:
-        """(S, N): the positive class has the highest probability."""
-        return np.asarray(self.results.probabilities.argmax(axis=2) == self._index)
+        """(S, N): the positive class has the highest probability; not to be written to."""
+        found = np.asarray(self.results.probabilities.argmax(axis=2) == self._index)
+        found.setflags(write=False)
+        return found
 
     @cached_property
     def labels(self) -> Bools:
         """(N,)."""
-        return np.asarray(self.results.case_table["label"].to_numpy() == self._index)
+        return np.asarray(self.results.labels == self._index)
 
-    @property
+    @cached_property
     def own(self) -> float:
         """Prevalence among the test cases."""
         return float(self.labels.mean())
 
-    @property
+    @cached_property
     def n_rarer(self) -> int:
         """Groups with a case of the rarer class."""
-        return min(len(np.unique(self.results.groups[self.labels == kind])) for kind in (True, False))
+        return min(self.results.n_groups(self.labels == kind) for kind in (True, False))
 
     @property
     def _index(self) -> int:
@@ -73,14 +75,24 @@ class Classifier:
 
     def at(self, metric: str, prevalence: float) -> Interval:
         """A key of `stats.reweighted.METRICS`, or SEN or SPEC, which no prevalence changes."""
-        groups = self.results.groups
-        if metric in METRICS:
-            return reweighted_interval(metric, self.decisions, self.labels, prevalence, groups=groups)
+        if metric not in METRICS:
+            return self._sensitivity if metric == "SEN" else self._specificity
+        return reweighted_interval(metric, self.decisions, self.labels, prevalence, groups=self.results.groups)
+
+    @cached_property
+    def _sensitivity(self) -> Interval:
+        return self._binary("SEN")
+
+    @cached_property
+    def _specificity(self) -> Interval:
+        return self._binary("SPEC")
+
+    def _binary(self, metric: str) -> Interval:
         definition = binary_definition(metric, self.positive)
-        labels = self.results.case_table["label"].to_numpy(np.int64)
-        probabilities = self.results.probabilities
+        labels = self.results.labels
+        groups, repeats = self.results.groups, self.results.repeats
         return classification_interval(
-            definition, probabilities, labels, groups=groups, repeats=self.results.repeats, only=self._index
+            definition, self.results.probabilities, labels, groups=groups, repeats=repeats, only=self._index
         )
 
     def contributions(self, metric: str, prevalence: float, seeds: Sequence[int]) -> Contributions | None:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from usfm_bench.metrics.classification import binary_definition, reweighted_definition
 from usfm_bench.reporting.families import ALIKE, Classifier, Family, families
 from usfm_bench.reporting.published import published_rows
@@ -113,7 +111,7 @@ def _at(family: Family, of: Classifier, prevalence: float, curve: Curve) -> Iter
         yield PrevalenceRow(
             **fields | {"dataset": family.dataset},
             n_cases=of.results.n_distinct(),
-            n_groups=len(np.unique(of.results.groups)),
+            n_groups=of.results.n_groups(),
             label=None if definition.averaging == "macro" else of.positive,
             curve=curve,
             prevalence=prevalence,

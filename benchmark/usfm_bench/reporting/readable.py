@@ -17,14 +17,11 @@ from usfm_bench.results.store import Store, read_record
 class ReadableStore(Store):
     """Leaves out trials whose record is damaged or of another schema."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.left_out: dict[str, str] = {}
-        """Record, as a path under the root, and why it is left out."""
-
-    def finished(self, suite: str, profile: str | None = None) -> Iterator[tuple[Path, Record]]:
+    def finished(
+        self, suite: str, profile: str | None = None, dataset: str | None = None
+    ) -> Iterator[tuple[Path, Record]]:
         """Every readable trial of a suite: its folder and record, in path order."""
-        for path in self._record_paths(encode_name(suite), encode_name(profile) if profile else "*"):
+        for path in self._record_paths(suite, profile, dataset):
             try:
                 record = read_record(path)
             except BenchError as error:
@@ -38,13 +35,15 @@ class ReadableStore(Store):
         start = f"{encode_name(suite)}/"
         return [f"Left out {name}: {why}" for name, why in self.left_out.items() if name.startswith(start)]
 
-    def report(self, suite: str, profile: str | None, missed: Missed, against: str | None = None) -> Report:
+    def report(
+        self, suite: str, profile: str | None, missed: Missed, against: str | None = None, workers: int = 1
+    ) -> Report:
         """The report of what can be read, with what was left out in its notes.
 
         Raises:
             BenchError: as `build_report`, or nothing can be read.
         """
-        found = build_report(self, suite, profile, missed=missed, against=against)
+        found = build_report(self, suite, profile, missed=missed, against=against, workers=workers)
         if not found.results:
             raise BenchError("\n".join([f"No trial of suite '{suite}' can be read.", *self.notes(suite)]))
         return replace(found, notes=(*self.notes(suite), *found.notes))

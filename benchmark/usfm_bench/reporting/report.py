@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.reporting.comparisons import Compared, compare_against, compare_models, with_standing
+from usfm_bench.reporting.comparisons import Compared, compare_against, corrected, with_standing
 from usfm_bench.reporting.coverage import low_coverage, rarely_missed
 from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.labels import LabelCurves, label_curves
+from usfm_bench.reporting.parts import parts_of
 from usfm_bench.reporting.pretrainings import Judged, judged
 from usfm_bench.reporting.prevalence import Prevalence, prevalence_of
 from usfm_bench.reporting.published import Against, against_published, published_rows
 from usfm_bench.reporting.rankings import TableRanking, rankings, variants
 from usfm_bench.reporting.repeats import Repeated, repeated
 from usfm_bench.reporting.robustness import Corrupted, CorruptionError, Loss, corruption_errors, evaluated, losses
-from usfm_bench.reporting.rows import Row, measured_rows
+from usfm_bench.reporting.rows import Row
 from usfm_bench.reporting.spreads import Spread, spreads
 from usfm_bench.reporting.subgroups import Subgroups
 from usfm_bench.reporting.travel import Travel, travel_of
 from usfm_bench.reporting.tuning import tuning_notes
-from usfm_bench.results.frames import ModelResults, load_results
+from usfm_bench.results.frames import ModelResults
 from usfm_bench.results.store import Store, choose_profile
 from usfm_bench.results.trials import check_definitions
 from usfm_bench.stats.headline import headlines
@@ -97,7 +100,13 @@ def leaking(report: Report) -> set[str]:
 
 
 def build_report(
-    store: Store, suite: str, profile: str | None = None, *, missed: Missed = "diagonal", against: str | None = None
+    store: Store,
+    suite: str,
+    profile: str | None = None,
+    *,
+    missed: Missed = "diagonal",
+    against: str | None = None,
+    workers: int = 1,
 ) -> Report:
     """Rows for everything that is finished.
 
@@ -107,16 +116,24 @@ def build_report(
         profile: None: the only one that is there.
         missed: what a missed lesion's distances get: the image's `diagonal`, or nothing, and n says so (`exclude`).
         against: a model that all others are compared with; None: all pairs are compared.
+        workers: processes, as of `parts_of`; they change no number.
 
     Raises:
         BenchError: nothing is finished, or several profiles are and none is chosen; names them.
     """
     profile = choose_profile(store, suite, profile)
-    results, unfinished = load_results(store, suite, profile)
-    results = _first_on_top(results)
+    parts = parts_of(store, suite, profile, missed, workers)
+    results = [r for part in parts for r in part.results]
+    unfinished = [line for part in parts for line in part.unfinished]
     alike = [{c: of_one_mask(ident) for c, ident in r.definitions.items()} for r in results if r.task.per_case]
     check_definitions(alike)  # a mean over structures may stand in the column of one mask's value
-    rows = [row for table in _tables(results) for row in _table_rows(table, results, missed)]
+    of_model = dict(zip(map(_place, results), (rows for part in parts for rows in part.rows), strict=True))
+    if len(of_model) < len(results):
+        twice = sorted(place for place, n in Counter(map(_place, results)).items() if n > 1)
+        raise BenchError(
+            f"Two folders of suite '{suite}' hold trials of {twice[0][1]} on {twice[0][0]}; move one away."
+        )
+    rows = [row for table in _tables(results) for row in _table_rows(table, results, of_model)]
     conditions = evaluated(store.folder, results)
     corrupted = tuple(found for _, found in conditions)
     targets, unread = evaluated_elsewhere(store.folder, results)
@@ -131,7 +148,7 @@ def build_report(
         *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
     found = headlines(results, missed)
-    compared = compare_models(found)
+    compared = corrected([pair for part in parts for pair in part.pairs])
     labels = {r.first.spec.dataset.name: r.first.spec.dataset.paper_label for r in results}
     return Report(
         suite=suite,
@@ -165,11 +182,9 @@ def definitions_of(rows: Sequence[Row]) -> dict[str, str]:
     return {ident: metric for ident, metric in found.items() if ident not in single}
 
 
-def _first_on_top(results: Sequence[ModelResults]) -> list[ModelResults]:
-    """Of each data set the models that its task puts first, then the others; both in their order."""
-    names = [r.first.spec.dataset.name for r in results]
-    places = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return sorted(results, key=lambda r: (places[r.first.spec.dataset.name], r.first.spec.model not in r.task.first))
+def _place(results: ModelResults) -> tuple[str, str]:
+    """Data set and model."""
+    return results.first.spec.dataset.name, results.first.spec.model
 
 
 def _tables(results: Sequence[ModelResults]) -> list[str | None]:
@@ -177,7 +192,9 @@ def _tables(results: Sequence[ModelResults]) -> list[str | None]:
     return sorted(tables, key=lambda table: (table is None, table))
 
 
-def _table_rows(table: str | None, results: Sequence[ModelResults], missed: Missed) -> list[Row]:
+def _table_rows(
+    table: str | None, results: Sequence[ModelResults], of_model: Mapping[tuple[str, str], Sequence[Row]]
+) -> list[Row]:
     """Reported rows of a data set above the measured rows that stand for it; measured rows of other data sets last."""
     reported = published_rows(table) if table else []
     measured = [r for r in results if r.first.spec.table == table]
@@ -189,8 +206,8 @@ def _table_rows(table: str | None, results: Sequence[ModelResults], missed: Miss
         # Data of the user's own stands for no row of the paper; then all of the table's rows are shown.
         if label in stand_for or None in stand_for:
             rows += [row for row in reported if row.dataset == label]
-        rows += [row for r, own in pairs if own == label for row in measured_rows(r, missed=missed)]
-    rows += [row for r, own in pairs if own not in labels for row in measured_rows(r, missed=missed)]
+        rows += [row for r, own in pairs if own == label for row in of_model[_place(r)]]
+    rows += [row for r, own in pairs if own not in labels for row in of_model[_place(r)]]
     return rows
 
 
@@ -224,24 +241,30 @@ def thin(rows: Sequence[Row]) -> list[str]:
     return list(found)
 
 
-def _lacking(of: ModelResults, results: Sequence[ModelResults]) -> str:
-    """Models that other data sets of the same table have and this one lacks."""
-    place = (of.first.spec.table, of.first.spec.task)
-    others = [r for r in results if (r.first.spec.table, r.first.spec.task) == place]
-    here = {r.first.spec.model for r in others if r.first.spec.dataset.name == of.first.spec.dataset.name}
-    return ", ".join(dict.fromkeys(r.first.spec.model for r in others if r.first.spec.model not in here))
+def _lacking(results: Sequence[ModelResults]) -> dict[tuple[str | None, str, str], str]:
+    """Table, task and data set -> models that other data sets of the same table have and this one lacks."""
+    by_table: dict[tuple[str | None, str], dict[str, None]] = {}
+    by_dataset: dict[tuple[str | None, str, str], set[str]] = {}
+    for spec in (r.first.spec for r in results):
+        by_table.setdefault((spec.table, spec.task), {})[spec.model] = None
+        by_dataset.setdefault((spec.table, spec.task, spec.dataset.name), set()).add(spec.model)
+    return {
+        place: ", ".join(model for model in by_table[place[:2]] if model not in here)
+        for place, here in by_dataset.items()
+    }
 
 
 def _notes(results: Sequence[ModelResults]) -> list[str]:
     notes: dict[str, None] = {}
+    lacking = _lacking(results)
     for r in results:
         spec = r.first.spec
         base = spec.dataset.name.partition("@")[0]  # parts of a training side are of the same cases
         notes |= {f"{base}: {note}": None for note in r.first.notes}
         notes |= dict.fromkeys(r.task.notes(spec.dataset))
         notes |= {f"{spec.dataset.name}, {spec.model}: {note}": None for note in r.notes}
-        if lacking := _lacking(r, results):
-            notes |= {f"{lacking}: not on {spec.dataset.name}, where no trial of it is finished": None}
+        if names := lacking[spec.table, spec.task, spec.dataset.name]:
+            notes |= {f"{names}: not on {spec.dataset.name}, where no trial of it is finished": None}
         if absent := r.first.scores.get("absent"):
             notes |= {f"{spec.dataset.name}: no test case of class {', '.join(absent)}": None}
     return [*notes, *_not_ranked(results)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import unknown
+from usfm_bench.core.memo import remembered
 from usfm_bench.metrics.classification import PER_CLASS, binary_definition, class_definition_id
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition, known_definitions
 from usfm_bench.metrics.measures import Missed
@@ -71,6 +72,10 @@ class Row:
     """Whether a reported row is arithmetically `possible`, `impossible` or `undetermined`."""
     printed: str | None = None
     """A reported value as its source prints it, with its decimals and whatever stands behind the plus-minus sign."""
+
+    def fields(self) -> dict[str, Any]:
+        """Name -> value, as of `asdict`, which copies each value."""
+        return dict(vars(self))
 
 
 def measured_rows(results: ModelResults, *, missed: Missed = "diagonal") -> Iterator[Row]:
@@ -148,7 +153,7 @@ def case_row(results: ModelResults, definition: Definition, missed: Missed = "di
         **figures(interval),
         sd_cases=_spread(values),
         n_cases=results.n_distinct(used),
-        n_groups=len(np.unique(groups)),
+        n_groups=results.n_groups(used),
         **_failures(results, definition),
         label=definition.structure,
     )
@@ -174,7 +179,7 @@ def set_rows(results: ModelResults, definition: Definition) -> Iterator[Row]:
         yield from _decided_row(results, definition)
         return
     classes = results.first.classes
-    labels = results.case_table["label"].to_numpy(np.int64)
+    labels = results.labels
     wanted: list[int | None] = [None]
     if definition.averaging == "class":
         wanted = [k for k in range(len(classes)) if (labels == k).any()]
@@ -193,9 +198,16 @@ def _decided_row(results: ModelResults, definition: Definition) -> Iterator[Row]
     """Decisions stand as probabilities of 0 and 1 of two classes, the second of which is the positive one."""
     decisions, positive = results.decisions(definition.tuned), definition.positive
     if decisions is not None and positive == results.first.spec.dataset.positive:
-        truth = results.case_table["label"].to_numpy(np.int64) == results.first.classes.index(positive or "")
-        two = np.stack([~decisions, decisions], axis=-1).astype(np.float64)
+        truth = results.labels == results.first.classes.index(positive or "")
+        two = remembered(decisions, "two classes", lambda: _two_classes(decisions))
         yield _set_row(results, definition, two, truth.astype(np.int64), 1, positive)
+
+
+def _two_classes(decisions: NDArray[np.bool_]) -> Floats:
+    """(S, N) -> (S, N, 2) probabilities, not to be written to."""
+    two = np.stack([~decisions, decisions], axis=-1).astype(np.float64)
+    two.setflags(write=False)
+    return two
 
 
 def _set_row(
@@ -217,7 +229,7 @@ def _set_row(
         **figures(interval),
         sd_cases=None if scores is None else _spread(scores),
         n_cases=results.n_distinct(own),
-        n_groups=len(np.unique(groups[own])),
+        n_groups=results.n_groups(own),
         label=label,
     )
 

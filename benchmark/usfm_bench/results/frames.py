@@ -18,7 +18,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.core.labels import numbered
 from usfm_bench.metrics.definitions import Definition, excluding, known_definitions
 from usfm_bench.metrics.measures import Missed
-from usfm_bench.metrics.operating import VERSION
+from usfm_bench.metrics.operating import RULES, VERSION
 from usfm_bench.results.record import Record
 from usfm_bench.results.store import Store
 from usfm_bench.results.trials import Trial, UnfinishedError, by_model, gather_trials
@@ -64,14 +64,18 @@ class ModelResults:
         """Seeds with all folds done."""
         return sorted(self.cases["seed"].unique().tolist())
 
-    @property
+    @cached_property
     def repeats(self) -> NDArray[np.int64] | None:
         """(cases,) the repeat that each row of `case_table` is of; None for a split in which a case is tested once."""
         return self.folds if self.first.spec.split.kind == "holdout" and len(set(self.folds.tolist())) > 1 else None
 
     def n_distinct(self, used: NDArray[np.bool_] | None = None) -> int:
         """Number of cases in the rows of `case_table`, or in some of them: those of several repeats count once."""
-        return len(np.unique(self._case_numbers if used is None else self._case_numbers[used]))
+        return int(np.count_nonzero(np.bincount(self._case_numbers if used is None else self._case_numbers[used])))
+
+    def n_groups(self, used: NDArray[np.bool_] | None = None) -> int:
+        """Number of groups in the rows of `case_table`, or in some of them."""
+        return int(np.count_nonzero(np.bincount(self.groups if used is None else self.groups[used])))
 
     @cached_property
     def _case_numbers(self) -> NDArray[np.int64]:
@@ -99,9 +103,16 @@ class ModelResults:
         return table
 
     @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(cases,) the class of each, of classification, in the order of `case_table`."""
+        return self.case_table["label"].to_numpy(np.int64)
+
+    @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """(cases,) a number for each group, by its least case id, in the order of `case_table`."""
-        return numbered(self.case_table["group_id"].astype(str).tolist())
+        """(cases,) a number for each group, by its least case id, in the order of `case_table`, not to be changed."""
+        found = numbered(self.case_table["group_id"].astype(str).tolist())
+        found.setflags(write=False)
+        return found
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
@@ -112,38 +123,54 @@ class ModelResults:
         """(seeds, cases) values of a column, seeds and cases in the order of `seeds` and `case_table`."""
         return np.asarray(self.cases[column].to_numpy(np.float64)[self._rows])
 
-    @property
+    @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """(seeds, cases, classes) of classification, in label order."""
+        """(seeds, cases, classes) of classification, in label order; not to be written to."""
         found = np.stack([self.matrix(PROBABILITY + name) for name in self.first.classes], axis=-1)
         if not np.isfinite(found).all():
             raise BenchError(
                 f"{self._named}: `cases.parquet` has {int((~np.isfinite(found)).any(axis=2).sum())} rows without "
                 "probabilities. `usfm-bench score RUNS --update` computes them, or run the trials again with --fresh."
             )
+        found.setflags(write=False)
         return found
 
-    @property
+    @cached_property
     def scaled_probabilities(self) -> NDArray[np.float64] | None:
-        """(seeds, cases, classes) after temperature scaling; None unless all trials have it."""
+        """(seeds, cases, classes) after temperature scaling, not to be written to; None unless all trials have it."""
         columns = [SCALED + name for name in self.first.classes]
-        return np.stack([self.matrix(name) for name in columns], axis=-1) if self._complete(columns) else None
+        if not self._complete(columns):
+            return None
+        found = np.stack([self.matrix(name) for name in columns], axis=-1)
+        found.setflags(write=False)
+        return found
 
     def decisions(self, rule: str) -> NDArray[np.bool_] | None:
-        """(seeds, cases) whether each is called positive; None unless all trials have a threshold by today's rule."""
+        """(seeds, cases) whether each is called positive; None unless all trials have a threshold by today's rule.
+
+        It cannot be written to.
+        """
+        return self._decisions.get(rule)
+
+    @cached_property
+    def _decisions(self) -> dict[str, NDArray[np.bool_]]:
         today = all(record.tuned is not None and record.tuned.version == VERSION for record in self.records)
-        return self.matrix(DECISION + rule) > 0 if today and self._complete([DECISION + rule]) else None
+        columns = {rule: DECISION + rule for rule in RULES} if today else {}
+        found = {rule: self.matrix(name) > 0 for rule, name in columns.items() if self._complete([name])}
+        for decisions in found.values():
+            decisions.setflags(write=False)
+        return found
 
     def _complete(self, columns: Sequence[str]) -> bool:
-        return set(columns) <= set(self.cases) and bool(self.cases[columns].notna().all(axis=None))
+        return set(columns) <= set(self.cases) and not any(self.cases[name].isna().any() for name in columns)
 
-    @property
+    @cached_property
     def seen_in_pretraining(self) -> bool | None:
         """Whether the weights saw test images, of any fold; None: unknown of some trial, and of none known."""
         seen = {record.seen_in_pretraining for record in self.records}
         return True if True in seen else None if None in seen else False
 
-    @property
+    @cached_property
     def n_leaked(self) -> int:
         """Test cases with a case of their group in training or validation, over all folds."""
         return sum(record.n_leaked for record in self.records) // len(self.seeds)
@@ -202,19 +229,28 @@ def counted_scores(results: ModelResults, definition: Definition, missed: Missed
     return CountedScores(definition, scores, results.task.averaged(results.case_table, definition, scores))
 
 
-def load_results(store: Store, suite: str, profile: str) -> tuple[list[ModelResults], list[str]]:
+def load_results(
+    store: Store, suite: str, profile: str, *, dataset: str | None = None
+) -> tuple[list[ModelResults], list[str]]:
     """Results of a suite, one entry a (data set, model), in path order; and what is not finished, in words.
 
+    Args:
+        store: of the trials.
+        suite: its name.
+        profile: of the trials.
+        dataset: folder of a data set; None: all of them.
+
     Raises:
-        BenchError: trials of one model differ in settings, data or definitions, so they cannot share a row.
+        BenchError: trials of one model differ in settings, data or definitions, so they cannot share a row; or, of all
+            data sets, none is finished (UnfinishedError).
     """
     results, unfinished = [], []
-    for trials in by_model(store.finished(suite, profile)).values():
+    for trials in by_model(store.finished(suite, profile, dataset)).values():
         try:
             results.append(gather(trials, stored_cases))
         except UnfinishedError as error:
             unfinished.append(str(error))
-    if unfinished and not results:
+    if unfinished and not results and dataset is None:
         raise UnfinishedError("\n".join(f"{line}." for line in unfinished))
     return results, unfinished
 

@@ -9,9 +9,11 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,6 +40,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.left_out: dict[str, str] = {}
+        """Record, as a path under the root, and why it was passed over; here it is an error instead."""
 
     @property
     def shared(self) -> Path:
@@ -166,18 +170,34 @@ class Store:
         """Suites with at least one finished trial."""
         return sorted({path.relative_to(self.root).parts[0] for path in self._record_paths()})
 
-    def finished(self, suite: str, profile: str | None = None) -> Iterator[tuple[Path, Record]]:
-        """Every finished trial of a suite: its folder and record, in path order."""
-        for path in self._record_paths(encode_name(suite), encode_name(profile) if profile else "*"):
+    def finished(
+        self, suite: str, profile: str | None = None, dataset: str | None = None
+    ) -> Iterator[tuple[Path, Record]]:
+        """Every finished trial of a suite: its folder and record, in path order.
+
+        Args:
+            suite: its name.
+            profile: None: all of them.
+            dataset: name of a data set's folder; None: all of them.
+        """
+        for path in self._record_paths(suite, profile, dataset):
             yield path.parent, read_record(path)
+
+    def trials_by_dataset(self, suite: str, profile: str) -> dict[str, int]:
+        """Folder of a data set -> number of its finished trials, in path order."""
+        return dict(Counter(path.parents[4].name for path in self._record_paths(suite, profile)))
 
     def profiles(self, suite: str) -> list[str]:
         """Profiles with at least one finished trial of the suite."""
-        return sorted({path.parts[-4] for path in self._record_paths(encode_name(suite))})
+        return sorted({path.parts[-4] for path in self._record_paths(suite)})
 
-    def _record_paths(self, suite: str = "*", profile: str = "*") -> list[Path]:
+    def _record_paths(
+        self, suite: str | None = None, profile: str | None = None, dataset: str | None = None
+    ) -> list[Path]:
         # Folders set aside end in .stale-<hash> and do not match seed-<number>.
-        paths = self.root.glob(f"{suite}/*/*/{profile}/fold-*/seed-*/record.json")
+        at_suite, at_profile = ("*" if name is None else encode_name(name) for name in (suite, profile))
+        folder = "*" if dataset is None else escape(dataset)
+        paths = self.root.glob(f"{at_suite}/{folder}/*/{at_profile}/fold-*/seed-*/record.json")
         return sorted(p for p in paths if re.fullmatch(r"seed-\d+", p.parent.name))
 
 

@@ -101,7 +101,7 @@ def compare(
         false_claim=tail,
         detectable=detectable_difference(parts, level),
         seeds_needed=_needed(parts, level, lambda n: with_seeds(parts, n)) if parts.n_seeds > 1 else None,
-        cases_needed=_needed(parts, level, lambda n: with_cases(parts, n)),
+        cases_needed=_needed(parts, level, lambda n: with_cases(parts, n), max(2, parts.n_folds + 1)),
         error=parts.variance**0.5,
     )
 
@@ -147,9 +147,10 @@ def _detectable(parts: Components, tail: float) -> float:
 
 def _tail(parts: Components, distance: float) -> float:
     """Probability that the mean deviates from the truth by the distance or more, to one side."""
+    width = parts.half_widths()
 
     def beyond(p: float) -> float:
-        return parts.half_width(1 - p) - distance
+        return width(1 - p) - distance
 
     return float(brentq(beyond, _SMALLEST, 0.5)) if beyond(_SMALLEST) > 0 else _SMALLEST
 
@@ -189,15 +190,38 @@ def with_cases(parts: Components, n: int) -> Components:
     )
 
 
-def _needed(parts: Components, level: float, resized: Resized) -> int | None:
-    """Smallest number, 2 or more, at which the observed mean is detectable; None beyond 100,000."""
-    low, high = 2, _MOST
-    if detectable_difference(resized(high), level) > abs(parts.mean):
-        return None
-    while low < high:
+def _needed(parts: Components, level: float, resized: Resized, least: int = 2) -> int | None:
+    """Smallest number, `least` or more, at which the observed mean is detectable; None beyond 100,000."""
+
+    def enough(n: int) -> bool:
+        return detectable_difference(resized(n), level) <= abs(parts.mean)
+
+    high = _guess(parts, level, resized, least)
+    step = 1
+    if enough(high):
+        low = high
+        while high > least and enough(low := max(high - step, least)):
+            high, step = low, 2 * step
+    else:
+        low = high
+        while not enough(high := min(low + step, _MOST)):
+            if high == _MOST:
+                return None
+            low, step = high, 4 * step
+    while high - low > 1:  # the number is above low, and at most high
         middle = (low + high) // 2
-        if detectable_difference(resized(middle), level) <= abs(parts.mean):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _guess(parts: Components, level: float, resized: Resized, least: int) -> int:
+    """About the number that is needed, from the variance a + b / n of n, and how it becomes a detectable difference."""
+    one, most = resized(1).variance, resized(_MOST).variance  # a + b, and a all but for nothing
+    n = parts
+    guess = float(_MOST)
+    for _ in range(2):  # the quantiles, too, depend on the number
+        wanted = n.variance * (parts.mean / detectable_difference(n, level)) ** 2
+        guess = (one - most) / (wanted - most) if wanted > most else float(_MOST)
+        guess = min(max(guess, least), _MOST)
+        n = resized(round(guess))
+    return round(guess)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from usfm_bench.core.errors import BenchError
-from usfm_bench.core.labels import Labels, one_for_each
+from usfm_bench.core.labels import Labels, one_for_each, sorted_numbers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,14 +71,24 @@ class Components(NamedTuple):
         `cochran`: t weighted by the parts. `satterthwaite`: approximate degrees of freedom, for comparison; with few
         seeds and many cases it covers less than it claims (docs/intervals.md).
         """
-        df_seeds, df_cases = self._freedoms
         if freedom == "satterthwaite":
             return float(stdtrit(self.freedom, tail) * self.variance**0.5)
-        t_seeds = float(stdtrit(df_seeds, tail)) if df_seeds else 0.0
-        t_cases = float(stdtrit(df_cases, tail))
-        weighted = (self.seeds * t_seeds + self.cases * t_cases) / self.variance
-        # Of two seeds, or groups, t is so large that a part alone can ask for more than both together.
-        return float(max(weighted * self.variance**0.5, t_seeds * self.seeds**0.5, t_cases * self.cases**0.5))
+        return self.half_widths()(tail)
+
+    def half_widths(self) -> Callable[[float], float]:
+        """`half_width` by Cochran's quantile, for many tails."""
+        df_seeds, df_cases = self._freedoms
+        seeds, cases, variance = self.seeds, self.cases, self.variance
+        error, error_seeds, error_cases = variance**0.5, seeds**0.5, cases**0.5
+
+        def at(tail: float) -> float:
+            t_seeds = float(stdtrit(df_seeds, tail)) if df_seeds else 0.0
+            t_cases = float(stdtrit(df_cases, tail))
+            weighted = (seeds * t_seeds + cases * t_cases) / variance
+            # Of two seeds, or groups, t is so large that a part alone can ask for more than both together.
+            return float(max(weighted * error, t_seeds * error_seeds, t_cases * error_cases))
+
+        return at
 
 
 def variance_components(
@@ -103,9 +114,9 @@ def variance_components(
     """
     if scores.ndim != 2 or not scores.size:
         raise BenchError(f"scores is of shape {scores.shape}; expected (seeds, cases).")
-    if np.isnan(scores).any():
-        raise BenchError(f"scores has {int(np.isnan(scores).sum())} NaN; leave undefined cases out and count them.")
-    if np.isinf(scores).any():
+    if not np.isfinite(scores).all():
+        if n_nan := int(np.isnan(scores).sum()):
+            raise BenchError(f"scores has {n_nan} NaN; leave undefined cases out and count them.")
         raise BenchError(f"scores has {int(np.isinf(scores).sum())} infinite values, of which there is no mean.")
     n_seeds, n_cases = scores.shape
     for labels, what in ((groups, "groups"), (folds, "folds")):
@@ -113,7 +124,7 @@ def variance_components(
             one_for_each(labels, n_cases, what)
     mean = float(scores.mean())
     sums, index, n_folds = _fold_sums(scores, folds)  # (S, K)
-    means = (sums / np.bincount(index))[:, index]
+    means = (sums / np.bincount(index))[:, index] if n_folds > 1 else sums / n_cases
     totals = _group_totals(scores - means, groups)  # (S, G), deviations from a fold's seed means
     n_groups = totals.shape[1]
     free = n_groups - n_folds
@@ -211,8 +222,7 @@ def groups_alike(groups: Labels, sizes: Ints | None = None) -> float:
         groups: (C,).
         sizes: (C,) cases behind each; None: one.
     """
-    index = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return sizes_alike(np.bincount(index, weights=sizes))
+    return sizes_alike(np.bincount(sorted_numbers(groups), weights=sizes))
 
 
 def sizes_alike(sizes: Ints | Floats) -> float:
@@ -230,7 +240,7 @@ def _fold_sums(scores: Floats, folds: Labels | None) -> tuple[Floats, NDArray[np
     """(S, K) sums over the cases of each fold, (C,) fold numbers from 0, and K."""
     if folds is None or (np.asarray(folds) == folds[0]).all():
         return scores.sum(axis=1, keepdims=True), np.zeros(scores.shape[1], np.int64), 1
-    index = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
+    index = sorted_numbers(folds)
     return _totals(scores, index), index, int(index.max()) + 1
 
 
@@ -238,9 +248,12 @@ def _group_totals(scores: Floats, groups: Labels | None) -> Floats:
     """(S, C) -> (S, G) sums over the cases of each group."""
     if groups is None:
         return scores
-    return _totals(scores, np.unique(np.asarray(groups), return_inverse=True)[1])
+    return _totals(scores, sorted_numbers(groups))
 
 
 def _totals(scores: Floats, index: NDArray[np.int64]) -> Floats:
     """(S, C) -> (S, K) sums over the cases of each number 0..K-1."""
-    return np.stack([np.bincount(index, weights=of_seed) for of_seed in scores])
+    n_seeds, n = len(scores), int(index.max()) + 1
+    place = np.arange(n_seeds)[:, None] * n + index
+    totals = np.bincount(place.ravel(), weights=scores.ravel(), minlength=n_seeds * n)
+    return np.asarray(totals.reshape(n_seeds, n), dtype=np.float64)

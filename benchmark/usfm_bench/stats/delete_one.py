@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError
+from usfm_bench.core.memo import remembered
 from usfm_bench.metrics.calibration import BINS, confidence_bins, confidence_gaps
 from usfm_bench.metrics.logits import log_odds_of
 
@@ -42,7 +44,9 @@ def class_metrics(
         return np.stack([_calibration(of_seed, labels, groups) for of_seed in probabilities])
     if averaging in ("class", "binary") and only is None:
         raise BenchError(f"{metric}: which class? `only` is missing.")
-    tables = _confusions(probabilities, labels, groups)  # (S * (1 + G), C, C); the first is of all cases
+    cases = labels.tobytes(), groups.tobytes()
+    # (S * (1 + G), C, C); the first is of all cases
+    tables = remembered(probabilities, ("tables", *cases), lambda: _confusions(probabilities, labels, groups))
     by_seed = (len(probabilities), -1)
     known = _AVERAGINGS if metric in (*_RATES, *_RANKED) else ("",)
     if metric not in (*_WHOLE, *_RATES, *_RANKED) or averaging not in (*known, *([""] if metric in _WHOLE else [])):
@@ -53,17 +57,25 @@ def class_metrics(
     if metric in _WHOLE and not averaging:
         return _without_lost_classes(_WHOLE[metric](tables), tables).reshape(by_seed)
     if metric in _RATES:
-        values = _rate(metric, tables)
+        values = remembered(probabilities, ("rates", metric, *cases), partial(_rate, metric, tables))
     else:
-        one, scores = _RANKED[metric], [log_odds_of(of_seed) for of_seed in probabilities]
+        wanted = range(tables.shape[1]) if only is None else [only]
+        by_class = [
+            remembered(probabilities, (metric, k, *cases), partial(_ranked, metric, k, probabilities, labels, groups))
+            for k in wanted
+        ]
         if only is not None:
-            return np.stack([one(of_seed[:, only], labels == only, groups) for of_seed in scores])
-        classes = range(tables.shape[1])
-        by_class = [[one(of_seed[:, k], labels == k, groups) for k in classes] for of_seed in scores]
-        values = np.concatenate([np.stack(of_seed, axis=1) for of_seed in by_class])
+            return by_class[0]
+        values = np.stack(by_class, axis=2).reshape(-1, len(by_class))
     if only is not None:
         return np.asarray(values[:, only]).reshape(by_seed)
     return _without_lost_classes(_averaged(values, tables.sum(axis=2), averaging), tables).reshape(by_seed)
+
+
+def _ranked(metric: str, k: int, probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
+    """(S, 1 + G) a metric of the order of one class's scores."""
+    scores = remembered(probabilities, "log-odds", lambda: [log_odds_of(of_seed) for of_seed in probabilities])
+    return np.stack([_RANKED[metric](of_seed[:, k], labels == k, groups) for of_seed in scores])
 
 
 def _without_lost_classes(values: Floats, tables: Floats) -> Floats:
@@ -155,17 +167,31 @@ def _calibration(probabilities: Floats, labels: Ints, groups: Ints) -> Floats:
 def _auroc(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
     """Area under the ROC curve as a share of won (positive, negative) pairs; groups take theirs away."""
     size = int(groups.max()) + 1
-    won = (score[true][:, None] > score[~true][None, :]) + 0.5 * (score[true][:, None] == score[~true][None, :])
-    if not won.size:
+    if true.all() or not true.any():
         return np.full(1 + size, np.nan)
+    ranks = np.unique(score, return_inverse=True)[1]
+    of_negatives, of_positives = (np.bincount(ranks[side], minlength=int(ranks.max()) + 1) for side in (~true, true))
+    # Of each positive, and negative, the pairs that are won; a tie is half of one, and halves add up without rounding.
+    won = (np.cumsum(of_negatives) - of_negatives / 2)[ranks[true]]
+    won_against = (len(won) - np.cumsum(of_positives) + of_positives / 2)[ranks[~true]]
+    total = won.sum()
     positive, negative = np.bincount(groups[true], minlength=size), np.bincount(groups[~true], minlength=size)
-    lost = np.bincount(groups[true], weights=won.sum(axis=1), minlength=size)
-    lost += np.bincount(groups[~true], weights=won.sum(axis=0), minlength=size)
+    lost_by_positives = np.bincount(groups[true], weights=won, minlength=size)
+    lost_by_negatives = np.bincount(groups[~true], weights=won_against, minlength=size)
     # Pairs within one group were counted from both sides.
-    within = np.where(groups[true][:, None] == groups[~true][None, :], won, 0.0).sum(axis=1)
-    lost -= np.bincount(groups[true], weights=within, minlength=size)
+    lost = lost_by_positives + lost_by_negatives - _won_within(ranks, true, groups, size)
     pairs = (true.sum() - positive) * ((~true).sum() - negative)
-    return np.concatenate([[won.mean()], _over(won.sum() - lost, pairs)])
+    return np.concatenate([[total / (len(won) * len(won_against))], _over(total - lost, pairs)])
+
+
+def _won_within(ranks: Ints, true: NDArray[np.bool_], groups: Ints, size: int) -> Floats:
+    """(G,) pairs that a positive wins from a negative of its own group, ties as halves."""
+    n = int(ranks.max()) + 1
+    keys = groups * n + ranks
+    negatives, positives = np.sort(keys[~true]), keys[true]
+    below = np.searchsorted(negatives, groups[true] * n)  # those of groups before
+    won = (np.searchsorted(negatives, positives) + np.searchsorted(negatives, positives, side="right")) / 2 - below
+    return np.asarray(np.bincount(groups[true], weights=won, minlength=size), dtype=np.float64)
 
 
 def _average_precision(score: Floats, true: NDArray[np.bool_], groups: Ints) -> Floats:
@@ -213,7 +239,9 @@ def _sums_without(upto: Ints, hits: Floats, true: NDArray[np.bool_], groups: Int
     end[np.append(group[1:] != group[:-1], True)] = n_positive
     left = upto - np.arange(int(taken.max()) + 1)[:, None]  # (1 + most, P)
     shares = np.where(left > 0, 1 / np.where(left > 0, left, 1), 0.0)
-    whole, single = (np.pad(np.cumsum(x, axis=1), ((0, 0), (1, 0))) for x in (hits * shares, shares))
+    whole, single = np.zeros((2, len(left), n_positive + 1))
+    np.cumsum(hits * shares, axis=1, out=whole[:, 1:])
+    np.cumsum(shares, axis=1, out=single[:, 1:])
     between = whole[taken, end] - whole[taken, start] - taken_hits * (single[taken, end] - single[taken, start])
     before = np.full(size, n_positive)
     before[group[::-1]] = start[::-1]  # the first case of each group

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import compress
 
 import numpy as np
@@ -40,6 +41,11 @@ class Headline:
         """Its name."""
         return self.results.first.spec.model
 
+    @cached_property
+    def n_names(self) -> int:
+        """Cases or groups behind the contributions; one of several repeats counts once."""
+        return len({name for name, _ in self.units})
+
     def of_seeds(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """(S, U) contributions of some of its seeds."""
         assert self.contributions is not None
@@ -69,7 +75,7 @@ def _headline(results: ModelResults, definition: Definition, missed: Missed) -> 
     groups, folds, repeats = results.groups, results.folds, results.repeats
     units = list(zip(case_ids.tolist(), (np.zeros_like(folds) if repeats is None else repeats).tolist(), strict=True))
     if not results.task.per_case:
-        labels = table["label"].to_numpy(np.int64)
+        labels = results.labels
         found = class_contributions(definition, results.probabilities, labels, groups, folds, repeats)
         if found is not None and found.values.shape[1] != len(units):
             units = [(name, 0) for name in table["group_id"].astype(str).unique().tolist()]  # as `groups` numbers them

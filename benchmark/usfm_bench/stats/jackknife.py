@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from usfm_bench.core.labels import Labels, numbered
+from usfm_bench.core.memo import remembered
 from usfm_bench.metrics.definitions import Definition
 from usfm_bench.stats.components import sizes_alike
 from usfm_bench.stats.delete_one import class_metrics
@@ -113,8 +115,14 @@ def grouped(groups: Labels | None, n_cases: int) -> tuple[Ints, Ints, Ints]:
     if groups is None:
         each = np.arange(n_cases)
         return each, each, np.ones(n_cases, np.int64)
-    numbers = numbered(groups)
-    return numbers, np.unique(numbers, return_index=True)[1], np.bincount(numbers)
+    names = np.asarray(groups)
+    return remembered(names, "grouped", lambda: _grouped(names))
+
+
+def _grouped(names: NDArray[Any]) -> tuple[Ints, Ints, Ints]:
+    numbers = numbered(names)
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(numbers), prepend=-1))  # each comes above all before it
+    return numbers, first, np.bincount(numbers)
 
 
 def deleted(

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.labels import Labels
-from usfm_bench.metrics.calibration import brier_scores, chance_calibration_error, without_chance
+from usfm_bench.core.memo import remembered
+from usfm_bench.metrics.calibration import brier_scores, chance_calibration_errors, without_chance
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.stats.intervals import Interval, crossed_interval, share_interval
 from usfm_bench.stats.jackknife import deleted, grouped, jackknife_interval, jackknife_spread, parts_of
@@ -152,7 +153,8 @@ def calibration_interval(
         repeats: (N,) as in `deleted`.
         level: nominal coverage.
     """
-    chance = float(np.mean([chance_calibration_error(p[rows]) for p in probabilities for rows in parts_of(repeats)]))
+    asked = "chance", None if repeats is None else np.asarray(repeats).tobytes()
+    chance = remembered(probabilities, asked, lambda: _chance_error(probabilities, repeats))
     if definition.id == CHANCE:
         return Interval(chance, None, None)
     values = deleted(DEFINITIONS[ERROR], probabilities, labels, groups=groups, repeats=repeats)
@@ -169,6 +171,11 @@ def calibration_interval(
     upper = without_chance(high, chance * (chance / high) ** 0.5)
     kind = "seeds+cases" if len(probabilities) > 1 else "cases"
     return Interval(point, without_chance(low, chance), min(1.0, upper), kind)
+
+
+def _chance_error(probabilities: Floats, repeats: Labels | None) -> float:
+    each = [chance_calibration_errors(probabilities[:, rows]) for rows in parts_of(repeats)]  # repeats x seeds
+    return float(np.mean([error for of_seed in zip(*each, strict=True) for error in of_seed]))
 
 
 def case_scores(definition: Definition, probabilities: Floats, labels: NDArray[np.int64]) -> Floats | None:

@@ -77,7 +77,7 @@ def by_repeat(headline: Headline) -> dict[int, Floats]:
         for repeat in np.unique(found.folds):
             values[int(repeat)] = np.asarray(found.values[:, found.folds == repeat].mean(axis=1))
         return values
-    labels = results.case_table["label"].to_numpy(np.int64)
+    labels = results.labels
     for repeat, rows in zip(np.unique(results.repeats), parts_of(results.repeats), strict=True):
         together = np.zeros(len(labels[rows]), np.int64)  # one group: the metric alone is wanted
         scores = deleted(headline.definition, results.probabilities[:, rows], labels[rows], groups=together)[:, 0]

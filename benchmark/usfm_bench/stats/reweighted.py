@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.core.errors import BenchError, unknown
-from usfm_bench.core.labels import Labels
+from usfm_bench.core.labels import Labels, sorted_numbers
+from usfm_bench.core.memo import remembered
 from usfm_bench.stats.contributions import Contributions, pseudo_contributions
 from usfm_bench.stats.delete_one import all_and_without
 from usfm_bench.stats.intervals import Interval
@@ -101,8 +102,9 @@ def rates(decisions: Bools, labels: Bools, groups: Labels | None = None) -> tupl
     Returns:
         NaN where no case of the class is left.
     """
-    names = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    return _recall(decisions, labels, names), _recall(~decisions, ~labels, names)
+    names = np.arange(len(labels)) if groups is None else sorted_numbers(groups)
+    key = "rates", labels.tobytes(), names.tobytes()
+    return remembered(decisions, key, lambda: (_recall(decisions, labels, names), _recall(~decisions, ~labels, names)))
 
 
 def _recall(said: Bools, true: Bools, groups: NDArray[np.intp]) -> Floats:

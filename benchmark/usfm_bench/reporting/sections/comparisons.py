@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import NONE, difference, difference_unit, number, p_value, probability, with_interval
@@ -93,8 +93,10 @@ def _on_fewer(compared: Sequence[Compared], seeds: Mapping[tuple[str, str], int]
 def _chosen(compared: Sequence[Compared]) -> tuple[list[Compared], int]:
     """All pairs of a few models; of many, those with the model that has the best mean."""
     shown: list[Compared] = []
-    for place in dict.fromkeys((c.dataset, c.definition) for c in compared):
-        pairs = [c for c in compared if (c.dataset, c.definition) == place]
+    places = defaultdict[tuple[str, str], list[Compared]](list)
+    for c in compared:
+        places[c.dataset, c.definition].append(c)
+    for pairs in places.values():
         beaten = {c.b for c in pairs if c.difference is not None}
         best = {c.a for c in pairs if c.difference is not None} - beaten
         few = len(pairs) <= _PAIRS_SHOWN or not best
@@ -112,7 +114,7 @@ def _needed(n: int | None) -> str:
 
 
 def _data(report: Report) -> Mapping[str, object]:
-    return {"comparisons": [asdict(compared) for compared in report.comparisons]}
+    return {"comparisons": [dict(vars(compared)) for compared in report.comparisons]}
 
 
 SECTIONS.register("comparisons")(

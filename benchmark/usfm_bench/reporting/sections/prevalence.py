@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import NONE, exact_percent, number, with_interval
@@ -137,7 +137,7 @@ def _data(report: Report) -> Mapping[str, object]:
         }
         for answer in found.answers
     ]
-    return {"prevalence": {"rows": [asdict(row) for row in found.rows], "answers": answers}}
+    return {"prevalence": {"rows": [row.fields() for row in found.rows], "answers": answers}}
 
 
 def _interval(of: Interval | None) -> dict[str, object] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 from usfm_bench.core.pipe_table import Grid
 from usfm_bench.core.words import difference, percent, probability
@@ -86,7 +85,7 @@ def _narrower(spread: Spread) -> str:
 
 
 def _data(report: Report) -> Mapping[str, object]:
-    return {"spreads": [asdict(spread) for spread in report.spreads]}
+    return {"spreads": [dict(vars(spread)) for spread in report.spreads]}
 
 
 SECTIONS.register("limits")(

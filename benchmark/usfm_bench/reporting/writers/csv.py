@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import pandas as pd
 
@@ -19,7 +18,7 @@ def to_csv(reports: Sequence[Report]) -> str:
 
 def to_frame(report: Report) -> pd.DataFrame:
     """One row a number, with the suite and profile in front."""
-    frame = pd.DataFrame([asdict(row) for row in report.rows])
+    frame = pd.DataFrame([row.fields() for row in report.rows])
     frame.insert(0, "suite", report.suite)
     frame.insert(1, "profile", report.profile)
     return frame

@@ -68,6 +68,7 @@ def write_html(
     against: str | None = None,
     data_root: Path | None = None,
     extended: Callable[[Report], Report] = lambda report: report,
+    workers: int = 1,
 ) -> Path:
     """Write one HTML file, which holds everything: it opens from disk and asks nothing of a network.
 
@@ -80,6 +81,7 @@ def write_html(
         against: as of `build_report`.
         data_root: where the data lie, for the images of cases; None: contours alone.
         extended: adds to each report, such as `with_subgroups`.
+        workers: as of `build_report`.
 
     Returns:
         The page.
@@ -92,7 +94,7 @@ def write_html(
     store = ReadableStore(runs)
     shown = []
     for i, suite in enumerate(suites):
-        report = extended(store.report(suite, profile, missed, against))
+        report = extended(store.report(suite, profile, missed, against, workers))
         shown.append(_shown(report, store, f"s{i}", data_root))
     write_text(page, _render(shown))
     return page
