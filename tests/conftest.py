@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
 
 from invented import invent_store
 from usfm_bench.results.store import Store
@@ -19,6 +21,9 @@ PROJECT = Path(__file__).parents[1]
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it: real data are decoded once for all tests
     os.environ["USFM_BENCH_CACHE"] = tempfile.mkdtemp(prefix="usfm-bench-tests-")
     atexit.register(shutil.rmtree, os.environ["USFM_BENCH_CACHE"], ignore_errors=True)
+
+# Typer builds all commands anew for each call, which takes longer than what most tests call.
+typer.main.get_command = typer.testing._get_command = cache(typer.main.get_command)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
