@@ -99,7 +99,9 @@ def test_numbers_of_the_readme_are_those_of_the_measured_records():
     assert not [cell for cell in cells if cell not in printed]
     for metric, points in (("DSC", "7.0"), ("ACC", "35.0")):
         assert re.search(rf"{points} points of {metric}|of {metric} only one of {points}", text)
-        assert re.search(rf"\b{metric}: .+ A true difference of {points} points would be found with 80 % power", printed)
+        assert re.search(
+            rf"\b{metric}: .+ A true difference of {points} points would be found with 80 % power", printed
+        )
     assert re.search(r"DSC: unet.+ is better than usfm-tiny-scratch by more than chance explains", printed)
     assert re.search(r"ACC: timm.+ is not told apart from usfm-tiny-scratch", printed)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The last commit, with a .venv that calls the Python of these tests on the clone's own code: nothing is installed."""
+    """The last commit, with a .venv that calls the Python of these tests on the clone's own code."""
     if not (PROJECT / ".git").exists() or not all(map(shutil.which, ("git", "make"))):
         pytest.skip("needs a checkout, git and make")
     folder = tmp_path_factory.mktemp("fresh") / "usfm-bench"
