@@ -106,6 +106,19 @@ def test_numbers_of_the_readme_are_those_of_the_measured_records():
     assert re.search(r"ACC: timm.+ is not told apart from usfm-tiny-scratch", printed)
 
 
+def test_what_weights_are_worth_is_what_the_measured_records_say():
+    """The cells of the table of EfficientNet-Lite0, and those that the page on usage takes from it."""
+    report = build_report(Store(PROJECT / "reports" / "measured" / "efficientnet-busi-cpu"), "busi-cls", "quick")
+    printed = render([report], "markdown")
+    text = (PROJECT / "reports" / "measured" / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("## What real weights are worth") : text.index("Fine-tuned whole, ImageNet's")]
+    told = (PROJECT / "docs" / "usage.md").read_text(encoding="utf-8").partition("show what weights are worth")[2]
+    cells, taken = (re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", each.replace("\n", " ")) for each in (table, told))
+    assert len(cells) == 8
+    assert not [cell for cell in cells if cell not in printed]
+    assert taken[:4] == [cells[i] for i in (0, 1, 4, 5)]
+
+
 def test_every_suite_and_profile_is_on_the_page_usage():
     text = (PROJECT / "docs" / "usage.md").read_text(encoding="utf-8")
     assert not [
