@@ -2,15 +2,19 @@
 
 import atexit
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
+import yaml
 
 from invented import invent_store
 from usfm_bench.results.store import Store
@@ -19,6 +23,22 @@ PROJECT = Path(__file__).parents[1]
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it: real data are decoded once for all tests
     os.environ["USFM_BENCH_CACHE"] = tempfile.mkdtemp(prefix="usfm-bench-tests-")
     atexit.register(shutil.rmtree, os.environ["USFM_BENCH_CACHE"], ignore_errors=True)
+
+# Typer builds all commands anew for each call, which takes longer than what most tests call.
+typer.main.get_command = typer.testing._get_command = cache(typer.main.get_command)
+
+
+def _parsed_once(load):
+    """`yaml.load` that parses a text once: most tests read the same registry, suites and profiles."""
+
+    @lru_cache(maxsize=64)
+    def parsed(text: str, loader: type) -> bytes:
+        return pickle.dumps(load(text, loader))
+
+    return lambda source, Loader: pickle.loads(parsed(source, Loader)) if type(source) is str else load(source, Loader)
+
+
+yaml.load = _parsed_once(yaml.load)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -481,6 +481,8 @@ def bench(monkeypatch, capsys):
         ({"values": {"Dice": "92", "DSC": "92"}}, "values.DSC: stands there twice."),
         ({"values": {"DSC": 92.0}}, "values.DSC: 92.0 is a YAML number, whose decimals are lost; write it in quotes"),
         ({"values": {"DSC": "92 %"}}, "values.DSC: '92 %' is not a number"),
+        ({"values": {"DSC": "92.5 ± 1.7"}}, "values.DSC: '92.5 ± 1.7': write '92.5' here, and what stands behind"),
+        ({"values": {"DSC": "92.5+/-1.7"}}, "values.DSC: '92.5+/-1.7': write '92.5' here, and what stands behind"),
         ({"values": {"DSC": None}}, "values.DSC: None is not a number"),
         ({"values": {"DSC": "nan"}}, "values.DSC: 'nan' is not a number"),
         ({"values": {"DSC": "920"}}, "values.DSC: 920 is above 100; rates are in percent."),

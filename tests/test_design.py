@@ -140,7 +140,6 @@ def test_the_grid_that_comes_along_is_whole_and_marks_the_nearest_design(command
         assert {cell[1:5] for cell in cells if cell.metric == metric} == places
     assert nearest_cell(Design(120, 3, 60, 14)) == (3, 160, 2, 0.1)
     figure = coverage_figure(cells, Design(120, 3, 60, 14))
-    figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(cell.metric for cell in cells))
     code, _, err = command("--cases", 40, "--draws", 20, "--picture", tmp_path / "grid.png")
     assert code == 0, err

@@ -1,4 +1,5 @@
 import doctest
+import json
 import re
 import shlex
 from itertools import chain
@@ -87,7 +88,7 @@ def test_the_pages_of_data_sets_are_what_the_registry_says():
 
 
 def test_numbers_of_the_readme_are_those_of_the_measured_records():
-    """Its table of BUSI, cell by cell, as `report` prints them."""
+    """Its table of BUSI, cell by cell, as `report` prints them, and what it says of differences."""
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     cells = re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", text)
     printed = ""
@@ -96,6 +97,26 @@ def test_numbers_of_the_readme_are_those_of_the_measured_records():
         printed += render([build_report(store, suite, "quick")], "markdown")
     assert len(cells) == 8
     assert not [cell for cell in cells if cell not in printed]
+    for metric, points in (("DSC", "7.0"), ("ACC", "35.0")):
+        assert re.search(rf"{points} points of {metric}|of {metric} only one of {points}", text)
+        assert re.search(
+            rf"\b{metric}: .+ A true difference of {points} points would be found with 80 % power", printed
+        )
+    assert re.search(r"DSC: unet.+ is better than usfm-tiny-scratch by more than chance explains", printed)
+    assert re.search(r"ACC: timm.+ is not told apart from usfm-tiny-scratch", printed)
+
+
+def test_what_weights_are_worth_is_what_the_measured_records_say():
+    """The cells of the table of EfficientNet-Lite0, and those that the page on usage takes from it."""
+    report = build_report(Store(PROJECT / "reports" / "measured" / "efficientnet-busi-cpu"), "busi-cls", "quick")
+    printed = render([report], "markdown")
+    text = (PROJECT / "reports" / "measured" / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("## What real weights are worth") : text.index("Fine-tuned whole, ImageNet's")]
+    told = (PROJECT / "docs" / "usage.md").read_text(encoding="utf-8").partition("show what weights are worth")[2]
+    cells, taken = (re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", each.replace("\n", " ")) for each in (table, told))
+    assert len(cells) == 8
+    assert not [cell for cell in cells if cell not in printed]
+    assert taken[:4] == [cells[i] for i in (0, 1, 4, 5)]
 
 
 def test_every_suite_and_profile_is_on_the_page_usage():
@@ -172,6 +193,15 @@ def test_the_row_that_reviewers_are_shown_is_refuted_as_the_page_says(tmp_path):
     assert found.exit_code == 1
     assert "impossible: Table 2, BUSI" in found.output
     assert "88.0" in found.output
+
+
+def test_what_a_design_finds_is_what_reviewers_are_told():
+    text = (PROJECT / "docs" / "reviewers.md").read_text(encoding="utf-8")
+    [words] = re.findall(r"usfm-bench (design .+)", text)
+    found = CliRunner().invoke(app, [*shlex.split(words), "--format", "json"])
+    [sensitivity] = [row for row in json.loads(found.stdout)["metrics"] if row["metric"] == "SEN"]
+    [told] = re.findall(r"(\d+) points of sensitivity", text)
+    assert round(100 * sensitivity["detectable"]) == int(told)
 
 
 def test_the_version_to_cite_is_the_one_that_is_installed():

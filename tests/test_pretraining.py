@@ -83,14 +83,15 @@ def assert_same_weights(one, other, **tolerance):
 
 @pytest.mark.parametrize("method", ["usfm", "spatial", "frequency"])
 def test_every_method_writes_weights_that_load_and_a_history_that_falls(train, method):
-    options = train(method=method, steps=40, lr=3e-3, options={"sheet_every": 40})
+    options = train(method=method, steps=40, lr=3e-3, options={"sheet_every": 40 if method == "usfm" else 0})
     backbone = load_backbone(options.out)
     assert backbone.embed_dim == 96
     rows = history_of(options)
     assert [int(float(row["step"])) for row in rows][-1] == 40
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert float(rows[-1]["ratio"]) == pytest.approx(float(rows[-1]["frequency"]) / float(rows[-1]["spatial"]))
-    assert options.out.with_suffix(".png").stat().st_size > 10_000
+    if method == "usfm":
+        assert options.out.with_suffix(".png").stat().st_size > 10_000
     assert not options.state.exists()
 
 

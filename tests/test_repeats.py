@@ -245,6 +245,7 @@ def test_every_format_has_it(report, form):
         assert "given these training splits" in text
 
 
+@pytest.mark.slow
 def test_the_page_and_figures_show_each_case_once(runs, tmp_path):
     out = CliRunner().invoke(
         app, ["report", "--suite", "demo", "--runs", str(runs), "--format", "html", "--out", str(tmp_path / "p.html")]

@@ -180,6 +180,8 @@ def _value_fault(name: str, text: Any) -> str | None:
         return f"{name}: unknown metric.{did_you_mean(name.upper(), METRICS)} Known: {', '.join(METRICS)}."
     if isinstance(text, (int, float)) and not isinstance(text, bool):
         return f'{name}: {text} is a YAML number, whose decimals are lost; write it in quotes, as "{text}".'
+    if isinstance(text, str) and (parts := re.split(r"±|\+/?-", text))[1:]:
+        return f"{name}: {text!r}: write {parts[0].strip()!r} here, and what stands behind the sign under `spread`."
     if not isinstance(text, str) or not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", text):
         return f'{name}: {text!r} is not a number as it is printed, such as "92" or "82.0", without a sign for percent.'
     if float(text) < 0:
