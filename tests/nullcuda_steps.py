@@ -24,7 +24,7 @@ from usfm_bench.training.finetune import _step
 from usfm_bench.training.optim import build_optimizer
 from usfm_bench.training.predict import predict_logits, validate
 
-BATCH = 2
+BATCH, ELSEWHERE = 2, 20 * 10**9
 TWO_CLASSES = SimpleNamespace(classes=("a", "b"), class_counts=np.ones(2, np.int64), structures=())
 LIBRARY = ctypes.CDLL(None)
 
@@ -82,6 +82,8 @@ def main():
 def run_out_of_memory(device):
     """What is said and what is still held after as much memory as there is was asked for in pieces of 1 GiB."""
     before, said = torch.cuda.memory_reserved(), None
+    pointer = ctypes.c_void_p()  # memory that torch knows nothing of, as another process's
+    assert LIBRARY.cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(ELSEWHERE)) == 0
     try:
         held = []
         while True:
@@ -91,6 +93,7 @@ def run_out_of_memory(device):
         del held
     gc.collect()
     free_device()
+    LIBRARY.cudaFree(pointer)
     return {"said": said, "grown": torch.cuda.memory_reserved() - before}
 
 

@@ -77,6 +77,48 @@ def test_masks_are_packed_as_all_at_once():
         PackedMasks([(3, 5)], np.zeros(3, np.uint8))
 
 
+def mapped_bytes():
+    """Of files, in this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("RssFile", "RssShmem")))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux says of memory")
+def test_masks_in_a_file_take_no_memory_that_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "IN_MEMORY", 2**20)
+    mask = np.random.default_rng(0).random((800, 1000)) < 0.5
+    n, packed = 400, mask.size // 8
+    before, most = mapped_bytes(), [0]
+
+    def look():
+        most[0] = max(most[0], mapped_bytes() - before)
+
+    masks = PackedMasks([mask.shape] * n)
+    for i in range(n):
+        masks.put(i, mask)
+        look()
+    for found in masks:
+        assert found[0, 0] == mask[0, 0]
+        look()
+    save_predictions(tmp_path / "p.npz", Masks(masks))
+    look()
+    with np.load(tmp_path / "p.npz") as kept:
+        np.testing.assert_array_equal(kept["bits"][-packed:], np.packbits(mask))
+    np.savez_compressed(tmp_path / "plain.npz", bits=masks.bits)
+    assert (tmp_path / "plain.npz").read_bytes() == (tmp_path / "p.npz").read_bytes()
+    assert most[0] < n * packed / 2
+
+
+class Masks:
+    """Predictions of one array."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def arrays(self):
+        return {"bits": self.masks.bits}
+
+
 # ---- decoded images --------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,21 @@ def test_every_form_of_a_gpus_lack_of_memory_is_recognised(error):
     assert "batch_size" in said
 
 
+def test_a_gpu_that_another_process_fills_is_told_with_figures(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1_000_000_000, 80_000_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 3_500_000_000)
+    # 80 - 1 - 3.5
+    told = "out of GPU memory: other processes and CUDA itself hold 75.5 GB of its 80.0 GB, this process 3.5 GB. Free"
+    assert out_of_memory(GPU[0]).startswith(told)
+
+    def fails():
+        raise GPU[1]
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fails)
+    assert out_of_memory(GPU[0]).startswith("out of GPU memory. Free")
+
+
 @pytest.mark.parametrize("error", CPU, ids=repr)
 def test_so_is_the_hosts(error):
     assert out_of_memory(error).startswith("out of memory")

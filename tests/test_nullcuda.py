@@ -37,7 +37,7 @@ def test_every_product_of_the_papers_recipe_is_in_bf16(null_device, task, model,
     assert environment["cuda"]["attention"]["cudnn"] is False
     assert environment["cuda"]["gpus"] == 1
     assert environment["cuda"]["cuda"] == torch.version.cuda
-    assert found["memory"]["said"].startswith("out of GPU memory")
+    assert "other processes and CUDA itself hold 20.0 GB of its 83.9 GB, this process " in found["memory"]["said"]
     assert found["memory"]["grown"] <= 0  # less, where what was kept for later is freed too
     assert "AMP" not in done.stderr
 

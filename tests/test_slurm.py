@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from usfm_bench.execution.share import Ended, Events, Share, events_path, read_t
 from usfm_bench.results.store import Store
 from usfm_bench.specs.dataset import load_registry
 from usfm_bench.suites.plan import load_suite, plan_suite
+from usfm_bench.training.device import device_fabric
 
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 MODEL = "timm:test_resnet@scratch"
@@ -225,8 +227,20 @@ def test_an_array_gives_the_bits_of_one_process_and_its_logs_lie_with_the_result
     assert {e.row["epoch"] for e in told if isinstance(e, Tick)} == set(range(1, 13))
     assert {p.name for p in (tmp_path / "runs" / "slurm").glob("*.out")} == {"88_0_0_log.out", "88_1_0_log.out"}
     arguments = SessionArguments(tmp_path, tmp_path / "one", "cpu", keep_weights=False)
-    ENGINES["here"].run(TrialQueue(trials), Session(arguments), lambda event: None)
+    alone: list = []
+    ENGINES["here"].run(TrialQueue(trials), Session(arguments), alone.append)
+    assert [o.status for o in alone if isinstance(o, Outcome)] == ["done"] * 3, alone[-1]
     assert_same_bits(tmp_path / "runs", tmp_path / "one")
+    for spec in trials:
+        trained = {Store(tmp_path / name).record(spec).trained_hash for name in ("runs", "one")}
+        assert len(trained) == 1
+        assert None not in trained
+
+
+@pytest.mark.usefixtures("cluster")
+def test_nobody_is_told_to_start_the_command_with_srun():
+    assert shutil.which("srun")
+    device_fabric("fp32", None, "cpu")  # a warning would be an error here
 
 
 def begun(cluster: Path, runs: Path, process: subprocess.Popen) -> int:

@@ -12,7 +12,9 @@ from pathlib import Path
 def wait_passively() -> None:
     """Have threads that wait for each other sleep, so that a busy neighbour costs its share of the cores and no more.
 
-    OpenMP reads it when torch is loaded, so call it before. What the user has set stays.
+    OpenMP reads it when torch is loaded, so call it before. What the user has set stays. A short spin
+    (GOMP_SPINCOUNT=10000) was slower: on two busy cores a U-Net of the suite `phantom` took 59 s in place of 45, and
+    two side by side 113 s in place of 65.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

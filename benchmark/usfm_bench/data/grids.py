@@ -22,7 +22,7 @@ from usfm_bench.core.settings import content_hash
 from usfm_bench.data.cache import code_hashes
 from usfm_bench.data.cache_folder import cache_folder, make_room, mark_used
 from usfm_bench.data.dataset import Dataset
-from usfm_bench.data.scratch import no_room, reserve, scratch_array
+from usfm_bench.data.scratch import Touched, no_room, reserve, scratch_array
 
 _AT_ONCE = 64  # cases that are decoded and resized before they are written
 Made = Callable[[Dataset], NDArray[Any]]
@@ -82,9 +82,11 @@ def _kept(whole: Dataset, what: str, made: Made, code: object) -> NDArray[Any]:
 
 
 def _filled(rows: NDArray[Any], whole: Dataset, made: Made) -> NDArray[Any]:
+    touched = Touched(rows)
     for start in range(0, len(rows), _AT_ONCE):
         end = min(start + _AT_ONCE, len(rows))
         rows[start:end] = made(whole.subset(range(start, end)))
+        touched.add(rows[start:end].nbytes)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from usfm_bench.data.dataset import Dataset
 from usfm_bench.data.grids import whole_grid
 from usfm_bench.data.resize import resize_image
-from usfm_bench.data.scratch import IN_MEMORY
+from usfm_bench.data.scratch import IN_MEMORY, Touched
 from usfm_bench.specs.task import Task
 
 _SHARE_OF_DEVICE = 0.1
@@ -28,12 +29,20 @@ class Picked:
     """(M, ...), on the CPU."""
     rows: Tensor
     """(N,) int64."""
+    touched: Touched
+    """Of the whole."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return self.whole[self.rows[index]]
+        found = self.whole[self.rows[index]]
+        self.note(len(found))
+        return found
+
+    def note(self, n_rows: int) -> None:
+        """So many rows were read; each touches a page at least."""
+        self.touched.add(n_rows * max(mmap.PAGESIZE, self.whole[:1].nbytes))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,7 +95,11 @@ class NetworkData:
 
 def _taken(of: Tensor | Picked, rows: Tensor, device: torch.device) -> Tensor:
     """Rows, on the device."""
-    whole, rows = (of.whole, of.rows[rows]) if isinstance(of, Picked) else (of, rows)
+    if isinstance(of, Picked):
+        of.note(len(rows))
+        whole, rows = of.whole, of.rows[rows]
+    else:
+        whole = of
     if whole.device.type == "cuda" or device.type != "cuda":
         return whole.index_select(0, rows).to(device)
     # From pinned memory a copy runs beside the step before; torch gives the memory out again when it has ended.
@@ -119,4 +132,4 @@ def _targets(dataset: Dataset, task: Task, size: int, made: Callable[[Dataset], 
 
 def _picked(dataset: Dataset, what: str, made: Callable[[Dataset], NDArray[Any]], code: object = None) -> Picked:
     grid, rows = whole_grid(dataset, what, made, code)
-    return Picked(torch.from_numpy(grid), torch.tensor(rows, dtype=torch.int64))
+    return Picked(torch.from_numpy(grid), torch.tensor(rows, dtype=torch.int64), Touched(grid))

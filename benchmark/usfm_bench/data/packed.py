@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usfm_bench.data.sample import Image, Mask
-from usfm_bench.data.scratch import scratch_array
+from usfm_bench.data.scratch import Touched, scratch_array
 
 Shape = tuple[int, ...]
 
@@ -34,6 +34,7 @@ class PackedMasks(Sequence[Mask]):
         self.bits = scratch_array([n_bytes], np.uint8) if bits is None else bits
         if self.bits.shape != (n_bytes,):
             raise ValueError(f"{self.bits.shape} bytes of masks where their shapes have {n_bytes}")
+        self._touched = Touched(self.bits)
 
     def put(self, index: int, mask: Mask) -> None:
         """Fill in a mask that has not been filled in before."""
@@ -41,6 +42,7 @@ class PackedMasks(Sequence[Mask]):
         packed = np.packbits(np.concatenate([np.zeros(start % 8, bool), mask.ravel()]))
         # Neighbours share a byte where a mask does not end with one.
         self.bits[start // 8 : start // 8 + len(packed)] |= packed
+        self._touched.add(len(packed))
 
     @overload
     def __getitem__(self, index: int) -> Mask: ...
@@ -51,7 +53,9 @@ class PackedMasks(Sequence[Mask]):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         place = range(len(self))[index]
         start, end = self._starts[place : place + 2]
-        bits = np.unpackbits(self.bits[start // 8 : -(-end // 8)])
+        packed = self.bits[start // 8 : -(-end // 8)]
+        bits = np.unpackbits(packed)
+        self._touched.add(len(packed))
         return bits[start % 8 : start % 8 + end - start].view(np.bool_).reshape(self.shapes[place])
 
     def __len__(self) -> int:
@@ -78,10 +82,12 @@ class FlatImages(Sequence[Image]):
         self.flat = scratch_array([self._starts[-1]], np.uint8) if flat is None else flat
         if self.flat.shape != (self._starts[-1],):
             raise ValueError(f"{self.flat.shape} levels of images where their shapes have {self._starts[-1]}")
+        self._touched = Touched(self.flat)
 
     def put(self, index: int, image: Image) -> None:
         """Fill in an image."""
         self.flat[self._starts[index] : self._starts[index + 1]] = image.ravel()
+        self._touched.add(image.size)
 
     @overload
     def __getitem__(self, index: int) -> Image: ...
@@ -91,7 +97,9 @@ class FlatImages(Sequence[Image]):
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         place = range(len(self))[index]
-        return np.asarray(self.flat[self._starts[place] : self._starts[place + 1]]).reshape(self.shapes[place])
+        levels = self.flat[self._starts[place] : self._starts[place + 1]]
+        self._touched.add(len(levels))
+        return np.asarray(levels).reshape(self.shapes[place])
 
     def __len__(self) -> int:
         return len(self.shapes)

@@ -7,6 +7,7 @@ where not. Its pages are the system's to drop, so that memory does not grow with
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 from collections.abc import Sequence
@@ -40,6 +41,29 @@ def scratch_array(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
             return np.memmap(stream, dtype, "r+", shape=tuple(shape))
     except OSError as error:
         raise no_room(folder, size, error) from None
+
+
+class Touched:
+    """Counts what was read from or written to a scratch array, and gives its pages back to the system now and then.
+
+    Pages of a mapped file count as the process's own memory from when they are touched, until they are given back;
+    their content stays in the file.
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        self._map = base if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+        self._bytes = 0
+
+    def add(self, n_bytes: int) -> None:
+        """So many bytes were touched since the last call."""
+        self._bytes += n_bytes
+        if self._bytes > IN_MEMORY:
+            self._bytes = 0
+            if self._map is not None:
+                self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def scratch_folder() -> Path:

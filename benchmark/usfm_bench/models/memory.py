@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from usfm_bench.core.words import size
+
 # Libraries of CUDA allocate by themselves, and torch turns their status codes into plain RuntimeErrors. A handle that
 # cannot be created is one that found no memory.
 _GPU = re.compile(
@@ -23,12 +25,28 @@ def out_of_memory(error: BaseException) -> str | None:
     for link in _chain(error):
         if isinstance(link, RuntimeError | ProcessRaisedException) and _GPU.search(f"{type(link).__name__}: {link}"):
             return (
-                "out of GPU memory. Free the device (nvidia-smi shows what uses it), run fewer trials on it at once "
-                "(--workers), or take a smaller batch_size or image_size"
+                f"out of GPU memory{_held()}. Free the device (nvidia-smi shows what uses it), run fewer trials on it "
+                "at once (--workers), or take a smaller batch_size or image_size"
             )
         if isinstance(link, MemoryError) or (isinstance(link, RuntimeError | OSError) and _CPU.search(str(link))):
             return "out of memory. Run fewer trials at once (--workers), or take a smaller batch_size or image_size"
     return None
+
+
+def _held() -> str:
+    """Who holds how much of the GPU that this process uses; empty where it uses none, or the driver does not say.
+
+    What CUDA's own code and libraries take counts to the others: nothing here tells it apart from another process.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return ""
+    try:
+        free, total = torch.cuda.mem_get_info()
+    except RuntimeError:  # a device whose last error stays, or that has no room for a query
+        return ""
+    own = torch.cuda.memory_reserved()
+    others = max(0, total - free - own)
+    return f": other processes and CUDA itself hold {size(others)} of its {size(total)}, this process {size(own)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

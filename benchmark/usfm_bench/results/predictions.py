@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from usfm_bench.core.errors import BenchError
 from usfm_bench.core.files import write_atomic
 from usfm_bench.data.sample import Spacing
-from usfm_bench.data.scratch import scratch_array
+from usfm_bench.data.scratch import Touched, scratch_array
 from usfm_bench.specs.task import TASKS, Predictions
 
 _CHUNK = 2**20
@@ -21,8 +21,28 @@ _CHUNK = 2**20
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write `predictions.npz` atomically."""
-    arrays: dict[str, Any] = predictions.arrays()
-    write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
+    arrays = predictions.arrays()
+    write_atomic(path, lambda stream: _write(stream, arrays))
+
+
+def _write(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the bytes of `np.savez_compressed`; of a large array, few pages are in memory at once."""
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+                np.lib.format.write_array(_Counted(out, Touched(array)), array, allow_pickle=False)
+
+
+class _Counted:
+    """A file that tells how much of an array was written to it."""
+
+    def __init__(self, out: IO[bytes], touched: Touched) -> None:
+        self._out, self._touched = out, touched
+
+    def write(self, content: bytes) -> int:
+        """Write, and count."""
+        self._touched.add(len(content))
+        return self._out.write(content)
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -57,12 +77,13 @@ class _Arrays(Mapping[str, NDArray[Any]]):
             if fortran or dtype.hasobject:
                 raise ValueError(f"{name} is no plain array")
             array = scratch_array(shape, dtype)
-            flat, done = array.reshape(-1).view(np.uint8), 0
+            flat, done, touched = array.reshape(-1).view(np.uint8), 0, Touched(array)
             while content := stream.read(_CHUNK):
                 if done + len(content) > len(flat):
                     raise ValueError(f"{name} is longer than its shape says")
                 flat[done : done + len(content)] = np.frombuffer(content, np.uint8)
                 done += len(content)
+                touched.add(len(content))
             if done < len(flat):
                 raise ValueError(f"{name} is cut off")
         return array

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import sys
+import warnings
 from typing import Any, Literal
 
 import torch
@@ -74,12 +75,19 @@ def device_fabric(
     if nodes:
         return Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy="ddp", **numbers)
     if devices > 1:
-        return Fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
+        return _fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
     if device == "cpu":
-        return Fabric(accelerator="cpu", devices=1, **numbers)
+        return _fabric(accelerator="cpu", devices=1, **numbers)
     index %= torch.cuda.device_count()
     torch.cuda.set_device(index)
-    return Fabric(accelerator="cuda", devices=[index], **numbers)
+    return _fabric(accelerator="cuda", devices=[index], **numbers)
+
+
+def _fabric(**settings: Any) -> Any:
+    with warnings.catch_warnings():
+        # Where Slurm is installed, it says to start the command with `srun`, which would run it several times.
+        warnings.filterwarnings("ignore", "The `srun` command is available")
+        return Fabric(**settings)
 
 
 def set_up_process(
