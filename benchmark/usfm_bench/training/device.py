@@ -73,7 +73,7 @@ def device_fabric(
     set_up_process(wanted, threads, device, **switches)
     numbers = _precision(wanted, device)
     if nodes:
-        return Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy="ddp", **numbers)
+        return _fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy="ddp", **numbers)
     if devices > 1:
         return _fabric(accelerator=device, devices=devices, strategy="ddp_spawn", **numbers)
     if device == "cpu":
