@@ -26,30 +26,40 @@ def same_scores(old: Contributions, new: Contributions) -> bool:
 class Scatter(NamedTuple):
     """The spread between trainings of the new run, by that of the baseline."""
 
-    ratio: float
-    """Of the variances: geometric mean over models and data sets; 1 where nothing is known of it."""
-    p_value: float
-    """Two-sided, of "trainings scatter as before"."""
+    log_ratio: float
+    """Logarithm of the ratio of the variances: its mean over models and data sets; 0 where nothing is known of it."""
+    error: float
+    """Its standard error where trainings scatter as before; 0 where nothing is known."""
 
     @property
     def n_sets(self) -> float:
         """Sets of seeds that show the variance of a drop as well: (1 + r)^2 / (1 + r^2), by Welch (1947).
 
-        It is 2 where both runs scatter alike, and near 1 where one of them does much more. The ratio of one metric
-        alone is known so badly at three seeds that Welch's degrees of freedom would cost up to a third of the power; a
-        change of code or settings makes all models scatter more, so that all of them tell of it.
+        It is 2 where both runs scatter alike, and near 1 where one of them scatters much more. The ratio of one metric
+        at three seeds is known so badly that Welch's degrees of freedom would cost up to a third of the power. So r is
+        of all models together, since a change of code or settings changes how all of them scatter, and its logarithm
+        is shrunk by what chance explains: the positive-part estimate of James and Stein (1961).
         """
-        return (1 + self.ratio) ** 2 / (1 + self.ratio**2)
+        if not self.error:
+            return 2.0
+        chance = min(1.0, (self.error / self.log_ratio) ** 2) if self.log_ratio else 1.0
+        ratio = float(np.exp(self.log_ratio * (1 - chance)))
+        return (1 + ratio) ** 2 / (1 + ratio**2)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of "trainings scatter as before"."""
+        return float(2 * ndtr(-abs(self.log_ratio) / self.error)) if self.error else 1.0
 
     @property
     def remark(self) -> str:
         """A warning where trainings scatter otherwise than before; else empty."""
         if self.p_value > _ALPHA:
             return ""
-        times = self.ratio**0.5
+        times = float(np.exp(self.log_ratio / 2))
         return (
             f"the trainings of this run scatter {times:.2g} times as much as the baseline's (p {self.p_value:.2g}, "
-            "over all models): look for what changed in training; the degrees of freedom of all drops are fewer for it"
+            "over all models together): look for what changed in training; the tests of drops allow for it"
         )
 
 
@@ -61,10 +71,9 @@ def scatter_of(pairs: Sequence[Matched]) -> Scatter:
     """
     found = [(logs, len(pair.entry.seeds)) for pair in pairs if (logs := list(_logarithms(pair)))]
     if not found:
-        return Scatter(1.0, 1.0)
-    mean = float(np.mean([np.mean(logs) for logs, _ in found]))
+        return Scatter(0.0, 0.0)
     variance = sum(2 * float(polygamma(1, (n_seeds - 1) / 2)) for _, n_seeds in found) / len(found) ** 2
-    return Scatter(float(np.exp(mean)), float(2 * ndtr(-abs(mean) / variance**0.5)))
+    return Scatter(float(np.mean([np.mean(logs) for logs, _ in found])), variance**0.5)
 
 
 def _logarithms(pair: Matched) -> Iterator[float]:
