@@ -15,6 +15,7 @@ from simulated_null import (
     RATES,
     Classes,
     Masks,
+    NearEnd,
     NullCell,
     distances,
     found_by,
@@ -339,9 +340,9 @@ def _distant() -> Iterator[NullCell]:
 
 
 def _near_the_end() -> Iterator[NullCell]:
-    for seeds in (2, 3, 5):
-        words = f"{seeds} x 160 cases near 1, networks of one model scatter"
-        yield NullCell(PAIR, "DSC", words, partial(pair_near_the_end, seeds, 160), warned=True)
+    for seeds, (place, spread) in product((2, 3, 5), ((1.3, 0.46), (1.8, 0.46), (2.3, 0.46), (2.3, 0.8))):
+        near = NearEnd(seeds, place, spread)
+        yield NullCell(PAIR, "DSC", str(near), partial(pair_near_the_end, near), warned=True)
 
 
 CELLS = [*_pairs(), *_families(), *_sets(), *_distant(), *_near_the_end()]
