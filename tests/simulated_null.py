@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from usfm_bench.metrics.definitions import DEFINITIONS, Definition
 from usfm_bench.stats.components import Components, difference_components
@@ -39,7 +39,7 @@ class NullCell(NamedTuple):
     """In words."""
     finds: Callable[[np.random.Generator], bool | None]
     """Draws a study and says whether the test finds a difference; None where it makes no test."""
-    draws: int = 4000
+    draws: int = 10_000
     warned: bool = False
     """Reports print a warning in such a design."""
 
@@ -187,6 +187,36 @@ def pair_of_missed(design: Masks, share: float, rng: np.random.Generator) -> boo
     hidden = rng.random(design.cases) < 2 * share
     lost = (rng.random(a.shape) < 0.5) & hidden
     return found_by(difference_components(np.where(lost, 0.0, a), b - 0.75 * share))
+
+
+class NearEnd(NamedTuple):
+    """A model whose networks scatter near 1, and so to one side, and one whose networks do not."""
+
+    seeds: int
+    place: float
+    spread: float
+    """Networks are normal numbers with these two, on the scale of probits."""
+
+    @property
+    def mean(self) -> float:
+        """Of both models."""
+        return float(ndtr(self.place / (1 + self.spread**2) ** 0.5))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seeds} x 160 cases, networks of one model scatter around {self.mean:.2f} by {self.spread:g} probits"
+        )
+
+
+def pair_near_the_end(design: NearEnd, rng: np.random.Generator) -> bool | None:
+    """DSC of 160 cases."""
+    scattered = ndtr(design.place + design.spread * rng.normal(size=(design.seeds, 1)))
+    hard = rng.normal(0, 0.05, 160)
+    a, b = (
+        x + hard + rng.normal(0, 0.02, 160) + rng.normal(0, 0.03, (design.seeds, 160))
+        for x in (scattered, np.full((design.seeds, 1), design.mean))
+    )
+    return found_by(difference_components(a, b))
 
 
 class Classes(NamedTuple):

@@ -18,9 +18,12 @@ from invented import invent_store
 from usfm_bench.cli import app as cli
 from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics import DEFINITIONS
-from usfm_bench.regression.baseline import load_baseline
+from usfm_bench.regression.baseline import Entry, load_baseline, metric_scores
 from usfm_bench.regression.check import check as compare_with
 from usfm_bench.regression.findings import diverged_seeds, measure_drop
+from usfm_bench.regression.match import Matched
+from usfm_bench.regression.scatter import Scatter, scatter_of
+from usfm_bench.regression.scores import Scores
 from usfm_bench.results.store import Store
 from usfm_bench.stats import Contributions, class_contributions, variance_components
 from usfm_bench.stats.compare import p_beyond
@@ -230,7 +233,7 @@ def test_a_margin_of_rates_is_none_of_distances(check, runs):
 
 
 def test_the_p_value_by_hand(original, runs):
-    change_scores(runs, "DSC", noise(0.1, 0.02, shift=-0.03))
+    change_scores(runs, "DSC", noise(0.1, 2.0, shift=-0.6))
     found = compare_with(load_baseline(original / "baseline.json"), Store(runs))
     [dsc] = [f for f in found.findings if f.definition.name == "DSC"]
     old, new = (np.stack([_lesions(folder, "DSC") for folder in trials(where)]) for where in (original / "runs", runs))
@@ -238,13 +241,57 @@ def test_the_p_value_by_hand(original, runs):
     rest = ((d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()) ** 2).sum() / (2 * 23) / (3 * n)
     va = max((old.mean(axis=1).var(ddof=1) + new.mean(axis=1).var(ddof=1)) / 3, rest)
     vb = max(0, d.mean(axis=0).var(ddof=1) / n - rest)
+    log_ratio = np.log(new.mean(axis=1).var(ddof=1) / old.mean(axis=1).var(ddof=1))  # other metrics are unchanged
+    assert abs(log_ratio) > 2  # more than chance explains
+    ratio = np.exp(log_ratio * max(0, 1 - 2 * (np.pi**2 / 6) / log_ratio**2))  # trigamma(1) = pi^2 / 6
+    df = 2 * (1 + ratio) ** 2 / (1 + ratio**2)
 
     def beyond(p):
-        t = (va * stats.t.isf(p, 4) + vb * stats.t.isf(p, n - 1)) / (va + vb)
+        t = (va * stats.t.isf(p, df) + vb * stats.t.isf(p, n - 1)) / (va + vb)
         return t * (va + vb) ** 0.5 - d.mean()
 
     assert dsc.drop == pytest.approx(d.mean())
     assert dsc.p_value == pytest.approx(min(1, 4 * brentq(beyond, 1e-9, 0.5)), rel=1e-6)  # the smallest of four
+
+
+def test_trainings_that_scatter_more_than_before_are_told(check, runs):
+    change_scores(runs, "DSC", lambda values, seed: values * (0.2 + 0.4 * seed))
+    remark = re.search(r"the trainings of this run scatter (\S+) times as much as the baseline's", check()[1])
+    assert float(remark[1]) > 5
+
+
+def scattering(before, after, models, rng, seeds=3):
+    """Baseline and new run of models whose seeds have these standard deviations."""
+    pairs = []
+    for model in range(models):
+        old, new = (
+            Contributions(rng.normal(0, sd, (seeds, 1)) + np.zeros(2), np.arange(2), np.zeros(2, int))
+            for sd in (before, after)
+        )
+        entry = Entry.model_construct(
+            dataset="d", model=str(model), seeds=tuple(range(seeds)), metrics=(metric_scores("dsc.native@1", old),)
+        )
+        pairs.append(Matched(entry, None, Scores(entry.seeds, (), {"dsc.native@1": new})))
+    return pairs
+
+
+def test_the_scatter_of_all_models_together_gives_the_degrees_of_freedom():
+    rng = np.random.default_rng(0)
+    found = scatter_of(scattering(0.02, 0.05, 400, rng))
+    assert found.log_ratio == pytest.approx(np.log(6.25), abs=0.3)
+    assert found._replace(log_ratio=np.log(6.25), error=1e-6).n_sets == pytest.approx(7.25**2 / (1 + 6.25**2))
+    assert "2.5 times" in found._replace(log_ratio=np.log(6.25)).remark
+    assert Scatter(1.0, 1.2).n_sets == 2  # no more than chance explains
+    assert scatter_of([]).n_sets == 2
+    [pair] = scattering(0.02, 0.05, 1, rng)
+    assert scatter_of([pair._replace(same_networks=True)]).n_sets == 2
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_trainings_that_scatter_as_before_are_seldom_said_to_do_otherwise(seeds):
+    rng = np.random.default_rng(seeds)
+    told = np.mean([bool(scatter_of(scattering(0.02, 0.02, 4, rng, seeds)).remark) for _ in range(600)])
+    assert 0.01 < told < 0.09
 
 
 def _lesions(folder, column):

@@ -56,7 +56,7 @@ def test_where_cases_tell_nothing_it_is_welchs_test_of_the_seeds_means():
     a, b = (np.repeat(rng.normal(0, sd, (4, 1)), 30, axis=1) + rng.normal(0, 1e-9, (4, 30)) for sd in (0.05, 0.01))
     expected = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
     assert compare(a, b).p_value == pytest.approx(expected.pvalue, rel=1e-5)
-    alike = interval_of(difference_components(a, b, alike=True))
+    alike = interval_of(difference_components(a, b, n_sets=2))
     pooled = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1)).confidence_interval()
     assert alike[1:3] == pytest.approx(tuple(pooled), rel=1e-5)
 

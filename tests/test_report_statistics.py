@@ -273,3 +273,17 @@ def test_sizes_whose_intervals_cover_less_are_named_with_the_number(report):
     assert all("docs/coverage.md" in note for note in low)
     assert expected_coverage("BRIER", 3, 36, 36, 1 / 3) == nearest_coverage("BRIER", Design(36, 3, 36, 12))
     assert expected_coverage("BRIER", 1, 36, 36, 1 / 3) is None
+
+
+def test_trainings_that_scatter_near_the_end_of_a_metric_are_named_with_what_comparisons_err(make_store):
+    store = make_store(models=[UNET, MICRO], datasets=("tiny-lesion",))
+    said = "scatter in DSC by more than half of their distance from its end"
+    for seed, mean in enumerate((0.99, 0.98, 0.80)):
+        _changed(store, UNET, lambda cases, mean=mean: cases.assign(DSC=mean), seed=seed)
+        _changed(store, MICRO, lambda cases, mean=mean: cases.assign(DSC=0.9 + mean / 100), seed=seed)
+    [note] = [note for note in build_report(store, "demo").notes if said in note]
+    assert note.startswith(f"tiny-lesion: trainings of {UNET} scatter")  # mean 0.923, standard deviation 0.107
+    assert "in up to 27 % (docs/type-one.md)" in note
+    for seed, mean in enumerate((0.92, 0.93, 0.91)):
+        _changed(store, UNET, lambda cases, mean=mean: cases.assign(DSC=mean), seed=seed)
+    assert not any(said in note for note in build_report(store, "demo").notes)

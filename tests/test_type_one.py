@@ -18,7 +18,7 @@ def test_a_model_without_spread_between_trainings_differs_from_one_with_no_more_
 
     def as_if_alike(rng):
         (a, b), _, _ = design.draw(rng)
-        return found_by(difference_components(a, b, alike=True))
+        return found_by(difference_components(a, b, n_sets=2))
 
     assert wrongly_found(cell._replace(finds=as_if_alike), np.random.default_rng(0)).share > 0.07
 

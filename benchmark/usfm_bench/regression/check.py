@@ -11,6 +11,7 @@ from usfm_bench.regression.baseline import Baseline
 from usfm_bench.regression.costs import CostFinding, CostLimits, compare_costs
 from usfm_bench.regression.findings import Finding, judge
 from usfm_bench.regression.match import Matched, changes, match
+from usfm_bench.regression.scatter import scatter_of
 from usfm_bench.regression.scores import Read, read_columns
 from usfm_bench.results.store import Store
 from usfm_bench.specs.task import TASKS
@@ -74,6 +75,8 @@ def check(baseline: Baseline, store: Store, limits: Limits | None = None, *, exa
 
         read = recomputed_columns
     pairs, remarks = match(baseline, store, read)
+    if remark := scatter_of(pairs).remark:
+        remarks = [remark, *remarks]
     return Check(
         suite=baseline.suite,
         profile=baseline.profile,

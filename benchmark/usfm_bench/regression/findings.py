@@ -12,17 +12,19 @@ from scipy.special import stdtrit
 
 from usfm_bench.metrics.definitions import Definition, find_definitions
 from usfm_bench.regression.match import Matched
+from usfm_bench.regression.scatter import ROUNDING, same_scores, scatter_of
 from usfm_bench.stats.compare import detectable_drop, holm, p_beyond
 from usfm_bench.stats.components import Components, difference_components, paired_components, variance_components
 from usfm_bench.stats.contributions import Contributions
 
 Floats = NDArray[np.float64]
-ALPHA = 0.05
+ALPHA = 0.04
 """Family-wise error: the probability of calling anything a regression when nothing became worse."""
-SEED_ALPHA = 0.025
-"""Family-wise error of calling any seed diverged when nothing became worse."""
+SEED_ALPHA = 0.01
+"""Family-wise error of calling any seed diverged when nothing became worse: a check fails wrongly in 5 % of all."""
+NO_WORSE_ALPHA = 0.05
+"""Error of each "no regression"."""
 Outcome = Literal["unchanged", "no regression", "cannot tell", "diverged", "regression"]
-_ROUNDING = 1e-9  # another machine may add in another order
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,10 @@ def judge(pairs: Sequence[Matched], margin_of: Callable[[Definition], float]) ->
 
     A regression is shown by a one-sided paired test of "the drop is at most the margin", with Holm over all findings;
     "no regression" by the opposite test, each at 5 %. Neither: "cannot tell". What is unchanged, or has no test, counts
-    in the family all the same.
+    in the family all the same. Both runs are of one model, so that their trainings scatter alike unless something
+    changed: the degrees of freedom are by the ratio of the spreads over all models (`Scatter.n_sets`).
     """
+    n_sets = scatter_of(pairs).n_sets
     cells = [(pair, metric) for pair in pairs for metric in pair.entry.metrics]
     definitions = [find_definitions([metric.definition])[0] for _, metric in cells]
     drops = [
@@ -79,6 +83,7 @@ def judge(pairs: Sequence[Matched], margin_of: Callable[[Definition], float]) ->
             pair.scores.metrics[d.id],
             higher_is_better=d.higher_is_better,
             paired=pair.same_networks,
+            n_sets=n_sets,
         )
         for (pair, metric), d in zip(cells, definitions, strict=True)
     ]
@@ -108,15 +113,28 @@ def judge(pairs: Sequence[Matched], margin_of: Callable[[Definition], float]) ->
 
 
 def measure_drop(
-    old: Contributions | None, new: Contributions | None, *, higher_is_better: bool, paired: bool = False
+    old: Contributions | None,
+    new: Contributions | None,
+    *,
+    higher_is_better: bool,
+    paired: bool = False,
+    n_sets: float = 2.0,
 ) -> Drop:
-    """From the old scores to the new ones, of the same seeds and cases; `paired`: by the same trained networks."""
+    """From the old scores to the new ones, of the same seeds and cases.
+
+    Args:
+        old: of the baseline; None where the jackknife does not exist.
+        new: of the new run.
+        higher_is_better: False for distances.
+        paired: both are by the same trained networks.
+        n_sets: sets of seeds that show the spread between trainings as well as both runs do (`Scatter.n_sets`).
+    """
     if old is None or new is None:
         return Drop(np.nan, np.nan, np.nan, None, False, "the metric is undefined without one of the groups of cases")
     sign = 1 if higher_is_better else -1
     before, after = old.metric, new.metric
     drop = Drop(before, after, sign * (before - after), None, same=False)
-    if np.allclose(old.values, new.values, rtol=_ROUNDING, atol=_ROUNDING):
+    if same_scores(old, new):
         return drop._replace(drop=0.0, same=True)
     if paired:
         parts = paired_components(sign * (old.values - new.values), new.groups, folds=new.folds, sizes=new.sizes)
@@ -126,7 +144,7 @@ def measure_drop(
     else:
         _, groups, folds, sizes = new
         one, other = sign * old.values, sign * new.values
-        parts = difference_components(one, other, groups, folds=folds, sizes=sizes, alike=True)
+        parts = difference_components(one, other, groups, folds=folds, sizes=sizes, n_sets=n_sets)
         residual = variance_components(new.values, groups, folds=folds).residual
         drop = drop._replace(seeds=(one.mean(axis=1), other.mean(axis=1)), noise=(residual * len(new.values)) ** 0.5)
     if parts.n_groups <= parts.n_folds:
@@ -149,7 +167,7 @@ def diverged_seeds(drop: Drop, seeds: Sequence[int], alpha: float) -> tuple[int,
         others = np.concatenate([old, new[new > value]])
         scatter = max(float(others.std(ddof=1)), drop.noise) * (1 + 1 / len(others)) ** 0.5
         t = float(stdtrit(len(others) - 1, 1 - alpha / len(new)))
-        if value < old.min() and others.mean() - value > t * scatter + _ROUNDING:
+        if value < old.min() and others.mean() - value > t * scatter + ROUNDING:
             highest = max(highest, float(value))
     return tuple(seed for seed, value in zip(seeds, new, strict=True) if value <= highest)
 
@@ -171,7 +189,7 @@ def _outcome(drop: Drop, p: float, adjusted: float, diverged: Sequence[int]) -> 
         return "regression"
     if diverged:
         return "diverged"
-    return "no regression" if 1 - p <= ALPHA else "cannot tell"
+    return "no regression" if 1 - p <= NO_WORSE_ALPHA else "cannot tell"
 
 
 def _detectable(drop: Drop, alpha: float) -> float | None:

@@ -11,10 +11,15 @@ from usfm_bench.reporting.rows import Row
 from usfm_bench.results.frames import ModelResults
 from usfm_bench.stats.design.grid import ENOUGH, nearest_coverage
 from usfm_bench.stats.design.model import MOST_CASES, MOST_SEEDS, Design
+from usfm_bench.stats.headline import Headline
 
 FEW_MISSED = ((0.5, 55, 55), (1.25, 65, 55), (2, 80, 19), (4, 86, 12), (8, 90, 8))
 """Fewer groups with a lesion that a network misses than the first: what intervals of distances cover, and how often a
 comparison with a model that misses none finds a difference where there is none, in percent at worst."""
+NEAR_END = ((1.0, 27), (2.0, 13))
+"""Standard deviations between trainings that a model's mean is from an end of its metric, fewer than the first: how
+often a comparison with a model that does not scatter finds a difference where there is none, in percent at worst
+(docs/type-one.md)."""
 _LIKE = {"SEN": "BACC", "SPEC": "BACC", "F1": "macro F1"}
 """Of an average over classes, whose interval the grid has; all others by their names."""
 _MEANS = ("IOU", "NSD", "PSNR", "SSIM")
@@ -100,3 +105,28 @@ def _lesions(least: float, most: float) -> str:
     if least == most == 1:
         return "1 lesion"
     return f"{least:.3g} lesions" if least == most else f"{least:.2g} to {most:.2g} lesions"
+
+
+def scattered_near_an_end(found: Sequence[Headline]) -> Iterator[str]:
+    """Where trainings of one model scatter so near an end of the metric that they cannot be normal, a line a metric.
+
+    Its mean is then less than two standard deviations from the end, and the tests, which take means for normal, call it
+    different from a model with less than half of its spread too often.
+    """
+    places: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    for one in found:
+        if one.contributions is not None and len(one.contributions.values) > 1:
+            means = one.contributions.values.mean(axis=1)
+            ends = [abs(end - float(means.mean())) for end in one.definition.range if np.isfinite(end)]
+            place = one.results.first.spec.dataset.name, one.definition.name
+            places.setdefault(place, []).append((one.model, float(means.std(ddof=1)), min(ends, default=np.inf)))
+    for (dataset, metric), models in places.items():
+        least = min(sd for _, sd, _ in models)
+        near = {model: distance / sd for model, sd, distance in models if sd > 2 * least and distance < 2 * sd}
+        if near:
+            wrong = next(percent for most, percent in NEAR_END if min(near.values()) < most)
+            yield (
+                f"{dataset}: trainings of {in_a_row([*near])} scatter in {metric} by more than half of their distance "
+                f"from its end, so that they are not normal: comparisons with a model that scatters less find "
+                f"differences where there are none in up to {wrong} % (docs/type-one.md)"
+            )

@@ -12,7 +12,7 @@ from usfm_bench.core.errors import BenchError
 from usfm_bench.metrics.definitions import known_definitions, of_one_mask
 from usfm_bench.metrics.measures import Missed
 from usfm_bench.reporting.comparisons import Compared, compare_against, corrected, with_standing
-from usfm_bench.reporting.coverage import low_coverage, rarely_missed
+from usfm_bench.reporting.coverage import low_coverage, rarely_missed, scattered_near_an_end
 from usfm_bench.reporting.external import Drop, Order, Target, drops, evaluated_elsewhere, orders
 from usfm_bench.reporting.labels import LabelCurves, label_curves
 from usfm_bench.reporting.parts import parts_of
@@ -137,6 +137,7 @@ def build_report(
     conditions = evaluated(store.folder, results)
     corrupted = tuple(found for _, found in conditions)
     targets, unread = evaluated_elsewhere(store.folder, results)
+    found = headlines(results, missed)
     notes = (
         *unfinished,
         *_notes(results),
@@ -145,9 +146,9 @@ def build_report(
         *thin(rows),
         *low_coverage(results, rows),
         *(rarely_missed(results) if missed == "diagonal" else ()),
+        *scattered_near_an_end(found),
         *(f"Evaluations left out: {fault}" for fault in dict.fromkeys([*(f for f, _ in conditions if f), *unread])),
     )
-    found = headlines(results, missed)
     compared = corrected([pair for part in parts for pair in part.pairs])
     labels = {r.first.spec.dataset.name: r.first.spec.dataset.paper_label for r in results}
     return Report(

@@ -152,7 +152,7 @@ def difference_components(
     *,
     folds: Labels | None = None,
     sizes: Ints | None = None,
-    alike: bool = False,
+    n_sets: float | None = None,
 ) -> Components:
     """Components of mean(a) - mean(b), of the same cases by two sets of trainings.
 
@@ -168,7 +168,8 @@ def difference_components(
         groups: (C,).
         folds: (C,).
         sizes: (C,) as in `variance_components`.
-        alike: both sets are of the same model, whose trainings vary alike: 2 (S - 1) degrees of freedom.
+        n_sets: sets of seeds that show the spread between trainings as well as both, where that is known otherwise;
+            2 where both vary alike. None: by Welch, from these scores.
 
     Returns:
         With one seed the part of the cases alone; none where every score is the same.
@@ -179,7 +180,8 @@ def difference_components(
     each = [_between_seeds(_fold_sums(x, folds)[0], x.shape[1]) for x in (a, b)]
     seeds, cases = max(sum(each) / parts.n_seeds, parts.residual), max(0.0, parts.cases - parts.residual)
     squares = sum(variance**2 for variance in each)
-    n_sets = 2.0 if alike or not squares else sum(each) ** 2 / squares
+    if n_sets is None:
+        n_sets = sum(each) ** 2 / squares if squares else 2.0
     rounding = _ROUNDING * float(np.abs(a).max())
     none = parts.n_groups <= parts.n_folds or seeds + cases <= rounding**2 or bool((np.abs(a - b) <= rounding).all())
     return parts._replace(seeds=seeds, cases=cases, n_sets=n_sets, none=none)
